@@ -1,0 +1,852 @@
+# %% [markdown]
+# # Scaled dot-product attention
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Write attention yourself, and know why each part is there | Matrix products, a little PyTorch | 75 minutes | any CPU |
+#
+# Attention is an average. Not the plain kind, in which everybody counts the same, but one in which each
+# participant decides how much to listen to every other. By the end of this chapter you have written it
+# yourself, in four steps, and checked each of them. You also know why it divides by $\sqrt d$, what a mask
+# may and may not do, and why attention cannot tell which word came first.
+#
+# Everything the Vision Transformer does later, it does with the few lines of this chapter.
+
+# %% tags=["setup"]
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib import viz
+from course_lib.attention import attention_weights, scaled_dot_product_attention
+from course_lib.records import load_record
+
+viz.set_style()
+
+# %% [markdown]
+# ## A weighted average
+#
+# Three thermometers hang in a room. They show 10, 20 and 60 degrees. The plain average is 30, but the third one hangs
+# over the stove, so you trust it less. You give the three of them *weights*: numbers that are not negative and
+# sum to 1. Then you multiply and add.
+
+# %%
+readings = torch.tensor([10.0, 20.0, 60.0])
+trust = torch.tensor([0.5, 0.4, 0.1])
+
+print("weights sum to", trust.sum().item())
+print("weighted average:", (trust * readings).sum().item())
+
+# %% [markdown]
+# Now let each reading be a vector instead of a number, and let several people average the same readings, each
+# with weights of their own. One person's weights are a row. All the rows together are a matrix, and
+# averaging is a matrix product:
+#
+# $$\underbrace{\text{output}}_{(N_q,\, d_v)} \;=\; \underbrace{\text{weights}}_{(N_q,\, N_k)} \;\underbrace{\text{values}}_{(N_k,\, d_v)}$$
+#
+# $N_k$ is the number of values, $d_v$ the width of each, and $N_q$ the number of people who ask.
+
+# %%
+values = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]])  # (3, 2): three values of width 2
+weights = torch.tensor(
+    [
+        [1 / 3, 1 / 3, 1 / 3],  # trusts everybody alike
+        [0.1, 0.8, 0.1],  # trusts mostly the second
+    ]
+)  # (2, 3): two rows of weights
+
+output = weights @ values  # (2, 3) @ (3, 2) -> (2, 2)
+print(output)
+
+# %%
+#| alt: A triangle whose corners are three green points, the values v1, v2 and v3. Two purple points lie inside it: output 1 in the middle of the triangle, output 2 close to v2.
+_, ax = plt.subplots(figsize=(5, 3))
+ax.fill(*values.T, color=viz.VALUE, alpha=0.12)
+ax.scatter(*values.T, color=viz.VALUE, s=90, label="values")
+ax.scatter(*output.T, color=viz.OUTPUT, s=90, marker="D", label="outputs")
+for name, point in zip(("v1", "v2", "v3", "output 1", "output 2"), torch.cat([values, output]).tolist()):
+    ax.annotate(name, point, xytext=(9, 5), textcoords="offset points")
+ax.set(xlabel="first component", ylabel="second component", xlim=(-0.4, 5.2), ylim=(-0.5, 3.6))
+ax.legend(loc="upper right")
+plt.show()
+
+# %% [markdown]
+# Look where the outputs can be: inside the triangle, and nowhere else. A weighted average never leaves the
+# space between its values. Keep that picture. Whatever happens below, attention only ever *mixes* what is there.
+#
+# Only one question is left, and the rest of the chapter answers it: **where do the weights come from?**
+
+# %% [markdown]
+# ## Asking by dot product
+#
+# A Python dictionary has an answer. You come with a query, it compares the query with all its keys, and returns
+# the value of the one that is equal. All the weight goes to that one value, and none to the others. A query that
+# equals no key gets an error.
+#
+# Attention is a dictionary that is soft. Query and keys are vectors. They are compared by a dot product, and every
+# value is returned, each as much as its key resembles the query:
+#
+# 1. **score**: the dot product of the query with each key, one number a key;
+# 2. **weigh**: turn the scores into weights, not negative and with sum 1;
+# 3. **average**: mix the values with these weights.
+#
+# Here is a sentence to try it on, the one with which the Transformer was
+# [presented in 2017](https://research.google/blog/transformer-a-novel-neural-network-architecture-for-language-understanding/):
+#
+# > The animal didn't cross the street because **it** was too *tired*.
+#
+# You know that *it* is the animal. Replace *tired* by *wide*, and *it* becomes the street. Let us make this happen with
+# vectors of width 2 that you can follow by hand. The first component says "this could be tired", the second
+# "this could be wide". They are made up, small and round. A trained model finds its own.
+
+# %%
+words = ["animal", "cross", "street", "it"]
+keys = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]])  # (4, 2): what each word offers
+it_tired = torch.tensor([[2.0, 0.0]])  # (1, 2): "... too tired", so: who could be tired?
+it_wide = torch.tensor([[0.0, 2.0]])  # (1, 2): "... too wide",  so: what could be wide?
+
+print("scores of 'it', tired:", (it_tired @ keys.T).tolist())
+print("scores of 'it', wide: ", (it_wide @ keys.T).tolist())
+
+# %% [markdown]
+# The scores already point the right way: 6 for *animal* when it is tired, 6 for *street* when it is wide. But they are
+# not weights yet: their sum is 8, and other vectors could give scores below 0.
+
+# %% [markdown]
+# ## Softmax: from scores to weights
+#
+# Two wishes: the weights must be positive, and they must sum to 1. The exponential makes any number positive.
+# Division by the sum does the rest. The two together are called **softmax**:
+#
+# $$\operatorname{softmax}(s)_j = \frac{e^{s_j}}{\sum_k e^{s_k}}$$
+#
+# > **Predict.** The softmax of `[1, 2, 3]` is about `[0.09, 0.24, 0.67]`. What is it for `[101, 102, 103]`? And for
+# > `[10, 20, 30]`? One of them is the same as before. Decide which, and run.
+
+# %% tags=["hide-output"]
+for scores in ([1.0, 2.0, 3.0], [101.0, 102.0, 103.0], [10.0, 20.0, 30.0]):
+    print(scores, "->", [f"{w:.2f}" for w in torch.tensor(scores).softmax(dim=0).tolist()])
+
+# %% [markdown]
+# Adding 100 changed nothing: it multiplies numerator and denominator by the same $e^{100}$. **Only differences of scores
+# matter.** Multiplying by 10 changed everything: the differences are now 10 and the winner takes it all. **The
+# scale of the scores decides how sharp the weights are.** Both facts come back, the first in a minute, the second as $\sqrt d$.
+#
+# > **Predict.** What does `torch.tensor(1000.0).exp()` give? And `exp(1000) / exp(1000)`?
+
+# %% tags=["hide-output"]
+big = torch.tensor(1000.0)
+print(big.exp().item(), (big.exp() / big.exp()).item())
+print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
+
+# %% [markdown]
+# `inf / inf` is `nan`, "not a number", and one `nan` spreads to everything that it touches. PyTorch's softmax gets it right all the
+# same. You have just seen the trick: only differences matter, so it first subtracts the largest score. Then the
+# largest exponential is $e^0 = 1$, and nothing can overflow.
+
+# %% [markdown]
+# ### Exercise 1.1 · `softmax`
+#
+# *Easy, 5 minutes.* Write `softmax(scores, dim)` from exponentials and sums, without calling PyTorch's own.
+#
+# * `scores` is a tensor of any shape; `dim` is the dimension along which the weights shall sum to 1.
+# * The result has the same shape and type.
+# * It must survive scores of 900 in one row and −900 in another.
+#
+# The line under the check below is what you will see when yours is right.
+
+# %% tags=["exercise"]
+def softmax(scores, dim=-1):
+    """Exponentiate and normalise along `dim`: same shape, each slice along `dim` sums to 1."""
+    # BEGIN SOLUTION
+    exponentials = (scores - scores.amax(dim, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim, keepdim=True)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_softmax
+
+check_softmax(softmax)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Two lines are enough: the exponential of `scores` minus their maximum, then that divided by its sum. The maximum is taken
+# along `dim` as well: each slice has its own.
+#
+# </details>
+#
+# <details>
+# <summary>I get “The size of tensor a must match the size of tensor b”</summary>
+#
+# `scores.sum(dim)` removes the dimension that it sums over. A `(3, 4)` tensor cannot be divided by the `(3,)` tensor that is left:
+# PyTorch lines shapes up from the right. `keepdim=True` keeps the dimension with length 1, `(3, 1)`, and that fits. With a square
+# tensor there is no error at all: `(3, 3)` and `(3,)` fit, along the wrong dimension.
+#
+# </details>
+
+# %% [markdown]
+# ### Along which axis?
+#
+# With one query there is one row of scores. With several, the scores form a matrix: **row = query, column = key**. A softmax can
+# run along either axis. Each query distributes its attention over the keys, so each *row* must sum to 1.
+#
+# > **Predict.** Take the softmax along the columns instead. Which of these happens: an error, a wrong shape, `nan`, or nothing that
+# > you would notice?
+
+# %% tags=["hide-output"]
+torch.manual_seed(3)
+scores = torch.randn(4, 4)
+right, wrong = scores.softmax(dim=-1), scores.softmax(dim=-2)
+
+print("right, row sums:", [round(s, 2) for s in right.sum(dim=-1).tolist()])
+print("wrong, row sums:", [round(s, 2) for s in wrong.sum(dim=-1).tolist()])
+
+# %%
+#| alt: Two 4 by 4 heat maps with numbers. On the left, softmax along the keys: each row sums to 1. On the right, softmax along the queries of the same scores: each column sums to 1 and the rows do not.
+_, axes = plt.subplots(1, 2, figsize=(7, 3.2))
+for ax, matrix, title in zip(axes, (right, wrong), ("dim=-1: each row sums to 1", "dim=-2: each column sums to 1")):
+    viz.heatmap(matrix, ax, title=title, annotate=True, rows=range(4), columns=range(4))
+    ax.set(xlabel="key", ylabel="query")
+plt.show()
+
+# %% [markdown]
+# Same shape, no error, all numbers between 0 and 1. Nothing you would notice. The rows no longer sum to 1, so the outputs are no longer
+# averages: query 0 hands out more than it has. Remember this bug. Near the end of the chapter you will *train* it, and it will look fine.
+
+# %% [markdown]
+# ## Three roles: query, key, value
+#
+# In the example above, queries and keys were given. In a Transformer they are made, from the tokens themselves. A **token** is a vector that stands
+# for one piece of the input: a word here, later a patch of an image. $N$ tokens of width $D$ are the rows of a
+# matrix $X$ of shape $(N, D)$. Three learned matrices give each token its three roles:
+#
+# $$Q = X W_Q, \qquad K = X W_K, \qquad V = X W_V$$
+#
+# * the **query** is what a token asks for,
+# * the **key** is what it can be found by,
+# * the **value** is what it hands over when it is found.
+#
+# When the tokens ask each other in this way, it is called **self-attention**.
+#
+# Why three matrices, when $X$ could play all the roles itself? Because looking is not symmetric.
+
+# %%
+torch.manual_seed(5)
+N, D, d = 5, 6, 4  # 5 tokens of width 6, projected to width 4
+X = torch.randn(N, D)
+W_Q, W_K, W_V = torch.randn(3, D, d).unbind(0)  # three matrices (6, 4)
+
+without_roles = X @ X.T
+with_roles = (X @ W_Q) @ (X @ W_K).T
+print("without projections, score(i, j) == score(j, i):", torch.allclose(without_roles, without_roles.T))
+print("with projections,    score(i, j) == score(j, i):", torch.allclose(with_roles, with_roles.T))
+
+# %% [markdown]
+# Without the projections, *it* attends to *animal* exactly as strongly as *animal* to *it*, before the softmax. But *it* needs the animal
+# to be understood, and the animal does not need *it*. With $W_Q \ne W_K$ the two directions are free. And with its own $W_V$, what
+# a token is found by need not be what it hands over, as in a dictionary.
+#
+# | | shape here | shape in general |
+# |:--|:--|:--|
+# | tokens $X$ | (5, 6) | $(N, D)$ |
+# | $Q$ and $K$ | (5, 4) | $(N, d)$ |
+# | $V$ | (5, 4) | $(N, d_v)$ |
+# | scores $QK^\top$ | (5, 5) | $(N, N)$ |
+# | output | (5, 4) | $(N, d_v)$ |
+#
+# $Q$ and $K$ must have the same width, since they meet in a dot product. $K$ and $V$ must have the same number of rows, since each key has
+# one value. Nothing else needs to agree.
+
+# %% [markdown]
+# ## Why divide by $\sqrt d$?
+#
+# [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762) call their attention *scaled*, because one more thing happens to the scores before the softmax:
+#
+# $$\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{QK^\top}{\sqrt d}\right) V$$
+#
+# Often you read that this "keeps the numbers small". That is not the reason: any constant would do that. Ask instead how large a
+# dot product is.
+#
+# > **Predict.** Take two vectors of width $d$ with independent components of mean 0 and variance 1. Their dot product has mean 0. What is
+# > its standard deviation for $d$ = 4, 64 and 768? Write down three numbers.
+
+# %% tags=["hide-output"]
+torch.manual_seed(7)
+widths = [4, 64, 768]
+products = {d: (torch.randn(20_000, d) * torch.randn(20_000, d)).sum(dim=-1) for d in widths}
+for d in widths:
+    print(f"d = {d:3}: standard deviation about {products[d].std():.0f}, sqrt(d) = {d**0.5:.1f}")
+
+# %% [markdown]
+# Each of the $d$ products $q_i k_i$ has variance 1. They are independent, so their variances add: the sum has variance $d$ and
+# **standard deviation $\sqrt d$**. Divide by $\sqrt d$ and the scores have standard deviation 1 again, *whatever the width*.
+#
+# And why does that matter? You saw it above: the scale of the scores decides how sharp the softmax is. ViT looks at 197 tokens. Let us
+# ask how much weight the favourite of them gets before anything is learned.
+#
+# > **Predict.** For 197 random keys and $d = 768$, how large is the largest weight in a row, on average, without the division? And with it?
+
+# %% tags=["hide-output"]
+def random_scores(d, num_queries=400, num_keys=197):
+    """Scores (num_queries, num_keys) of random queries and keys of width d."""
+    return torch.randn(num_queries, d) @ torch.randn(num_keys, d).T
+
+
+torch.manual_seed(11)
+for d in widths:
+    scores = random_scores(d)
+    unscaled, scaled = (s.softmax(dim=-1).amax(dim=-1).mean().item() for s in (scores, scores / d**0.5))
+    print(f"d = {d:3}: largest weight {unscaled:.2f} unscaled, {scaled:.2f} scaled")
+
+# %% [markdown]
+# At $d = 768$ a network that has learned nothing is already certain: one key out of 197 gets about nine tenths of the weight, chosen by accident.
+# The softmax is **saturated**. With the division the favourite gets one twentieth, at every width.
+#
+# Being certain is bad because it is hard to unlearn. Learning goes through the gradient of the weights with respect to the scores. For
+# one row $p = \operatorname{softmax}(s)$ it is the matrix
+#
+# $$\frac{\partial p_i}{\partial s_j} = p_i\,(\delta_{ij} - p_j),$$
+#
+# where $\delta_{ij}$ is 1 if $i = j$ and 0 otherwise. If one $p_i$ is near 1 and the others are near 0, *every* entry is near 0. First, is
+# that formula right? Autograd can tell. Then measure its size as the width grows.
+
+# %%
+s = torch.randn(6, dtype=torch.float64)
+p = s.softmax(dim=0)
+by_hand = p.diag() - p.outer(p)
+by_autograd = torch.autograd.functional.jacobian(lambda s: s.softmax(dim=0), s)
+print("formula equals autograd:", torch.allclose(by_hand, by_autograd, atol=1e-12))
+
+# %%
+#| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts higher, turns down at d = 32 and falls below 0.01 at d = 1024.
+def typical_gradient(scores):
+    """Median over rows of the size (root of the sum of squares) of the gradient of softmax."""
+    p = scores.softmax(dim=-1)
+    squares = (p**2).sum(-1)
+    # sum over i, j of (p_i (δ_ij - p_j))², multiplied out
+    return (squares - 2 * (p**3).sum(-1) + squares**2).clamp_min(0).sqrt().median()
+
+
+torch.manual_seed(13)
+many_widths = [4, 8, 16, 32, 64, 128, 256, 512, 1024]
+unscaled = [typical_gradient(random_scores(d)) for d in many_widths]
+scaled = [typical_gradient(random_scores(d) / d**0.5) for d in many_widths]
+
+_, ax = plt.subplots()
+ax.loglog(many_widths, scaled, "o-", color=viz.KEY, label=r"softmax($QK^\top / \sqrt{d}$)")
+ax.loglog(many_widths, unscaled, "s--", color=viz.QUERY, label=r"softmax($QK^\top$)")
+ax.set(xlabel="width d of queries and keys", ylabel="typical gradient", xticks=many_widths, xticklabels=many_widths)
+ax.minorticks_off()
+ax.legend()
+plt.show()
+
+assert max(scaled) < 1.5 * min(scaled)  # the same at every width
+assert unscaled[-1] < scaled[-1] / 10  # saturated: next to nothing gets through
+
+# %% [markdown]
+# With the scale, the gradient is the same at every width. Without it, a wide network starts out with next to none. That is the reason for
+# $\sqrt d$: **not smaller numbers, but scores whose spread does not depend on the width.**
+#
+# Dividing by $d$ instead would also keep the numbers small. It fails on the other side: the spread becomes $1/\sqrt d$, all scores
+# are nearly equal, and attention is a plain average. A handy way to see this is the *effective number of keys*, the exponential of
+# the entropy of a row: 1 if one key has all the weight, 197 if all share alike.
+
+# %%
+def effective_keys(weights):
+    """exp(entropy) of each row, averaged: how many keys share the weight."""
+    return torch.special.entr(weights).sum(-1).exp().mean().item()
+
+
+torch.manual_seed(17)
+scores = random_scores(768)
+for name, scale in (("no scale", 1), ("sqrt(d)", 768**0.5), ("d", 768)):
+    print(f"{name:8}: {effective_keys((scores / scale).softmax(dim=-1)):4.0f} of 197 keys share the weight")
+
+# %% [markdown]
+# ### Exercise 1.2 · `attention_weights`
+#
+# *Easy, 5 minutes.* Write the inside of the formula: $\operatorname{softmax}(QK^\top/\sqrt d)$.
+#
+# * `query` is `(..., Nq, d)` and `key` is `(..., Nk, d)`. The dots stand for any number of leading dimensions, a batch for example, or none.
+# * The result is `(..., Nq, Nk)`: row = query, column = key.
+# * You may use your `softmax` or PyTorch's. If your `softmax` is not right yet, this check uses a correct one in its place.
+
+# %% tags=["exercise"]
+def attention_weights(query, key):
+    """softmax(query keyᵀ / √d): (..., Nq, d) and (..., Nk, d) -> (..., Nq, Nk)."""
+    # BEGIN SOLUTION
+    scores = query @ key.transpose(-2, -1)  # (..., Nq, Nk)
+    return softmax(scores / query.shape[-1] ** 0.5, dim=-1)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_attention_weights
+
+check_attention_weights(attention_weights)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Scores first: every query with every key is one matrix product, with the keys transposed. What is $d$? The last
+# entry of `query.shape`.
+#
+# </details>
+#
+# <details>
+# <summary>I get “mat1 and mat2 shapes cannot be multiplied” or “Expected size for first two dimensions of batch2 tensor”</summary>
+#
+# The keys are not transposed, or too many of their dimensions are. `key.transpose(-2, -1)` (or `key.mT`) swaps the last two and leaves the batch
+# alone. `key.T` reverses *all* dimensions, the batch included.
+#
+# </details>
+
+# %% [markdown]
+# ### Exercise 1.3 · `scaled_dot_product_attention`
+#
+# *Easy, 5 minutes.* The whole formula. Return the output **and** the weights: the output for the network, the weights for you to look at.
+#
+# * `query` `(..., Nq, d)`, `key` `(..., Nk, d)`, `value` `(..., Nk, dv)`.
+# * The result is a pair: output `(..., Nq, dv)`, weights `(..., Nq, Nk)`.
+
+# %% tags=["exercise"]
+def scaled_dot_product_attention(query, key, value):
+    """softmax(query keyᵀ / √d) value, and the weights: a pair (..., Nq, dv), (..., Nq, Nk)."""
+    # BEGIN SOLUTION
+    weights = attention_weights(query, key)
+    return weights @ value, weights
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_scaled_dot_product_attention
+
+check_scaled_dot_product_attention(scaled_dot_product_attention)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Step 3 of the soft dictionary: mix the values with the weights. It is the matrix product from the start of the chapter.
+#
+# </details>
+#
+# <details>
+# <summary>I get “not attempted”, but I wrote something</summary>
+#
+# Your function returns `None`. Python does that when there is no `return`.
+#
+# </details>
+
+# %% [markdown]
+# From here on the chapter uses the course's own blocks, so that you can go on even if an exercise is still open. They are what you have just written,
+# with error messages and masks. PyTorch has the same function, without the weights. Do they agree?
+
+# %%
+from course_lib.attention import attention_weights, scaled_dot_product_attention
+
+torch.manual_seed(19)
+query = torch.randn(2, 3, 8, dtype=torch.float64)  # batch 2, 3 queries of width 8
+key = torch.randn(2, 5, 8, dtype=torch.float64)  # 5 keys of width 8
+value = torch.randn(2, 5, 7, dtype=torch.float64)  # 5 values of width 7
+
+output, weights = scaled_dot_product_attention(query, key, value)
+print("output", tuple(output.shape), "weights", tuple(weights.shape))
+print("equal to PyTorch's:", torch.allclose(output, F.scaled_dot_product_attention(query, key, value), atol=1e-12))
+
+# %% [markdown]
+# And what does *it* attend to? The sentence again, now with the whole formula. Do one entry by hand: the score of *animal* is 6, and
+# $6/\sqrt 2 = 4.24$, so its exponential is 69.6. *it* itself gets $e^{2/\sqrt2} = 4.1$, the other two $e^0 = 1$ each. The sum is 75.7, and
+# *animal* has 69.6 of it: 0.92.
+
+# %%
+#| alt: A heat map with two rows and four columns. In the row "it, too tired" the weight 0.92 is on animal. In the row "it, too wide" the weight 0.92 is on street.
+weights = attention_weights(torch.cat([it_tired, it_wide]), keys)  # (2, 2) and (4, 2) -> (2, 4)
+ax = viz.heatmap(weights, plt.subplots(figsize=(5.5, 2.2))[1], rows=["it … too tired", "it … too wide"], columns=words, annotate=True)
+ax.set_title("one word changes, and “it” looks elsewhere")
+plt.show()
+
+# %% [markdown]
+# ## Play with it
+#
+# Five keys in the plane, five values, one query. Drag the query, or use the sliders. Watch three things:
+#
+# * Turn the query towards a key and its weight grows. But look at the long key: **a dot product rewards length as well as direction.**
+# * Set the scale to 0, and the weights are equal. Make it large, and one key takes all. $1/\sqrt d = 0.707$ lies between.
+# * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
+
+# %%
+from course_lib.widgets import AttentionPlayground
+
+AttentionPlayground()
+
+# %% [markdown]
+# ## Masks: who may attend to whom
+#
+# Sometimes a token must not look at another one. Sentences in a batch have different lengths and are filled up with
+# padding, which means nothing. A model that predicts the next word must not see it. A **mask** says who may attend to whom. Here, and in
+# `torch.nn.functional.scaled_dot_product_attention`, `True` means *may attend*.
+#
+# The rule is simple to say: **masking a key is the same as removing it.** It holds if the forbidden *scores* are set to $-\infty$ before the softmax,
+# since $e^{-\infty} = 0$.
+#
+# > **Predict.** Somebody masks later: `softmax(scores) * mask`. Forbidden weights are 0 then too. What is wrong with it?
+
+# %% tags=["hide-output"]
+torch.manual_seed(23)
+scores = torch.randn(1, 4)
+mask = torch.tensor([[True, True, False, False]])
+
+before = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+after = scores.softmax(dim=-1) * mask
+removed = scores[:, :2].softmax(dim=-1)
+
+print("masked before the softmax:", [round(w, 2) for w in before[0].tolist()], " sum", round(before.sum().item(), 2))
+print("masked after the softmax: ", [round(w, 2) for w in after[0].tolist()], " sum", round(after.sum().item(), 2))
+print("keys really removed:      ", [round(w, 2) for w in removed[0].tolist()])
+
+# %% [markdown]
+# Masked afterwards, the weights no longer sum to 1. The forbidden keys are silent, but they have still taken their share. Masked before, the result
+# is what you get without those keys.
+#
+# One case is left, and it breaks many implementations: a row in which *nothing* is allowed. A query that is itself padding is such a row.
+
+# %%
+nothing = torch.zeros(1, 4, dtype=torch.bool)
+print("-inf everywhere:", scores.masked_fill(~nothing, float("-inf")).softmax(dim=-1).tolist())
+
+_, weights = scaled_dot_product_attention(torch.randn(1, 3), torch.randn(4, 3), torch.randn(4, 2), mask=nothing)
+print("course_lib:     ", weights.tolist())
+
+# %% [markdown]
+# A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. PyTorch's function does the same. The
+# rule "masking is removing" suggests it: an empty sum is 0.
+#
+# Two masks that you will meet often, as pictures:
+
+# %%
+#| alt: Two 6 by 6 heat maps of attention weights. Causal: a lower triangle, each row spreads over itself and the tokens before it. Padding: the last two columns are empty, because nobody may attend to padding.
+torch.manual_seed(29)
+tokens = torch.randn(6, 4)
+causal = torch.ones(6, 6, dtype=torch.bool).tril()  # row i may attend to columns 0 to i
+padding = (torch.arange(6) < 4).expand(6, 6)  # nobody may attend to the last two
+
+_, axes = plt.subplots(1, 2, figsize=(7, 3.4))
+for ax, mask, title in zip(axes, (causal, padding), ("causal: not into the future", "padding: tokens 4 and 5 are empty")):
+    weights = attention_weights(tokens, tokens, mask)
+    assert (weights[~mask] == 0).all() and torch.allclose(weights.sum(-1), torch.ones(6))
+    viz.heatmap(weights, ax, title=title, rows=range(6), columns=range(6))
+    ax.set(xlabel="key", ylabel="query")
+plt.show()
+
+# %% [markdown]
+# ViT needs no mask: in an image, every patch may look at every other. But you will meet masks in every other Transformer, and
+# this trap with them: `nn.MultiheadAttention` reads a boolean mask **the other way round**. There, `True` means *may not attend*.
+
+# %%
+torch.manual_seed(31)
+layer = nn.MultiheadAttention(embed_dim=4, num_heads=1, batch_first=True)
+x = tokens[None]  # (1, 6, 4)
+_, theirs = layer(x, x, x, attn_mask=~causal)  # note the ~
+print("nn.MultiheadAttention with ~causal looks only back:", bool((theirs[0][~causal] == 0).all()))
+
+# %% [markdown]
+# ### Exercise 1.4 · `masked_attention`
+#
+# *Medium, 10 minutes.* Attention with a mask.
+#
+# * `query`, `key`, `value` as before; `mask` is boolean, `(..., Nq, Nk)`, `True` = may attend.
+# * Weights are 0 where the mask is `False`, and the rest of the row sums to 1.
+# * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`.
+# * Return the pair (output, weights).
+
+# %% tags=["exercise"]
+def masked_attention(query, key, value, mask):
+    """Attention in which only pairs with mask True count: a pair (..., Nq, dv), (..., Nq, Nk)."""
+    # BEGIN SOLUTION
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5  # (..., Nq, Nk)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = softmax(scores, dim=-1).masked_fill(~mask, 0.0)
+    return weights @ value, weights
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_masked_attention
+
+check_masked_attention(masked_attention)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `scores.masked_fill(~mask, number)` puts `number` wherever the mask is `False`. Do that before the softmax. Then think about
+# the row in which nothing is allowed: what comes out of the softmax there, and what should?
+#
+# </details>
+#
+# <details>
+# <summary>I get “nan”</summary>
+#
+# A row of $-\infty$ only. Either replace the `nan` afterwards, or fill with the lowest finite number, `torch.finfo(scores.dtype).min`: then
+# the softmax of such a row is uniform, and you can set the forbidden weights to 0 afterwards. The second way also keeps
+# gradients free of `nan`.
+#
+# </details>
+
+# %% [markdown]
+# ## Attention does not know the order
+#
+# Look at the formula once more. Where does it say that one token comes before another? Nowhere.
+#
+# > **Predict.** Shuffle the tokens, then run self-attention. How are the outputs related to those without shuffling?
+
+# %% tags=["hide-output"]
+torch.manual_seed(37)
+X = torch.randn(7, 6, dtype=torch.float64)  # 7 tokens of width 6
+W_Q, W_K, W_V = torch.randn(3, 6, 5, dtype=torch.float64).unbind(0)
+
+
+def self_attention(X):
+    return scaled_dot_product_attention(X @ W_Q, X @ W_K, X @ W_V)[0]
+
+
+shuffle = torch.randperm(7)
+print("attend(shuffle(X)) == shuffle(attend(X)):", torch.allclose(self_attention(X[shuffle]), self_attention(X)[shuffle], atol=1e-12))
+print("attend(shuffle(X)) == attend(X):         ", torch.allclose(self_attention(X[shuffle]), self_attention(X), atol=1e-12))
+print("their means over tokens are equal:       ", torch.allclose(self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12))
+
+# %% [markdown]
+# The outputs are the same ones, shuffled along. This is called **permutation equivariance**. It is not the same as *in*variance, in which the shuffling would
+# leave no trace at all: for that, you have to throw the order away, for instance by averaging over the tokens, as the third line does.
+#
+# So to attention a sentence is a bag of words, and an image a bag of patches. What is in the bag must say where it belongs:
+# the position has to become part of the token. Chapter 05 is about how ViT does it. Next you will see what happens without it.
+
+# %% [markdown]
+# ## A task with a known answer
+#
+# It is time to train something. The task: **reverse a sequence.** In go twelve symbols, out come the same twelve from last to first. It is a good
+# first task because you know what attention must look like before you start.
+#
+# > **Predict.** To write output 0, the model must read input 11. To write output 1, it must read input 10. Sketch the $12 \times 12$ attention map,
+# > row = output, column = input. What will you see once the model has learned the task?
+#
+# The model is one self-attention and nothing more: each symbol becomes a vector, a learned vector for its position is added, and a linear layer reads
+# the answer off the output.
+
+# %%
+NUM_SYMBOLS, LENGTH, WIDTH = 10, 12, 32
+
+
+class Reverser(nn.Module):
+    """Symbols (B, 12) -> scores for each symbol at each place (B, 12, 10), and the attention weights (B, 12, 12)."""
+
+    def __init__(self, with_positions=True, weigh=attention_weights):
+        super().__init__()
+        self.symbol = nn.Embedding(NUM_SYMBOLS, WIDTH)
+        self.position = nn.Parameter(torch.randn(LENGTH, WIDTH)) if with_positions else 0.0
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.readout = nn.Linear(WIDTH, NUM_SYMBOLS)
+        self.weigh = weigh
+
+    def forward(self, symbols):
+        x = self.symbol(symbols) + self.position  # (B, 12, 32)
+        weights = self.weigh(self.query(x), self.key(x))  # (B, 12, 12)
+        return self.readout(weights @ self.value(x)), weights
+
+
+def train(model, steps=300):
+    """Teach the model to reverse random sequences: about a second on a laptop."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        symbols = torch.randint(NUM_SYMBOLS, (64, LENGTH))
+        scores, _ = model(symbols)
+        loss = F.cross_entropy(scores.flatten(0, 1), symbols.flip(1).flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def test(model):
+    """Share of symbols that are right on 1000 new sequences, and the attention map averaged over them."""
+    symbols = torch.randint(NUM_SYMBOLS, (1000, LENGTH))
+    scores, weights = model(symbols)
+    return (scores.argmax(-1) == symbols.flip(1)).float().mean().item(), weights.mean(0)
+
+
+torch.manual_seed(41)
+model = Reverser()
+_, map_before = test(model)
+train(model)
+accuracy, map_after = test(model)
+print(f"right after training: {accuracy:.0%}")
+
+# %%
+#| alt: Two 12 by 12 heat maps. Before training, the weight is spread in no visible order. After training, all of it lies on the anti-diagonal, from the top right corner to the bottom left one: output 0 reads input 11, output 1 reads input 10, and so on.
+_, axes = plt.subplots(1, 2, figsize=(7, 3.6))
+for ax, weights, title in zip(axes, (map_before, map_after), ("before training", "after training")):
+    viz.heatmap(weights, ax, title=title, rows=range(LENGTH), columns=range(LENGTH))
+    ax.set(xlabel="input it reads (key)", ylabel="output it writes (query)")
+plt.show()
+
+assert (map_after.flip(1).diagonal() > 0.9).all()  # on the anti-diagonal, in every row
+
+# %% [markdown]
+# **The anti-diagonal.** Nobody told the model where to look. It was told only which symbols were right, and the gradient found the rest. When you look into a
+# ViT in chapter 11, you will read maps of this kind, with nobody to tell you what they ought to look like. Here you know.
+#
+# > **Predict.** Now take the positions away: `with_positions=False`. There are ten symbols, so blind guessing is right in 10 % of the cases. Will the model reach
+# > 100 %, stay at 10 %, or something between?
+
+# %% tags=["hide-output"]
+torch.manual_seed(43)
+blind = Reverser(with_positions=False)
+train(blind)
+accuracy, _ = test(blind)
+
+symbols = torch.randint(NUM_SYMBOLS, (1000, LENGTH))
+commonest = F.one_hot(symbols).sum(1).amax(-1).float().mean().item() / LENGTH
+print("without positions, less than 30 % right:", accuracy < 0.3)
+print("within 5 % of always naming the commonest symbol of the sequence:", abs(accuracy - commonest) < 0.05)
+
+# %% [markdown]
+# Something between. Without positions the model still sees *which* symbols there are, just not where. The best it can do with a bag of symbols is to name the
+# commonest one, and that is about what it reaches. More training would not help: equivariance forbids it.
+
+# %% [markdown]
+# ### The bug that trains
+#
+# You have met the softmax along the wrong axis. Let us train it.
+#
+# > **Predict.** The same model, the same task, but every *column* of the weights sums to 1. What accuracy will it reach?
+
+# %% tags=["hide-output"]
+def weights_along_the_wrong_axis(query, key):
+    return (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-2)
+
+
+torch.manual_seed(47)
+buggy = Reverser(weigh=weights_along_the_wrong_axis)
+train(buggy)
+accuracy, weights = test(buggy)
+print(f"with the wrong axis: {accuracy:.0%} right")
+
+# %% [markdown]
+# All right. The loss goes down, the accuracy is perfect, even the map looks as it should. On the anti-diagonal, each row *and* each column holds a
+# single 1, so the task cannot tell the two axes apart. Other tasks can, and you would find out much later.
+#
+# **That training works does not show that the code is right.** This is why the checks in this course compare numbers with a reference, and why
+# the blocks of `course_lib` are held against PyTorch's to $10^{-12}$.
+
+# %% [markdown]
+# ## What it costs
+#
+# Every token looks at every other, so there are $N^2$ scores, and each is a dot product of width $d$. The count is easy to do by hand, and PyTorch can count along.
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_operations(N, d):
+    """Multiplications and additions of one attention, as PyTorch counts them."""
+    x = torch.randn(N, d)
+    with FlopCounterMode(display=False) as counter:
+        scaled_dot_product_attention(x, x, x)
+    return counter.get_total_flops()
+
+
+# Q Kᵀ: N·N dot products of d multiplications and d additions. The average with V: as many again.
+assert count_operations(N=50, d=16) == 2 * (2 * 50 * 50 * 16)
+print("twice the tokens:", count_operations(100, 16) // count_operations(50, 16), "times the work")
+print("twice the width: ", count_operations(50, 32) // count_operations(50, 16), "times the work")
+
+# %% [markdown]
+# So attention costs $O(N^2 d)$. Its rivals for mixing a sequence are a recurrent network, which walks from token to token, and a convolution, which looks at $k$ neighbours
+# ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), table 1):
+#
+# | layer | operations | steps that must wait for each other | path between the two ends |
+# |:--|:--|:--|:--|
+# | self-attention | $O(N^2 d)$ | $O(1)$ | $O(1)$ |
+# | recurrence | $O(N d^2)$ | $O(N)$ | $O(N)$ |
+# | convolution of width $k$ | $O(k N d^2)$ | $O(1)$ | $O(N/k)$ |
+#
+# The last column counts through how many steps a signal has to pass from the first token to the last. With attention it is one, however long the sequence. With a convolution
+# it takes a stack of layers. That short path is what the $N^2$ buys.
+#
+# For images, $N$ is the number of patches. A 224-pixel image in patches of 16 gives $14 \times 14 = 196$ tokens.
+#
+# > **Predict.** Halve the patch to 8 pixels. How many times more tokens? How many times more attention scores?
+
+# %% tags=["hide-output"]
+coarse, fine = (224 // 16) ** 2, (224 // 8) ** 2
+print(f"tokens: {coarse} -> {fine}, {fine // coarse} times; scores: {coarse**2:,} -> {fine**2:,}, {fine**2 // coarse**2} times")
+
+# %% [markdown]
+# And in seconds? The curves below were measured once, on one core of a server, with the script `benchmarks/attention_cost.py`: one layer of
+# width 64, one sequence. Set `MEASURE` to `True` to add the points of your own machine.
+
+# %%
+#| alt: Time of one layer against the number of tokens, both axes logarithmic, from 64 to 4096 tokens. Recurrence and convolution rise along lines of slope 1, convolution lowest. Attention starts below recurrence, rises more and more steeply, and crosses it near 2000 tokens. Fused attention lies below the explicit one and crosses later.
+MEASURE = False
+
+record = load_record("attention_cost")
+lengths, times = record["lengths"], record["milliseconds"]
+
+_, ax = plt.subplots(figsize=(7, 3.6))
+ax.loglog(lengths, times["attention"], "o-", color=viz.QUERY, label="attention, as written here")
+ax.loglog(lengths, times["attention_fused"], "o:", color=viz.QUERY, label="attention, fused kernel")
+ax.loglog(lengths, times["recurrence"], "s-", color=viz.KEY, label="recurrence (GRU)")
+ax.loglog(lengths, times["convolution"], "^-", color=viz.VALUE, label="convolution, width 3")
+if MEASURE:
+    from timeit import repeat
+
+    for length in lengths:
+        x = torch.randn(1, length, record["dim"])
+        seconds = min(repeat(lambda x=x: scaled_dot_product_attention(x, x, x), number=1, repeat=5))
+        ax.plot(length, 1000 * seconds, "x", color=viz.INK)
+ax.set(xlabel="number of tokens N", ylabel="milliseconds", xticks=lengths, xticklabels=lengths)
+ax.minorticks_off()
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# For a few hundred tokens, and ViT-B/16 has 197, attention is cheaper than the recurrence: it does more work, but all of it at once. Near 2000 tokens
+# the square catches up. The *fused* kernel computes the same numbers without ever storing the whole weight matrix
+# ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). That saves memory and time, and has a price that will matter in chapter 02: with the weights never
+# stored, there is nothing to look at.
+
+# %% [markdown]
+# ## The block, tested
+#
+# This is what later chapters import. Compare it with yours.
+
+# %%
+import inspect
+
+print(inspect.getsource(scaled_dot_product_attention))
+
+# %% [markdown]
+# ## What you take with you
+#
+# * Attention is a **weighted average of values**. The weights come from comparing a query with keys.
+# * **Rows sum to 1**: softmax along the keys. The wrong axis has the right shape, and trains.
+# * $\sqrt d$ keeps the **spread** of the scores at 1, whatever the width, so that the softmax starts neither saturated nor flat.
+# * **Masking is removing**: before the softmax, and a row with nothing allowed is zeros.
+# * Attention is **permutation equivariant**. Positions must be put into the tokens.
+# * It costs $O(N^2 d)$, and any two tokens are one step apart.
+#
+# The picture to keep: **the anti-diagonal**. A model that learns where to look, and a map that shows it.
+#
+# ### To read
+#
+# * [Vaswani et al. 2017, *Attention Is All You Need*](https://arxiv.org/abs/1706.03762), section 3.2.1 and footnote 4, which is the variance argument in one sentence.
+# * [Bahdanau, Cho and Bengio 2015](https://arxiv.org/abs/1409.0473): attention before the Transformer, with the first attention maps worth looking at.
+#
+# Next, chapter 02: one attention can look in one way at a time. What if a token wants to look in several?

@@ -1,0 +1,159 @@
+"""Attention: a weighted average whose weights come from comparing queries with keys.
+
+Chapter 01 derives the first two functions, chapter 02 the rest.
+Legend: B batch, N tokens (Nq queries, Nk keys), D embedding dimension, H heads, d = D/H.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+
+def attention_weights(query, key, mask=None):
+    """How much each query attends to each key: softmax(Q Kᵀ / √d), row by row.
+
+    Args:
+        query: (..., Nq, d).
+        key: (..., Nk, d). Leading dimensions broadcast against those of `query`.
+        mask: boolean, broadcastable to (..., Nq, Nk); True = may attend. None = all may.
+
+    Returns:
+        (..., Nq, Nk). Each row sums to 1. A row that may attend to nothing is all zeros, never NaN.
+
+    Raises:
+        ValueError: the last dimensions differ, or `mask` is not boolean or does not fit.
+
+    Source: Vaswani et al. 2017, equation 1. Chapter 01.
+    """
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(
+            f"query {tuple(query.shape)} and key {tuple(key.shape)} must agree in their last dimension: "
+            "each score is a dot product. Project one of them to the width of the other."
+        )
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5  # (..., Nq, Nk)
+    if mask is None:
+        return scores.softmax(dim=-1)
+
+    _check_mask(mask, scores.shape)
+    # The lowest finite number instead of -inf: a row with nothing allowed would be 0/0 = NaN in the
+    # forward pass and in the gradient. The second fill turns such a row into zeros.
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
+
+
+def _check_mask(mask, scores_shape):
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be boolean (True = may attend), got {mask.dtype}: "
+            "use mask.bool() if 1 means 'may attend' in yours, mask == 0 if it is added to the scores."
+        )
+    try:
+        fits = torch.broadcast_shapes(mask.shape, scores_shape) == scores_shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"mask {tuple(mask.shape)} does not broadcast to the scores {tuple(scores_shape)}: "
+            "its last two dimensions are (queries, keys), or 1."
+        )
+
+
+def scaled_dot_product_attention(query, key, value, mask=None):
+    """Average the values with the attention weights: softmax(Q Kᵀ / √d) V.
+
+    Args:
+        query: (..., Nq, d).
+        key: (..., Nk, d).
+        value: (..., Nk, dv). One value a key; dv may differ from d.
+        mask: boolean, broadcastable to (..., Nq, Nk); True = may attend. None = all may.
+
+    Returns:
+        (output, weights): (..., Nq, dv) and (..., Nq, Nk). Where a row may attend to nothing, both
+        are zeros, never NaN.
+
+    Raises:
+        ValueError: as `attention_weights`, or the number of values is not the number of keys.
+
+    Source: Vaswani et al. 2017, equation 1. Chapter 01.
+    """
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            f"key {tuple(key.shape)} and value {tuple(value.shape)} must agree in their second-last "
+            "dimension: each key needs one value."
+        )
+    weights = attention_weights(query, key, mask)
+    return weights @ value, weights
+
+
+def split_heads(x, num_heads):
+    """Cut the last dimension into heads: (B, N, D) -> (B, H, N, d), d = D/H. Head h gets columns h·d to (h+1)·d.
+
+    Raises:
+        ValueError: D is not a multiple of `num_heads`.
+
+    Source: Vaswani et al. 2017, section 3.2.2. Chapter 02.
+    """
+    _check_head_count(x.shape[-1], num_heads)
+    return rearrange(x, "B N (H d) -> B H N d", H=num_heads)
+
+
+def merge_heads(x):
+    """Lay the heads side by side again, the inverse of `split_heads`: (B, H, N, d) -> (B, N, H·d). Chapter 02."""
+    return rearrange(x, "B H N d -> B N (H d)")
+
+
+def _check_head_count(dim, num_heads):
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(
+            f"dim {dim} cannot be cut into num_heads {num_heads} heads of equal width: choose a divisor of {dim}."
+        )
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """H attentions side by side, each in its own d = D/H dimensions, mixed by one last projection.
+
+    Parameters carry timm's names: `qkv` (D -> 3D, laid out q | k | v, each cut into heads) and
+    `proj` (D -> D). Attention runs in PyTorch's fused kernel, which never forms the weights. While
+    `course_lib.interpret.record_attention` watches, the same projections go through the explicit
+    softmax instead, and the weights (B, H, N, N) are handed to the recorder.
+
+    Args:
+        dim: embedding dimension D.
+        num_heads: H, a divisor of D.
+        qkv_bias: whether q, k and v get a bias (in ViT they do).
+        attn_drop: dropout rate on the attention weights, between 0 and 1.
+        proj_drop: dropout rate on the output, between 0 and 1.
+
+    Shapes: (B, N, D) -> (B, N, D).
+
+    Raises:
+        ValueError: `num_heads` does not divide `dim`, or the input is not (B, N, dim).
+
+    Source: Vaswani et al. 2017, section 3.2.2; Dosovitskiy et al. 2021, equations 5 to 8. Chapter 02.
+    """
+
+    def __init__(self, dim, num_heads=8, *, qkv_bias=True, attn_drop=0.0, proj_drop=0.0):
+        super().__init__()
+        _check_head_count(dim, num_heads)
+        self.dim = dim
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+        self.recorder = None  # set by record_attention: a function that is given the weights
+
+    def forward(self, x):
+        if x.ndim != 3 or x.shape[-1] != self.dim:
+            raise ValueError(f"input {tuple(x.shape)} must be (B, N, {self.dim}): batch, tokens, embedding dimension.")
+        q, k, v = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, dim=-1))  # each (B, H, N, d)
+        return self.proj_drop(self.proj(merge_heads(self._attend(q, k, v))))  # (B, H, N, d) -> (B, N, D)
+
+    def _attend(self, q, k, v):
+        if self.recorder is None:
+            dropout = self.attn_drop.p if self.training else 0.0
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        weights = attention_weights(q, k)  # (B, H, N, N)
+        self.recorder(weights)
+        return self.attn_drop(weights) @ v

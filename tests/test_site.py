@@ -1,0 +1,172 @@
+"""The built site: clean, self-contained, and sound in a browser on every page."""
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from browser import ROOT
+
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+CHAPTERS = [c["file"] for part in TOC["parts"] for c in part["chapters"]]
+PAGES = [TOC["root"], *CHAPTERS]
+NOTEBOOKS = [page for page in PAGES if re.search(r"/\d\d_", page)]
+
+every_page = pytest.mark.parametrize("name", PAGES)
+
+
+class Tags(HTMLParser):
+    """Every start tag of a file, as (tag, attributes)."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {key: value or "" for key, value in attrs}))
+
+    def all(self, *names):
+        return [attrs for tag, attrs in self.tags if tag in names]
+
+
+# ---- Without a browser -----------------------------------------------------------------------
+
+
+def test_build_is_clean_and_quick(site_build):
+    assert "WARNING" not in site_build.log and site_build.returncode == 0, site_build.log[-3000:]
+    assert "ERROR" not in site_build.log
+    print(f"site built in {site_build.seconds:.1f} s")
+    assert site_build.seconds < 30
+
+
+def test_nothing_is_loaded_from_elsewhere(site_dir):
+    """Scripts, styles, fonts, images and frames; links that a reader may follow are another matter."""
+    foreign = []
+    for file in site_dir.rglob("*.html"):
+        tags = Tags(file)
+        urls = [a.get(key, "") for _, a in tags.tags for key in ("src", "srcset", "data", "poster")]
+        urls += [a.get("href", "") for a in tags.all("link")]
+        urls += re.findall(r"url\(([^)]*)\)", " ".join(a.get("style", "") for _, a in tags.tags))
+        foreign += [(file.name, url) for url in urls if re.match(r"\s*['\"]?(\w+:)?//", url)]
+    for file in site_dir.rglob("*.css"):
+        text = re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.S)
+        urls = re.findall(r"url\(\s*['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", text)
+        foreign += [(file.name, url) for pair in urls for url in pair if re.match(r"(https?:)?//", url)]
+    assert foreign == []
+
+
+def test_links_inside_the_site_lead_somewhere(site_dir):
+    ids = {file: {a["id"] for _, a in Tags(file).tags if "id" in a} for file in site_dir.rglob("*.html")}
+    broken = []
+    for file in ids:
+        for href in (a["href"] for a in Tags(file).all("a") if a.get("href")):
+            url = urlsplit(href)
+            if url.scheme or url.netloc:
+                continue
+            target = (file.parent / unquote(url.path)).resolve() if url.path else file
+            in_page = url.fragment in ("", *ids.get(target, ())) or target.name == "search.html"
+            if not target.is_file() or not in_page:
+                broken.append((file.name, href))
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_colab_button_opens_the_pages_own_notebook(site_dir, name):
+    repository = CONFIG["repository"]
+    path = urlsplit(repository["url"]).path.strip("/")
+    expected = f"https://colab.research.google.com/github/{path}/blob/{repository['branch']}/{name}.ipynb"
+    links = [a["href"] for a in Tags(site_dir / f"{name}.html").all("a") if "colab" in a.get("href", "")]
+    assert (ROOT / f"{name}.ipynb").is_file()
+    assert expected in links and links.count(expected) == len(links)
+
+
+# ---- In a browser ------------------------------------------------------------------------------
+
+
+@every_page
+def test_page_is_sound(open_page, name):
+    visit = open_page(f"{name}.html")
+    visit.read_through()
+    page = visit.page
+    assert page.locator("h1").count() == 1
+    assert page.locator("h1").inner_text().strip()
+    assert [i.get_attribute("src") for i in page.locator("img").all() if not (i.get_attribute("alt") or "").strip()] == []
+    assert page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)") == []
+    formulas = page.locator("article .math").count()
+    assert page.locator("article .math mjx-container").count() == formulas
+    assert page.locator("mjx-merror").count() == 0
+    prose = page.evaluate(
+        """() => {
+          const article = document.querySelector("article").cloneNode(true);
+          article.querySelectorAll("pre, code, mjx-container").forEach((e) => e.remove());
+          return article.textContent;
+        }"""
+    )
+    assert re.findall(r"\$\$|\\\(|\\\[|\$\\", prose) == []
+    assert page.evaluate("document.fonts.check('16px \"Source Serif 4\"')")
+    assert page.locator("meta[name=description]").count() == 1
+    assert visit.faults == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page in NOTEBOOKS or page.endswith("notation")])
+def test_there_is_mathematics_to_render(open_page, name):
+    assert open_page(f"{name}.html").page.locator("article mjx-container").count() > 3
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search"])
+def test_fits_a_phone(open_page, name):
+    visit = open_page(f"{name}.html", width=390, height=844)
+    visit.read_through()
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.faults == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", [*PAGES, "search"])
+def test_accessible(open_page, name, mode):
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit = open_page(f"{name}.html", mode=mode)
+    visit.read_through()
+    page = visit.page
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    red = int(re.search(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")).group())
+    assert (red < 60) if mode == "dark" else (red > 220)
+    violations = Axe().run(page).response["violations"]
+    serious = [
+        (v["id"], node["html"][:200], node.get("failureSummary", "")[-200:])
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
+    assert serious == []
+
+
+def test_switch_changes_the_colours_and_is_remembered(open_page):
+    page = open_page(f"{TOC['root']}.html", mode=None).page
+    background = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(background)
+    page.locator("button.theme-switch-button:visible").click()
+    page.wait_for_function(f"{background} !== '{before}'")
+    after = page.evaluate(background)
+    page.reload()
+    assert page.evaluate(background) == after
+
+
+def test_search_finds_a_word(open_page):
+    visit = open_page("search.html?q=equivariance")
+    visit.page.locator("#search-results a[href*='book/notation.html']").first.wait_for(timeout=10_000)
+    assert visit.faults == []
+
+
+def test_start_leads_to_chapter_one(open_page, site):
+    visit = open_page("")
+    page = visit.page
+    page.wait_for_url(site + TOC["root"] + ".html")
+    page.get_by_role("link", name="Start with chapter 1").click()
+    page.wait_for_url(site + CHAPTERS[0] + ".html")
+    assert page.locator("h1").is_visible()
+    assert visit.faults == []

@@ -1,0 +1,308 @@
+"""Turn chapter sources into notebooks: one source, a solved notebook and a learner's notebook.
+
+    python tools/notebooks.py build [NAME ...]    write what is out of date, executing only what changed
+    python tools/notebooks.py check               say what is out of date, execute nothing
+
+`book/NN_slug.py` (jupytext percent format) is the only file of a chapter that is edited. Cells are
+told apart by tags:
+
+    setup       the imports; the lines that install the package where it is missing are put before them
+    exercise    holds a function with `# BEGIN SOLUTION` ... `# END SOLUTION`; the learner gets a stub
+    check       calls the exercise's check
+    help        staged help in Markdown, after the check; the learner's copy gets the answer, folded
+
+A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata.
+
+The solved notebook remembers what its outputs were made from: a digest of its code, and one of every
+file of the repository that the execution imported or read. So a change in `course_lib` or `data` is
+noticed without executing anything.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+from nbclient import NotebookClient
+from PIL import Image
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+
+SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
+ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
+
+# Without this the kernel warns on the terminal that its (local) connection is not encrypted.
+KERNEL = Config({"KernelManager": {"transport_encryption": "auto"}})
+
+SETUP = """\
+#@title Setup: run this cell first
+import importlib.util
+import sys
+
+if importlib.util.find_spec("course_lib") is None:  # Colab, or any Python without the course
+    %pip install -q "course-lib @ git+{url}@{branch}"
+if "google.colab" in sys.modules:
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
+
+"""
+
+# Run in the kernel before the first and after the last cell: note every file that the chapter opens.
+WATCH = """
+import sys
+_opened = set()
+sys.addaudithook(lambda event, args: _opened.add(args[0]) if event == "open" and isinstance(args[0], str) else None)
+"""
+REPORT = """
+import json, sys
+print(json.dumps(sorted(_opened | {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())})))
+"""
+
+
+def sources():
+    return sorted(BOOK.glob("[0-9][0-9]_*.py"))
+
+
+def read_source(path):
+    """The chapter as a notebook: cells tagged, named, alt texts and setup in place, solutions still marked."""
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "colab": {"toc_visible": True},
+        }
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    exercise, used = None, set()
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if "setup" in tags:
+            cell.source = SETUP.format(**repository) + cell.source
+        if alt := ALT.match(cell.source):
+            cell.source = cell.source[alt.end() :]
+            cell.metadata["mystnb"] = {"image": {"alt": alt["text"]}}
+        if "exercise" in tags:
+            if not SOLUTION.search(cell.source):
+                raise ValueError(f"{path.name}: an exercise cell has no BEGIN/END SOLUTION: {cell.source[:60]!r}")
+            exercise = re.search(r"^def (\w+)", cell.source, re.M)[1]
+        if {"exercise", "check", "help"} & set(tags):
+            cell.metadata["exercise"] = exercise
+        cell.id = _cell_id(cell, used)
+    return notebook
+
+
+def _cell_id(cell, used):
+    """A name that depends on the cell alone, so that stored outputs find their cell again."""
+    kind = next((tag for tag in ("exercise", "check", "help") if tag in cell.metadata.get("tags", [])), None)
+    name = f"{kind}-{cell.metadata['exercise']}" if kind else hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+    unique, n = name, 1
+    while unique in used:
+        n += 1
+        unique = f"{name}-{n}"
+    used.add(unique)
+    return unique
+
+
+def solution(cell):
+    """The exercise cell with its markers gone and the answer in place."""
+    return SOLUTION.sub(lambda match: match["code"], cell.source).rstrip("\n")
+
+
+def stub(cell):
+    return SOLUTION.sub(lambda match: f"{match['indent']}...  # your code here\n", cell.source).rstrip("\n")
+
+
+def solved(source):
+    notebook = nbformat.from_dict(source)
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            cell.source = solution(cell)
+    return notebook
+
+
+def learner(source, executed):
+    """Stubs, a folded answer in the help under each, and the outputs of every other cell."""
+    notebook = _with_outputs(source, executed)
+    answer = None
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "exercise" in tags:
+            answer = solution(cell)
+            cell.source, cell.outputs = stub(cell), []
+        elif "help" in tags:
+            cell.source += f"\n\n<details>\n<summary>Answer</summary>\n\n```python\n{answer}\n```\n\n</details>"
+    return notebook
+
+
+def _with_outputs(source, executed):
+    """A copy of `source` in which each code cell has the outputs of its namesake in `executed`."""
+    stored = {cell.id: cell for cell in executed.cells}
+    notebook = nbformat.from_dict(source)
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    for count, cell in enumerate(code, 1):
+        cell.outputs = stored[cell.id].outputs
+        cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    return notebook
+
+
+def execute(path, notebook):
+    """Run `notebook` in its folder. Returns it with clean outputs, and the repository's files that it used."""
+    watch, report = (nbformat.v4.new_code_cell(code) for code in (WATCH, REPORT))
+    notebook.cells = [watch, *notebook.cells, report]
+    resources = {"metadata": {"path": str(BOOK)}}
+    NotebookClient(notebook, timeout=300, record_timing=True, resources=resources, config=KERNEL).execute()
+    notebook.cells = notebook.cells[1:-1]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            _clean(path, cell, output)
+    return notebook, _used(json.loads(report.outputs[0].text))
+
+
+def _clean(path, cell, output):
+    if output.output_type == "stream" and output.name == "stderr":
+        raise ValueError(f"{path.name}: a cell writes to stderr: {output.text[:200]!r}\n{cell.source}")
+    data = output.get("data", {})
+    data.pop("application/vnd.jupyter.widget-view+json", None)  # its id is random; text/html stands in for it
+    if "image/png" in data:
+        data["image/png"] = _smaller(data["image/png"])
+
+
+def _smaller(png):
+    """The same picture (base64 in and out) in at most 256 colours: a third of the size."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    packed = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
+
+
+def _used(files):
+    """{path in the repository: digest} for the library and data files among `files`."""
+    found = {}
+    for name in files:
+        file = Path(BOOK, name)
+        if file.suffix != ".pyc" and file.is_file() and file.resolve().is_relative_to(ROOT):
+            relative = file.resolve().relative_to(ROOT)
+            if relative.parts[0] in ("course_lib", "data") and relative.parts[:2] != ("data", "cache"):
+                found[relative.as_posix()] = _digest(file.resolve().read_bytes())
+    return dict(sorted(found.items()))
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def code_digest(notebook):
+    code = [(cell.id, cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    return _digest(json.dumps(code).encode())
+
+
+def outputs_stale(notebook, stored):
+    """Why the stored outputs cannot be kept, or None."""
+    if stored is None:
+        return "not executed yet"
+    made_from = stored.metadata.get("course", {})
+    if made_from.get("code") != code_digest(notebook):
+        return "its code changed"
+    for name, digest in made_from.get("inputs", {}).items():
+        file = ROOT / name
+        if not file.is_file() or _digest(file.read_bytes()) != digest:
+            return f"{name} changed"
+    return None
+
+
+def products(path):
+    return BOOK / "solutions" / f"{path.stem}.ipynb", BOOK / f"{path.stem}.ipynb"
+
+
+def render(source, executed):
+    """The text of both notebooks: the solved one, then the learner's."""
+    both = _with_outputs(solved(source), executed), learner(source, executed)
+    both[0].metadata["course"] = executed.metadata["course"]
+    return [nbformat.writes(notebook, version=4) + "\n" for notebook in both]
+
+
+def stored_notebook(path):
+    """The solved notebook as it was written last, or None if there is none that can be read."""
+    try:
+        return nbformat.read(products(path)[0], as_version=4)
+    except (FileNotFoundError, ValueError, nbformat.reader.NotJSONError):
+        return None
+
+
+def stale(path):
+    """Why the chapter's notebooks are out of date, or None. Executes nothing."""
+    source, stored = read_source(path), stored_notebook(path)
+    if reason := outputs_stale(solved(source), stored):
+        return reason
+    for product, text in zip(products(path), render(source, stored), strict=True):
+        if not product.is_file() or product.read_text() != text:
+            return f"{product.relative_to(ROOT)} is not what the source gives"
+    return None
+
+
+def build(path, force=False):
+    """Bring both notebooks up to date, executing the chapter only if its stored outputs cannot be kept."""
+    source, stored = read_source(path), stored_notebook(path)
+    notebook = solved(source)
+    reason = "asked for" if force else outputs_stale(notebook, stored)
+    if reason:
+        print(f"{path.name}: executing ({reason})", flush=True)
+        digest = code_digest(notebook)
+        stored, inputs = execute(path, notebook)
+        stored.metadata["course"] = {"code": digest, "inputs": inputs}
+    for product, text in zip(products(path), render(source, stored), strict=True):
+        if not product.is_file() or product.read_text() != text:
+            write_atomically(product, text)
+            print(f"{path.name}: wrote {product.relative_to(ROOT)}")
+
+
+def write_atomically(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="write what is out of date")
+    building.add_argument("names", nargs="*", help="chapters, such as 01_attention; all of them by default")
+    building.add_argument("--force", action="store_true", help="execute even where nothing changed")
+    commands.add_parser("check", help="say what is out of date")
+    arguments = parser.parse_args()
+    if arguments.command == "check":
+        found = {path.name: reason for path in sources() if (reason := stale(path))}
+        for name, reason in found.items():
+            print(f"{name}: out of date, {reason}: run `make notebooks`")
+        return 1 if found else 0
+    known = {path.stem: path for path in sources()}
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        parser.error(f"no chapter {unknown[0]}; there are {', '.join(known)}")
+    for name in arguments.names or known:
+        build(known[name], arguments.force)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

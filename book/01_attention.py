@@ -215,7 +215,7 @@ plt.show()
 
 # %% [markdown]
 # Same shape, no error, all numbers between 0 and 1. Nothing you would notice. The rows no longer sum to 1, so the outputs are no longer
-# averages: query 0 hands out more than it has. Remember this bug. Near the end of the chapter you will *train* it, and it will look fine.
+# averages: query 3 hands out a third more than it has, and query 2 a third less. Remember this bug. Near the end of the chapter you will *train* it, and it will look fine.
 
 # %% [markdown]
 # ## Three roles: query, key, value
@@ -285,8 +285,8 @@ for d in widths:
 # Each of the $d$ products $q_i k_i$ has variance 1. They are independent, so their variances add: the sum has variance $d$ and
 # **standard deviation $\sqrt d$**. Divide by $\sqrt d$ and the scores have standard deviation 1 again, *whatever the width*.
 #
-# And why does that matter? You saw it above: the scale of the scores decides how sharp the softmax is. ViT looks at 197 tokens. Let us
-# ask how much weight the favourite of them gets before anything is learned.
+# And why does that matter? You saw it above: the scale of the scores decides how sharp the softmax is. ViT looks at 197 tokens (196 patches of the image and
+# one more). Let us ask how much weight the favourite of them gets before anything is learned.
 #
 # > **Predict.** For 197 random keys and $d = 768$, how large is the largest weight in a row, on average, without the division? And with it?
 
@@ -325,10 +325,10 @@ print("formula equals autograd:", torch.allclose(by_hand, by_autograd, atol=1e-1
 #| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts higher, turns down at d = 32 and falls below 0.01 at d = 1024.
 def typical_gradient(scores):
     """Median over rows of the size (root of the sum of squares) of the gradient of softmax."""
-    p = scores.softmax(dim=-1)
+    p = scores.double().softmax(dim=-1)
     squares = (p**2).sum(-1)
     # sum over i, j of (p_i (δ_ij - p_j))², multiplied out
-    return (squares - 2 * (p**3).sum(-1) + squares**2).clamp_min(0).sqrt().median()
+    return (squares - 2 * (p**3).sum(-1) + squares**2).sqrt().median()
 
 
 torch.manual_seed(13)
@@ -742,8 +742,23 @@ print(f"with the wrong axis: {accuracy:.0%} right")
 # All right. The loss goes down, the accuracy is perfect, even the map looks as it should. On the anti-diagonal, each row *and* each column holds a
 # single 1, so the task cannot tell the two axes apart. Other tasks can, and you would find out much later.
 #
-# **That training works does not show that the code is right.** This is why the checks in this course compare numbers with a reference, and why
-# the blocks of `course_lib` are held against PyTorch's to $10^{-12}$.
+# **That training works does not show that the code is right.** So test the numbers. But a test can hide a bug as well.
+#
+# > **Predict.** Somebody forgets $\sqrt d$ and compares with the right function on one example: random queries and keys, each multiplied by 10. Do the two agree?
+
+# %% tags=["hide-output"]
+torch.manual_seed(53)
+query, key = 10 * torch.randn(2, 3, 8), 10 * torch.randn(2, 5, 8)
+without_scale = (query @ key.transpose(-2, -1)).softmax(dim=-1)
+print("large inputs, equal: ", torch.allclose(without_scale, attention_weights(query, key), atol=1e-3))
+
+query, key = query / 10, key / 10
+without_scale = (query @ key.transpose(-2, -1)).softmax(dim=-1)
+print("inputs of size 1, equal:", torch.allclose(without_scale, attention_weights(query, key), atol=1e-3))
+
+# %% [markdown]
+# With large scores both are saturated: the winner takes all, with the scale and without it. Test data must leave room for the mistake to show. The checks in this
+# course compare with a reference on fresh inputs of moderate size and several shapes, and the blocks of `course_lib` are held against PyTorch's to $10^{-12}$.
 
 # %% [markdown]
 # ## What it costs

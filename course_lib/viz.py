@@ -32,6 +32,7 @@ def set_style():
             "figure.dpi": 72,
             "figure.constrained_layout.use": True,
             "savefig.facecolor": PAPER,
+            "savefig.pad_inches": 0.2,
             "axes.facecolor": PAPER,
             "axes.edgecolor": MUTED,
             "axes.labelcolor": INK,
@@ -79,7 +80,7 @@ def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=Fals
         else:
             axis.set_ticks(range(count), labels)
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
+    ax.spines[:].set(visible=True, color=LINE)
     ax.set_title(title)
     if annotate:
         for (row, column), value in np.ndenumerate(matrix):

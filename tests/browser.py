@@ -101,17 +101,19 @@ class Visit:
     faults: list[str] = field(default_factory=list)
 
     def read_through(self):
-        """Scroll to the end, so that whatever waits to be seen has been, and come to rest."""
+        """Scroll to the end, so that whatever waits to be seen has been, and wait for every widget."""
         self.page.evaluate(
             """async () => {
-              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight / 2) {
+              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
                 scrollTo(0, y);
-                await new Promise(requestAnimationFrame);
+                await new Promise((done) => setTimeout(done, 20));
               }
               scrollTo(0, 0);
             }"""
         )
-        self.page.wait_for_load_state("networkidle")
+        waiting = ".course-widget[data-widget]:not(.course-widget-live, .course-widget-static)"
+        self.page.wait_for_function(f"!document.querySelector('{waiting}')")
+        return self
 
 
 @pytest.fixture
@@ -143,7 +145,8 @@ def open_page(chromium, site):
         page.on("console", lambda m: m.type == "error" and opened.faults.append(f"console: {m.text}"))
         page.on("pageerror", lambda error: opened.faults.append(f"script error: {error}"))
         page.on("response", lambda r: r.status >= 400 and opened.faults.append(f"{r.status}: {r.url}"))
-        page.goto(site + path, wait_until="networkidle")
+        page.goto(site + path, wait_until="load")
+        page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
         return opened
 
     yield visit

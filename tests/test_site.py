@@ -88,61 +88,65 @@ def test_colab_button_opens_the_pages_own_notebook(site_dir, name):
 
 @every_page
 def test_page_is_sound(open_page, name):
-    visit = open_page(f"{name}.html")
-    visit.read_through()
+    visit = open_page(f"{name}.html").read_through()
     page = visit.page
     assert page.locator("h1").count() == 1
     assert page.locator("h1").inner_text().strip()
-    assert [i.get_attribute("src") for i in page.locator("img").all() if not (i.get_attribute("alt") or "").strip()] == []
-    assert page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)") == []
+    images = page.evaluate("[...document.images].map((i) => [i.src, i.alt.trim(), i.naturalWidth])")
+    assert [src for src, alt, width in images if not (alt and width)] == []
     formulas = page.locator("article .math").count()
+    assert formulas > 0 or name not in [*NOTEBOOKS, "book/notation"]
     assert page.locator("article .math mjx-container").count() == formulas
     assert page.locator("mjx-merror").count() == 0
     prose = page.evaluate(
         """() => {
           const article = document.querySelector("article").cloneNode(true);
-          article.querySelectorAll("pre, code, mjx-container").forEach((e) => e.remove());
+          article.querySelectorAll("pre, code, script, mjx-container").forEach((e) => e.remove());
           return article.textContent;
         }"""
     )
     assert re.findall(r"\$\$|\\\(|\\\[|\$\\", prose) == []
-    assert page.evaluate("document.fonts.check('16px \"Source Serif 4\"')")
+    assert page.evaluate("[...document.fonts].some((f) => f.family.includes('Source Serif') && f.status == 'loaded')")
     assert page.locator("meta[name=description]").count() == 1
     assert visit.faults == []
 
 
-@pytest.mark.parametrize("name", [page for page in PAGES if page in NOTEBOOKS or page.endswith("notation")])
-def test_there_is_mathematics_to_render(open_page, name):
-    assert open_page(f"{name}.html").page.locator("article mjx-container").count() > 3
-
-
 @pytest.mark.parametrize("name", [*PAGES, "search"])
 def test_fits_a_phone(open_page, name):
-    visit = open_page(f"{name}.html", width=390, height=844)
-    visit.read_through()
+    visit = open_page(f"{name}.html", width=390, height=844).read_through()
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert visit.faults == []
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
 @pytest.mark.parametrize("name", [*PAGES, "search"])
-def test_accessible(open_page, name, mode):
+def test_accessible_in_light_and_dark(open_page, name):
+    page = open_page(f"{name}.html", mode="dark").read_through().page
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert brightness(page) < 60
+    assert serious_findings(page, only=["color-contrast"]) == []
+    page.locator("button.theme-switch-button:visible").click()
+    if page.evaluate("document.documentElement.dataset.theme") == "dark":
+        page.locator("button.theme-switch-button:visible").click()
+    page.wait_for_function("document.documentElement.dataset.theme == 'light'")
+    assert brightness(page) > 220
+    assert serious_findings(page) == []
+
+
+def brightness(page):
+    return int(re.search(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")).group())
+
+
+def serious_findings(page, only=None):
+    """What axe calls serious or critical. The colours are all that differs between the two modes."""
     from axe_playwright_python.sync_playwright import Axe
 
-    visit = open_page(f"{name}.html", mode=mode)
-    visit.read_through()
-    page = visit.page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    red = int(re.search(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")).group())
-    assert (red < 60) if mode == "dark" else (red > 220)
-    violations = Axe().run(page).response["violations"]
-    serious = [
-        (v["id"], node["html"][:200], node.get("failureSummary", "")[-200:])
-        for v in violations
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
+    options = {"resultTypes": ["violations"]} | ({"runOnly": only} if only else {})
+    return [
+        (violation["id"], node["html"][:200], node["failureSummary"][-300:])
+        for violation in Axe().run(page, options=options).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]
-    assert serious == []
 
 
 def test_switch_changes_the_colours_and_is_remembered(open_page):

@@ -156,6 +156,7 @@ print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
 #
 # The line under the check below is what you will see when yours is right.
 
+
 # %% tags=["exercise"]
 def softmax(scores, dim=-1):
     """Exponentiate and normalise along `dim`: same shape, each slice along `dim` sums to 1."""
@@ -290,6 +291,7 @@ for d in widths:
 #
 # > **Predict.** For 197 random keys and $d = 768$, how large is the largest weight in a row, on average, without the division? And with it?
 
+
 # %% tags=["hide-output"]
 def random_scores(d, num_queries=400, num_keys=197):
     """Scores (num_queries, num_keys) of random queries and keys of width d."""
@@ -320,6 +322,7 @@ p = s.softmax(dim=0)
 by_hand = p.diag() - p.outer(p)
 by_autograd = torch.autograd.functional.jacobian(lambda s: s.softmax(dim=0), s)
 print("formula equals autograd:", torch.allclose(by_hand, by_autograd, atol=1e-12))
+
 
 # %%
 #| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts higher, turns down at d = 32 and falls below 0.01 at d = 1024.
@@ -355,6 +358,7 @@ assert unscaled[-1] < scaled[-1] / 10  # saturated: next to nothing gets through
 # are nearly equal, and attention is a plain average. A handy way to see this is the *effective number of keys*, the exponential of
 # the entropy of a row: 1 if one key has all the weight, 197 if all share alike.
 
+
 # %%
 def effective_keys(weights):
     """exp(entropy) of each row, averaged: how many keys share the weight."""
@@ -374,6 +378,7 @@ for name, scale in (("no scale", 1), ("sqrt(d)", 768**0.5), ("d", 768)):
 # * `query` is `(..., Nq, d)` and `key` is `(..., Nk, d)`. The dots stand for any number of leading dimensions, a batch for example, or none.
 # * The result is `(..., Nq, Nk)`: row = query, column = key.
 # * You may use your `softmax` or PyTorch's. If your `softmax` is not right yet, this check uses a correct one in its place.
+
 
 # %% tags=["exercise"]
 def attention_weights(query, key):
@@ -413,6 +418,7 @@ check_attention_weights(attention_weights)
 #
 # * `query` `(..., Nq, d)`, `key` `(..., Nk, d)`, `value` `(..., Nk, dv)`.
 # * The result is a pair: output `(..., Nq, dv)`, weights `(..., Nq, Nk)`.
+
 
 # %% tags=["exercise"]
 def scaled_dot_product_attention(query, key, value):
@@ -467,7 +473,9 @@ print("equal to PyTorch's:", torch.allclose(output, F.scaled_dot_product_attenti
 # %%
 #| alt: A heat map with two rows and four columns. In the row "it, too tired" the weight 0.92 is on animal. In the row "it, too wide" the weight 0.92 is on street.
 weights = attention_weights(torch.cat([it_tired, it_wide]), keys)  # (2, 2) and (4, 2) -> (2, 4)
-ax = viz.heatmap(weights, plt.subplots(figsize=(5.5, 2.2))[1], rows=["it … too tired", "it … too wide"], columns=words, annotate=True)
+ax = viz.heatmap(
+    weights, plt.subplots(figsize=(5.5, 2.2))[1], rows=["it … too tired", "it … too wide"], columns=words, annotate=True
+)
 ax.set_title("one word changes, and “it” looks elsewhere")
 plt.show()
 
@@ -537,7 +545,9 @@ causal = torch.ones(6, 6, dtype=torch.bool).tril()  # row i may attend to column
 padding = (torch.arange(6) < 4).expand(6, 6)  # nobody may attend to the last two
 
 _, axes = plt.subplots(1, 2, figsize=(7, 3.4))
-for ax, mask, title in zip(axes, (causal, padding), ("causal: not into the future", "padding: tokens 4 and 5 are empty")):
+for ax, mask, title in zip(
+    axes, (causal, padding), ("causal: not into the future", "padding: tokens 4 and 5 are empty")
+):
     weights = attention_weights(tokens, tokens, mask)
     assert (weights[~mask] == 0).all() and torch.allclose(weights.sum(-1), torch.ones(6))
     viz.heatmap(weights, ax, title=title, rows=range(6), columns=range(6))
@@ -564,6 +574,7 @@ print("nn.MultiheadAttention with ~causal looks only back:", bool((theirs[0][~ca
 # * Weights are 0 where the mask is `False`, and the rest of the row sums to 1.
 # * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`.
 # * Return the pair (output, weights).
+
 
 # %% tags=["exercise"]
 def masked_attention(query, key, value, mask):
@@ -617,9 +628,18 @@ def self_attention(X):
 
 
 shuffle = torch.randperm(7)
-print("attend(shuffle(X)) == shuffle(attend(X)):", torch.allclose(self_attention(X[shuffle]), self_attention(X)[shuffle], atol=1e-12))
-print("attend(shuffle(X)) == attend(X):         ", torch.allclose(self_attention(X[shuffle]), self_attention(X), atol=1e-12))
-print("their means over tokens are equal:       ", torch.allclose(self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12))
+print(
+    "attend(shuffle(X)) == shuffle(attend(X)):",
+    torch.allclose(self_attention(X[shuffle]), self_attention(X)[shuffle], atol=1e-12),
+)
+print(
+    "attend(shuffle(X)) == attend(X):         ",
+    torch.allclose(self_attention(X[shuffle]), self_attention(X), atol=1e-12),
+)
+print(
+    "their means over tokens are equal:       ",
+    torch.allclose(self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12),
+)
 
 # %% [markdown]
 # The outputs are the same ones, shuffled along. This is called **permutation equivariance**. It is not the same as *in*variance, in which the shuffling would
@@ -727,6 +747,7 @@ print("within 5 % of always naming the commonest symbol of the sequence:", abs(a
 #
 # > **Predict.** The same model, the same task, but every *column* of the weights sums to 1. What accuracy will it reach?
 
+
 # %% tags=["hide-output"]
 def weights_along_the_wrong_axis(query, key):
     return (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-2)
@@ -801,7 +822,9 @@ print("twice the width: ", count_operations(50, 32) // count_operations(50, 16),
 
 # %% tags=["hide-output"]
 coarse, fine = (224 // 16) ** 2, (224 // 8) ** 2
-print(f"tokens: {coarse} -> {fine}, {fine // coarse} times; scores: {coarse**2:,} -> {fine**2:,}, {fine**2 // coarse**2} times")
+print(
+    f"tokens: {coarse} -> {fine}, {fine // coarse} times; scores: {coarse**2:,} -> {fine**2:,}, {fine**2 // coarse**2} times"
+)
 
 # %% [markdown]
 # And in seconds? The curves below were measured once, on one core of a server, with the script `benchmarks/attention_cost.py`: one layer of

@@ -57,14 +57,10 @@ class EncoderBlock(nn.Module):
     Source: Dosovitskiy et al. 2021, equations 2 and 3. Chapter 03.
     """
 
-    def __init__(
-        self, dim, num_heads, *, mlp_ratio=4.0, qkv_bias=True, norm_eps=1e-6, attn_drop=0.0, proj_drop=0.0
-    ):
+    def __init__(self, dim, num_heads, *, mlp_ratio=4.0, qkv_bias=True, norm_eps=1e-6, attn_drop=0.0, proj_drop=0.0):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
-        self.attn = MultiHeadSelfAttention(
-            dim, num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop
-        )
+        self.attn = MultiHeadSelfAttention(dim, num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop)
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = MLP(dim, int(dim * mlp_ratio), drop=proj_drop)
 

@@ -125,7 +125,10 @@ def open_page(chromium, site):
     contexts = []
 
     def visit(path, *, width=1280, height=900, mode="light"):
-        context = chromium.new_context(viewport={"width": width, "height": height})
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            reduced_motion="reduce",  # a colour half way through its fade is no colour to measure
+        )
         contexts.append(context)
         if mode:
             stored = "".join(f"localStorage.setItem('{key}', '{mode}');" for key in ("mode", "theme"))

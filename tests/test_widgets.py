@@ -8,9 +8,12 @@ import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -93,7 +96,7 @@ def test_arrays_and_tensors_are_accepted():
     ],
 )
 def test_bad_input_is_a_value_error_that_names_the_shapes(arguments, words):
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    with pytest.raises(ValueError) as error:
         AttentionPlayground(**arguments)
     assert all(word in str(error.value) for word in words), str(error.value)
 
@@ -104,7 +107,7 @@ def test_bad_input_is_a_value_error_that_names_the_shapes(arguments, words):
 def test_bad_assignment_is_refused_and_changes_nothing(name, value):
     widget = AttentionPlayground()
     before = getattr(widget, name)
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         setattr(widget, name, value)
     assert getattr(widget, name) == before
 
@@ -157,11 +160,7 @@ def test_every_widget_has_its_module():
         assert (ROOT / "course_lib/widgets/js" / f"{widget.module}.js").is_file()
 
 
-# ---- the browser -------------------------------------------------------------------------------------------------
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+# ---- the browser (the fixture `chromium` is that of browser.py) --------------------------------------------------
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -170,11 +169,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def widget_site(tmp_path_factory):
     """A page laid out like the site's: the real shim, the real module, the real styles. Yields its address."""
     folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(ROOT / "assets/js", folder / "_static/js")
-    shutil.copytree(ROOT / "assets/css", folder / "_static/css")
+    for part in ("css", "fonts", "js"):
+        shutil.copytree(ROOT / "assets" / part, folder / "_static" / part)
     shutil.copytree(ROOT / "course_lib/widgets/js", folder / "_static", dirs_exist_ok=True)
     (folder / "book").mkdir()
     page = """<!doctype html><html lang="en" data-content_root="../" data-theme="{theme}"><head><meta charset="utf-8">
@@ -183,11 +182,13 @@ def site(tmp_path_factory):
 <script type="module" src="../_static/js/widgets.js"></script>
 <style>body {{ margin: 0; padding: 12px; font: 16px/1.6 system-ui, sans-serif; color: var(--course-ink);
 background: var(--course-paper, #fff); }} main {{ max-width: 960px; margin: auto; }}</style>
-</head><body><main><h1>Widget</h1>{above}{widget}</main></body></html>"""
+</head><body><main class="bd-article"><h1>Widget</h1>{above}<div class="cell_output">{widget}</div></main></body></html>"""
     for theme in ("light", "dark"):
         text = page.format(theme=theme, above="", widget=AttentionPlayground().static_html())
         (folder / f"book/{theme}.html").write_text(text)
-    far = page.format(theme="light", above='<div style="height: 4000px"></div>', widget=AttentionPlayground().static_html())
+    far = page.format(
+        theme="light", above='<div style="height: 4000px"></div>', widget=AttentionPlayground().static_html()
+    )
     (folder / "book/far.html").write_text(far)
     missing = AttentionPlayground().static_html().replace('data-widget="attention_playground"', 'data-widget="missing"')
     (folder / "book/missing.html").write_text(page.format(theme="light", above="", widget=missing))
@@ -198,31 +199,24 @@ background: var(--course-paper, #fff); }} main {{ max-width: 960px; margin: auto
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium: the widgets were not tried in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, site):
+def visit(chromium, widget_site):
     """visit(name, **context options): the page with its widget; afterwards: no error, no request to another host."""
     contexts, faults = [], []
 
     def open_page(name="light", live=True, **options):
-        context = browser.new_context(**{"viewport": {"width": 1000, "height": 1000}, "reduced_motion": "reduce", **options})
+        context = chromium.new_context(
+            **{"viewport": {"width": 1000, "height": 1000}, "reduced_motion": "reduce", **options}
+        )
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
         page.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
-        page.on("request", lambda r: None if r.url.startswith((site[: -len("/book")], "data:")) else faults.append(r.url))
-        page.goto(f"{site}/{name}.html")
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((widget_site[: -len("/book")], "data:")) else faults.append(r.url),
+        )
+        page.goto(f"{widget_site}/{name}.html")
         if live:
             page.wait_for_selector(".attention-playground")
         page.faults = faults
@@ -299,7 +293,9 @@ def test_readout_says_what_python_says(visit):
     assert words.inner_text().replace("\xa0", " ") == AttentionPlayground().describe()
     page.get_by_label("may attend to k4").uncheck()
     page.wait_for_function("document.querySelector('.ap-words').textContent.includes('masked')")
-    assert words.inner_text().replace("\xa0", " ") == AttentionPlayground(mask=[True, True, True, False, True]).describe()
+    assert (
+        words.inner_text().replace("\xa0", " ") == AttentionPlayground(mask=[True, True, True, False, True]).describe()
+    )
     assert page.locator("[aria-live=polite]").count() == 1
 
 
@@ -338,8 +334,32 @@ def test_arrow_keys_move_the_query(visit):
     got = drawn(page)
     assert near(got["query"], [0.6, 0.9], 1e-9)
     assert handle.get_attribute("aria-valuetext") == "x 0.60, y 0.90"
-    weights, _ = reference(*(static_state(AttentionPlayground())[name] for name in ("key", "value")), [0.6, 0.9], 1 / math.sqrt(2), [True] * 5)
+    weights, _ = reference(
+        *(static_state(AttentionPlayground())[name] for name in ("key", "value")),
+        [0.6, 0.9],
+        1 / math.sqrt(2),
+        [True] * 5,
+    )
     assert near(got["weights"], weights.tolist(), 1e-6)
+
+
+def test_the_live_line_does_not_chatter(visit):
+    page = visit()
+    page.evaluate(
+        """() => { window.said = 0;
+        new MutationObserver(() => { window.said += 1; }).observe(document.querySelector(".ap-readout"), { childList: true, subtree: true }); }"""
+    )
+    x, y = drawn(page)["handle"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(20):
+        page.mouse.move(x - 5 * step, y)
+        settle(page)
+    page.mouse.up()
+    page.wait_for_function(
+        "document.querySelector('.ap-words').textContent.includes(document.querySelector('.ap-weight').textContent)"
+    )
+    assert 1 <= page.evaluate("window.said") <= 5
 
 
 def test_everything_can_be_reached_by_keyboard_and_shows_its_focus(visit):
@@ -355,7 +375,13 @@ def test_everything_can_be_reached_by_keyboard_and_shows_its_focus(visit):
             )
         )
     assert [n for n in names if n][:1] == ["Query: arrow keys move it, with Shift in larger steps"]
-    assert {f"may attend to k{i}" for i in range(1, 6)} | {"query x", "query y", "scale", "Reset", "scale 1/√d = 0.707"} <= set(names)
+    assert {f"may attend to k{i}" for i in range(1, 6)} | {
+        "query x",
+        "query y",
+        "scale",
+        "Reset",
+        "scale 1/√d = 0.707",
+    } <= set(names)
 
 
 def test_touch_taps_and_drags(visit):
@@ -454,6 +480,8 @@ def test_fits_and_targets_are_large_enough(visit, width):
             const box = (node.type === "checkbox" ? node.closest("label") : node).getBoundingClientRect(); return Math.min(box.width, box.height); })"""
     )
     assert min(sizes) >= 24
+    rows = page.locator(".attention-playground tbody tr").evaluate_all("(rows) => rows.map((row) => row.offsetHeight)")
+    assert rows == [30] * 5  # the site's own table style stays outside
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -484,3 +512,87 @@ def test_a_module_that_does_not_load_leaves_the_text(visit):
     assert page.locator(".course-widget-failed").count() == 1
     assert all("404" in fault for fault in page.faults)
     page.faults.clear()
+
+
+# ---- JupyterLab --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab of its own on a free port, with one notebook. Yields its address."""
+    pytest.importorskip("jupyterlab", reason="no JupyterLab: the widgets were not tried live")
+    import nbformat
+
+    cells = ["from course_lib.widgets import AttentionPlayground\nplayground = AttentionPlayground()\nplayground",
+             "print('read', playground.query, playground.mask)", "playground.query, playground.scale = [-2, 1], 5"]  # fmt: skip
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "widget.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folders = {
+        name: str(tmp_path / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+               "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}", "--expose-app-in-browser",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, **folders, "PYTHONPATH": str(ROOT)}
+        )
+    try:
+        for _ in range(150):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            pytest.fail((tmp_path / "log").read_text()[-2000:])
+        yield f"http://127.0.0.1:{port}/lab/tree/widget.ipynb"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_live_in_jupyterlab(chromium, lab):
+    """The same module with a kernel: Python reads what the reader did, and the widget shows what Python sets."""
+    context = chromium.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(40_000)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(lab)
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.locator(".jp-CodeCell .cm-content").nth(2).wait_for()
+    run = "() => void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
+    page.evaluate(run)
+    page.wait_for_selector(".attention-playground")
+    x, y = drawn(page)["handle"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y + 20, steps=5)
+    page.mouse.up()
+    page.get_by_label("may attend to k3").uncheck()
+    set_query(page, -1.25, 0.5)
+    page.get_by_label("query x").focus()
+    page.keyboard.press("ArrowRight")  # JupyterLab must not take it for itself
+    page.locator(".ap-handle").focus()
+    page.keyboard.press("ArrowUp")
+    assert near(drawn(page)["query"], [-1.2, 0.55], 1e-9)
+    page.evaluate(run)
+    page.get_by_text("read [-1.2, 0.55] [True, True, False, True, True]").wait_for()
+    page.evaluate(run)
+    page.wait_for_function("document.querySelector('.ap-of-q output').textContent === '−2.00'")
+    weights, _ = reference(
+        *(static_state(AttentionPlayground())[name] for name in ("key", "value")),
+        [-2, 1],
+        5,
+        [True, True, False, True, True],
+    )
+    assert near(drawn(page)["weights"], weights.tolist(), 1e-6)
+    context.close()
+    assert errors == []

@@ -243,7 +243,7 @@ def stored_notebook(path):
     """The solved notebook as it was written last, or None if there is none that can be read."""
     try:
         return nbformat.read(products(path)[0], as_version=4)
-    except (FileNotFoundError, ValueError, nbformat.reader.NotJSONError):
+    except (FileNotFoundError, ValueError, nbformat.ValidationError):
         return None
 
 

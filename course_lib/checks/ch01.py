@@ -278,7 +278,7 @@ MASKED_ATTENTION = Exercise(
             _with_output(lambda query, key, mask: torch.softmax(_masked_scores(query, key, ~mask, float("-inf")), -1)),
         ),
         Mistake(
-            "a row with nothing allowed is a softmax over -inf only, 0/0 = NaN: set the weights to 0 where the mask is False.",
+            "a row with nothing allowed is 0/0 = NaN: set the weights to 0 where the mask is False.",
             _with_output(lambda query, key, mask: torch.softmax(_masked_scores(query, key, mask, float("-inf")), -1)),
         ),
         Mistake(
@@ -290,10 +290,16 @@ MASKED_ATTENTION = Exercise(
             _with_output(lambda query, key, mask: _weights(query, key) * mask),
         ),
         Mistake(
-            "you renormalise after the softmax, and a row with nothing allowed is divided by 0: that row should be zeros.",
+            "-10 is not low enough, e⁻¹⁰ still lets a little through: fill with the lowest number that the type has.",
             _with_output(
-                lambda query, key, mask: _weights(query, key) * mask / (_weights(query, key) * mask).sum(-1, keepdim=True)
+                lambda query, key, mask: (
+                    torch.softmax(_masked_scores(query, key, mask, -10.0), -1) * mask.any(-1, keepdim=True)
+                )
             ),
+        ),
+        Mistake(
+            "-10 is not low enough, e⁻¹⁰ still lets a little through: fill with the lowest number that the type has.",
+            _with_output(lambda query, key, mask: torch.softmax(_masked_scores(query, key, mask, -10.0), -1)),
         ),
         Mistake(
             "a score of 0 still gets weight, since exp(0) = 1: fill forbidden scores with a very large negative number.",
@@ -301,7 +307,9 @@ MASKED_ATTENTION = Exercise(
         ),
         Mistake(
             "adding the mask shifts allowed scores by 1 and forbids nothing: fill forbidden scores with a very large negative number.",
-            _with_output(lambda query, key, mask: torch.softmax(_scores(query, key) / query.shape[-1] ** 0.5 + mask, -1)),
+            _with_output(
+                lambda query, key, mask: torch.softmax(_scores(query, key) / query.shape[-1] ** 0.5 + mask, -1)
+            ),
         ),
         Mistake(
             "the mask is not used at all.",

@@ -179,7 +179,9 @@ def _with_globals(candidate, replacements):
     if not isinstance(candidate, types.FunctionType):
         return candidate
     names = {**candidate.__globals__, **replacements}
-    twin = types.FunctionType(candidate.__code__, names, candidate.__name__, candidate.__defaults__, candidate.__closure__)
+    twin = types.FunctionType(
+        candidate.__code__, names, candidate.__name__, candidate.__defaults__, candidate.__closure__
+    )
     twin.__kwdefaults__ = candidate.__kwdefaults__
     return twin
 

@@ -108,7 +108,9 @@ class AttentionPlayground(CourseWidget):
     def _as_mask(mask, keys) -> list[bool]:
         mask = _plain(mask)
         if _shape(mask) != (len(keys),):
-            raise ValueError(f"mask must have shape ({len(keys)},) to fit keys of shape {_shape(keys)}, got {_shape(mask)}")
+            raise ValueError(
+                f"mask must have shape ({len(keys)},) to fit keys of shape {_shape(keys)}, got {_shape(mask)}"
+            )
         return [bool(x) for x in mask]
 
     @staticmethod
@@ -166,7 +168,9 @@ class AttentionPlayground(CourseWidget):
         output, weights = (x.tolist() for x in self._attend())
         start = f"Query {_point(self.query)}, scale {_number(self.scale, 3)}. "
         if not any(self.mask):
-            return f"{start}No key may be attended to: every weight is 0 and the output is the zero vector (0.00, 0.00)."
+            return (
+                f"{start}No key may be attended to: every weight is 0 and the output is the zero vector (0.00, 0.00)."
+            )
         each = ", ".join(
             f"k{i} {_number(w, 3)}{'' if ok else ' (masked)'}"
             for i, (w, ok) in enumerate(zip(weights, self.mask, strict=True), 1)
@@ -179,9 +183,7 @@ class AttentionPlayground(CourseWidget):
         rows = "\n".join(
             f"<tr><td>k{i}</td><td>{_point(key)}</td><td>{_number(sum(map(float.__mul__, self.query, key)), 2)}</td>"
             f"<td>{'yes' if ok else 'no'}</td><td>{_number(weight, 3)}</td><td>v{i} {_point(value)}</td></tr>"
-            for i, (key, value, weight, ok) in enumerate(
-                zip(self.key, self.value, weights, self.mask, strict=True), 1
-            )
+            for i, (key, value, weight, ok) in enumerate(zip(self.key, self.value, weights, self.mask, strict=True), 1)
         )
         return (
             "<p><strong>Attention playground.</strong> A query is dragged among keys in the plane. Every key gets a weight,\n"

@@ -1,8 +1,9 @@
 // Attention playground: one query, a few keys and values in the plane (chapter 01).
 // One ES module with no dependency; Jupyter, Colab and the static page all run this file.
 
+// Nested in a list with an id, which lifts the specificity over whatever a host page says of tables and paragraphs.
 const CSS = `
-.attention-playground {
+.attention-playground, #ap-above-host-styles {
   --q: var(--course-query, var(--ap-query, #D55E00));
   --k: var(--course-key, var(--ap-key, #0072B2));
   --v: var(--course-value, var(--ap-value, #009E73));
@@ -14,138 +15,139 @@ const CSS = `
   --edge: var(--course-line-strong, color-mix(in srgb, var(--ink) 50%, var(--paper)));
   container-type: inline-size;
   box-sizing: border-box; width: 100%; min-width: 0;
-  color: var(--ink); font-size: 14px; line-height: 1.45; text-align: left;
+  color: var(--ink); font-family: var(--course-ui, inherit); font-size: 14px; line-height: 1.45; text-align: left;
   font-variant-numeric: tabular-nums;
+  :is(body[data-jp-theme-light="false"], html[theme="dark"], body.vscode-dark) & {
+    --ap-query: #F28A3C; --ap-key: #56B4E9; --ap-value: #2CC79A; --ap-output: #E19AC3;
+  }
+  *, *::before { box-sizing: border-box; }
+  .ap-grid {
+    display: grid; gap: 14px 22px; padding: 5px; grid-template-columns: minmax(0, 1fr);
+    grid-template-areas: "query" "values" "weights" "controls" "readout";
+  }
+  .ap-query { grid-area: query; }
+  .ap-values { grid-area: values; }
+  .ap-weights { grid-area: weights; }
+  .ap-controls { grid-area: controls; }
+  .ap-readout { grid-area: readout; }
+  section { min-width: 0; margin: 0; }
+  p { max-width: none; }
+  .ap-head {
+    display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0 10px;
+    min-height: 30px; margin: 0 0 4px; padding: 0;
+  }
+  .ap-title { font-weight: 650; font-size: 14px; }
+  .ap-formula { color: var(--muted); font-size: 13px; white-space: nowrap; }
+  svg {
+    display: block; width: 100%; aspect-ratio: 6 / 5; overflow: hidden;
+    background: var(--paper); border: 1px solid var(--line); border-radius: 8px;
+    user-select: none; -webkit-user-select: none; -webkit-tap-highlight-color: transparent;
+  }
+  .ap-query svg { cursor: crosshair; }
+  .ap-dragging svg { cursor: grabbing; }
+  text {
+    font-size: 13px; font-weight: 600; fill: var(--ink);
+    text-anchor: middle; dominant-baseline: central; pointer-events: none;
+  }
+  .ap-halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
+  .ap-tick { font-size: 11px; font-weight: 400; fill: var(--muted); text-anchor: start; }
+  .ap-gridline { stroke: var(--line); stroke-width: 1; opacity: .55; shape-rendering: crispEdges; }
+  .ap-axis { stroke: var(--muted); stroke-width: 1; opacity: .55; shape-rendering: crispEdges; }
+  .ap-shaft { stroke-width: 2.25; stroke-linecap: round; fill: none; }
+  .ap-k .ap-shaft { stroke: var(--k); }
+  .ap-k .ap-tip { fill: var(--k); stroke: var(--paper); stroke-width: .75; }
+  .ap-k .ap-hit { stroke: transparent; stroke-width: 16; fill: none; }
+  .ap-off .ap-shaft { stroke-dasharray: 2 5; }
+  svg .ap-off { opacity: .55; }
+  .ap-foot { stroke: var(--k); stroke-width: 1.5; stroke-dasharray: 1 4; stroke-linecap: round; opacity: 0; }
+  .ap-footdot { fill: var(--paper); stroke: var(--k); stroke-width: 1.75; opacity: 0; }
+  .ap-ray { stroke: var(--q); stroke-width: 1.25; stroke-dasharray: 1 5; stroke-linecap: round; opacity: .75; }
+  .ap-q .ap-shaft { stroke: var(--q); stroke-width: 3; }
+  .ap-q .ap-tip { fill: var(--q); }
+  .ap-handle { cursor: grab; touch-action: none; outline: none; }
+  .ap-dragging .ap-handle { cursor: grabbing; }
+  .ap-handle .ap-reach { fill: transparent; touch-action: none; }
+  .ap-handle .ap-glow { fill: var(--q); opacity: .2; transition: opacity .15s; }
+  .ap-handle:hover .ap-glow, .ap-dragging .ap-glow { opacity: .38; }
+  .ap-handle .ap-disc { fill: var(--q); stroke: var(--paper); stroke-width: 1.5; }
+  .ap-handle text { fill: #111; font-style: italic; font-weight: 700; font-size: 15px; }
+  .ap-handle .ap-ring { fill: none; stroke: var(--ink); stroke-width: 2.5; opacity: 0; }
+  .ap-handle:focus-visible .ap-ring { opacity: 1; }
+  .ap-hull { fill: color-mix(in srgb, var(--v) 9%, transparent); stroke: var(--v); stroke-width: 1.25;
+    stroke-dasharray: 5 4; stroke-linejoin: round; opacity: .8; }
+  .ap-string { stroke: var(--o); stroke-linecap: round; opacity: .5; }
+  .ap-v .ap-blob { fill: var(--v); opacity: .42; }
+  .ap-v .ap-dot { fill: var(--v); stroke: var(--paper); stroke-width: 1; }
+  .ap-v.ap-off .ap-dot { fill: var(--paper); stroke: var(--v); stroke-width: 1.5; stroke-dasharray: 2 2; }
+  .ap-o path { fill: var(--o); stroke: var(--ink); stroke-width: 1.5; stroke-linejoin: round; }
+  .ap-lit .ap-shaft { stroke-width: 3.5; }
+  .ap-lit .ap-foot, .ap-lit .ap-footdot { opacity: 1; }
+  .ap-lit .ap-blob { opacity: .7; }
+  .ap-string.ap-lit { opacity: .95; }
+  table { width: 100%; min-width: 0; margin: 0; font-family: inherit; line-height: inherit; border-collapse: collapse; border: 0; font-size: 14px; table-layout: fixed;
+    background: none; color: inherit; }
+  :is(thead, tbody, tr, th, td) { background: none; border: 0; color: inherit; }
+  :is(th, td) { padding: 0; height: 30px; vertical-align: middle; text-align: left; font-weight: 400; }
+  thead th { height: 22px; color: var(--muted); font-size: 12px; white-space: nowrap; }
+  col:nth-child(1) { width: 78px; }
+  col:nth-child(2) { width: 58px; }
+  col:nth-child(4) { width: 52px; }
+  :is(th, td):nth-child(2) { text-align: right; padding-right: 12px; }
+  .ap-weight { text-align: right; font-weight: 600; }
+  tbody tr.ap-lit { background: color-mix(in srgb, var(--k) 10%, transparent); }
+  tbody label { display: flex; align-items: center; gap: 8px; min-height: 28px; margin: 0; padding: 0 0 0 2px; cursor: pointer; font-weight: 600; }
+  input[type="checkbox"] { width: 18px; height: 18px; margin: 0; accent-color: var(--k); cursor: pointer; flex: none; }
+  .ap-track { height: 14px; border-radius: 3px; background: color-mix(in srgb, var(--ink) 8%, transparent); overflow: hidden; }
+  .ap-fill { height: 100%; width: 100%; transform-origin: 0 50%; background: var(--k); border-radius: 0 2px 2px 0; }
+  tr.ap-off .ap-track { background: repeating-linear-gradient(135deg, color-mix(in srgb, var(--ink) 16%, transparent) 0 2px, transparent 2px 6px); }
+  tr.ap-off .ap-score { color: var(--muted); text-decoration: line-through; }
+  .ap-shared { margin: 4px 0 0; color: var(--muted); font-size: 13px; }
+  .ap-controls { border: 0; padding: 0; }
+  .ap-slider { display: grid; grid-template-columns: 62px minmax(0, 1fr) 50px; align-items: center; gap: 0 8px; min-height: 30px; }
+  .ap-slider label { display: contents; font-weight: 400; }
+  .ap-slider output { text-align: right; font-weight: 600; }
+  input[type="range"] { appearance: none; -webkit-appearance: none; width: 100%; height: 28px; margin: 0; padding: 0;
+    background: transparent; border: 0; cursor: pointer; border-radius: 6px; --thumb: var(--ink); }
+  .ap-of-q input[type="range"] { --thumb: var(--q); }
+  input[type="range"]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px; background: var(--edge); }
+  input[type="range"]::-moz-range-track { height: 4px; border-radius: 2px; background: var(--edge); }
+  input[type="range"]::-webkit-slider-thumb { -webkit-appearance: none; width: 20px; height: 20px; margin-top: -8px; border-radius: 50%;
+    background: var(--thumb); border: 2px solid var(--paper); box-shadow: 0 0 0 1px var(--thumb); }
+  input[type="range"]::-moz-range-thumb { width: 18px; height: 18px; border-radius: 50%; background: var(--thumb); border: 2px solid var(--paper);
+    box-shadow: 0 0 0 1px var(--thumb); }
+  .ap-presets { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 6px; margin: 4px 0 0; }
+  button { display: inline-flex; align-items: center; justify-content: center; min-height: 30px; margin: 0; padding: 0 10px; font: inherit; font-size: 13px; line-height: 1; color: var(--ink); background: transparent;
+    border: 1px solid var(--edge); border-radius: 15px; cursor: pointer; white-space: nowrap; }
+  button:hover { background: color-mix(in srgb, var(--ink) 8%, transparent); }
+  button[aria-pressed="true"] { background: var(--ink); color: var(--paper); border-color: var(--ink); }
+  .ap-reset { margin-left: auto; border-radius: 6px; }
+  :is(input, button):focus-visible { outline: 2.5px solid var(--ink); outline-offset: 2px; }
+  .ap-readout { margin: 0; padding: 10px 12px; border-left: 3px solid var(--o); border-radius: 0 6px 6px 0;
+    background: color-mix(in srgb, var(--ink) 5%, transparent); min-height: 150px; font-size: 14px; }
+  .ap-readout span { display: block; }
+  .ap-note { font-weight: 600; margin-bottom: 2px; }
+  @container (min-width: 500px) {
+    .ap-grid { grid-template-columns: repeat(2, minmax(0, 1fr));
+      grid-template-areas: "query values" "weights controls" "readout readout"; }
+    svg { aspect-ratio: 1; }
+    .ap-readout { min-height: 86px; }
+  }
+  @container (min-width: 940px) {
+    .ap-grid { grid-template-columns: minmax(0, 1fr) 264px minmax(0, 1fr); gap: 14px 24px;
+      grid-template-areas: "query weights values" "query controls values" "readout readout readout"; grid-template-rows: auto 1fr auto; }
+    :is(.ap-query, .ap-values) { display: flex; flex-direction: column; }
+    svg { flex: 1 1 0; min-height: 280px; aspect-ratio: auto; }
+    .ap-readout { min-height: 66px; }
+  }
+  @media (forced-colors: active) {
+    svg { forced-color-adjust: none; }
+    .ap-fill { background: Highlight; forced-color-adjust: none; }
+    .ap-track { border: 1px solid CanvasText; }
+    input[type="range"] { appearance: auto; -webkit-appearance: auto; }
+    button[aria-pressed="true"] { border-width: 3px; }
+  }
+  @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
 }
-:is(body[data-jp-theme-light="false"], html[theme="dark"], body.vscode-dark) .attention-playground {
-  --ap-query: #F28A3C; --ap-key: #56B4E9; --ap-value: #2CC79A; --ap-output: #E19AC3;
-}
-.attention-playground *, .attention-playground *::before { box-sizing: border-box; }
-.attention-playground .ap-grid {
-  display: grid; gap: 14px 22px; grid-template-columns: minmax(0, 1fr);
-  grid-template-areas: "query" "values" "weights" "controls" "readout";
-}
-.attention-playground .ap-query { grid-area: query; }
-.attention-playground .ap-values { grid-area: values; }
-.attention-playground .ap-weights { grid-area: weights; }
-.attention-playground .ap-controls { grid-area: controls; }
-.attention-playground .ap-readout { grid-area: readout; }
-.attention-playground section { min-width: 0; margin: 0; }
-.attention-playground .ap-head {
-  display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0 10px;
-  min-height: 30px; margin: 0 0 4px; padding: 0;
-}
-.attention-playground .ap-title { font-weight: 650; font-size: 14px; }
-.attention-playground .ap-formula { color: var(--muted); font-size: 13px; white-space: nowrap; }
-.attention-playground svg {
-  display: block; width: 100%; aspect-ratio: 6 / 5; overflow: hidden;
-  background: var(--paper); border: 1px solid var(--line); border-radius: 8px;
-  user-select: none; -webkit-user-select: none; -webkit-tap-highlight-color: transparent;
-}
-.attention-playground .ap-query svg { cursor: crosshair; }
-.attention-playground .ap-dragging svg { cursor: grabbing; }
-.attention-playground text {
-  font-size: 13px; font-weight: 600; fill: var(--ink);
-  text-anchor: middle; dominant-baseline: central; pointer-events: none;
-}
-.attention-playground .ap-halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
-.attention-playground .ap-tick { font-size: 11px; font-weight: 400; fill: var(--muted); text-anchor: start; }
-.attention-playground .ap-gridline { stroke: var(--line); stroke-width: 1; opacity: .55; shape-rendering: crispEdges; }
-.attention-playground .ap-axis { stroke: var(--muted); stroke-width: 1; opacity: .55; shape-rendering: crispEdges; }
-.attention-playground .ap-shaft { stroke-width: 2.25; stroke-linecap: round; fill: none; }
-.attention-playground .ap-k .ap-shaft { stroke: var(--k); }
-.attention-playground .ap-k .ap-tip { fill: var(--k); stroke: var(--paper); stroke-width: .75; }
-.attention-playground .ap-k .ap-hit { stroke: transparent; stroke-width: 16; fill: none; }
-.attention-playground .ap-off .ap-shaft { stroke-dasharray: 2 5; }
-.attention-playground svg .ap-off { opacity: .55; }
-.attention-playground .ap-foot { stroke: var(--k); stroke-width: 1.5; stroke-dasharray: 1 4; stroke-linecap: round; opacity: 0; }
-.attention-playground .ap-footdot { fill: var(--paper); stroke: var(--k); stroke-width: 1.75; opacity: 0; }
-.attention-playground .ap-ray { stroke: var(--q); stroke-width: 1.25; stroke-dasharray: 1 5; stroke-linecap: round; opacity: .75; }
-.attention-playground .ap-q .ap-shaft { stroke: var(--q); stroke-width: 3; }
-.attention-playground .ap-q .ap-tip { fill: var(--q); }
-.attention-playground .ap-handle { cursor: grab; touch-action: none; outline: none; }
-.attention-playground .ap-dragging .ap-handle { cursor: grabbing; }
-.attention-playground .ap-handle .ap-reach { fill: transparent; touch-action: none; }
-.attention-playground .ap-handle .ap-glow { fill: var(--q); opacity: .2; transition: opacity .15s; }
-.attention-playground .ap-handle:hover .ap-glow, .attention-playground .ap-dragging .ap-glow { opacity: .38; }
-.attention-playground .ap-handle .ap-disc { fill: var(--q); stroke: var(--paper); stroke-width: 1.5; }
-.attention-playground .ap-handle text { fill: #111; font-style: italic; font-weight: 700; font-size: 15px; }
-.attention-playground .ap-handle .ap-ring { fill: none; stroke: var(--ink); stroke-width: 2.5; opacity: 0; }
-.attention-playground .ap-handle:focus-visible .ap-ring { opacity: 1; }
-.attention-playground .ap-hull { fill: color-mix(in srgb, var(--v) 9%, transparent); stroke: var(--v); stroke-width: 1.25;
-  stroke-dasharray: 5 4; stroke-linejoin: round; opacity: .8; }
-.attention-playground .ap-string { stroke: var(--o); stroke-linecap: round; opacity: .5; }
-.attention-playground .ap-v .ap-blob { fill: var(--v); opacity: .42; }
-.attention-playground .ap-v .ap-dot { fill: var(--v); stroke: var(--paper); stroke-width: 1; }
-.attention-playground .ap-v.ap-off .ap-dot { fill: var(--paper); stroke: var(--v); stroke-width: 1.5; stroke-dasharray: 2 2; }
-.attention-playground .ap-o path { fill: var(--o); stroke: var(--ink); stroke-width: 1.5; stroke-linejoin: round; }
-.attention-playground .ap-lit .ap-shaft { stroke-width: 3.5; }
-.attention-playground .ap-lit .ap-foot, .attention-playground .ap-lit .ap-footdot { opacity: 1; }
-.attention-playground .ap-lit .ap-blob { opacity: .7; }
-.attention-playground .ap-string.ap-lit { opacity: .95; }
-.attention-playground table { width: 100%; margin: 0; border-collapse: collapse; border: 0; font-size: 14px; table-layout: fixed;
-  background: none; color: inherit; }
-.attention-playground :is(thead, tbody, tr, th, td) { background: none; border: 0; color: inherit; }
-.attention-playground :is(th, td) { padding: 0; height: 30px; vertical-align: middle; text-align: left; font-weight: 400; }
-.attention-playground thead th { height: 22px; color: var(--muted); font-size: 12px; white-space: nowrap; }
-.attention-playground col:nth-child(1) { width: 78px; }
-.attention-playground col:nth-child(2) { width: 58px; }
-.attention-playground col:nth-child(4) { width: 52px; }
-.attention-playground :is(th, td):nth-child(2) { text-align: right; padding-right: 12px; }
-.attention-playground .ap-weight { text-align: right; font-weight: 600; }
-.attention-playground tbody tr.ap-lit { background: color-mix(in srgb, var(--k) 10%, transparent); }
-.attention-playground tbody label { display: flex; align-items: center; gap: 8px; min-height: 28px; margin: 0; padding: 0 0 0 2px; cursor: pointer; font-weight: 600; }
-.attention-playground input[type="checkbox"] { width: 18px; height: 18px; margin: 0; accent-color: var(--k); cursor: pointer; flex: none; }
-.attention-playground .ap-track { height: 14px; border-radius: 3px; background: color-mix(in srgb, var(--ink) 8%, transparent); overflow: hidden; }
-.attention-playground .ap-fill { height: 100%; width: 100%; transform-origin: 0 50%; background: var(--k); border-radius: 0 2px 2px 0; }
-.attention-playground tr.ap-off .ap-track { background: repeating-linear-gradient(135deg, color-mix(in srgb, var(--ink) 16%, transparent) 0 2px, transparent 2px 6px); }
-.attention-playground tr.ap-off .ap-score { color: var(--muted); text-decoration: line-through; }
-.attention-playground .ap-shared { margin: 4px 0 0; color: var(--muted); font-size: 13px; }
-.attention-playground .ap-controls { border: 0; padding: 0; }
-.attention-playground .ap-slider { display: grid; grid-template-columns: 62px minmax(0, 1fr) 50px; align-items: center; gap: 0 8px; min-height: 30px; }
-.attention-playground .ap-slider label { display: contents; font-weight: 400; }
-.attention-playground .ap-slider output { text-align: right; font-weight: 600; }
-.attention-playground input[type="range"] { appearance: none; -webkit-appearance: none; width: 100%; height: 28px; margin: 0; padding: 0;
-  background: transparent; border: 0; cursor: pointer; border-radius: 6px; --thumb: var(--ink); }
-.attention-playground .ap-of-q input[type="range"] { --thumb: var(--q); }
-.attention-playground input[type="range"]::-webkit-slider-runnable-track { height: 4px; border-radius: 2px; background: var(--edge); }
-.attention-playground input[type="range"]::-moz-range-track { height: 4px; border-radius: 2px; background: var(--edge); }
-.attention-playground input[type="range"]::-webkit-slider-thumb { -webkit-appearance: none; width: 20px; height: 20px; margin-top: -8px; border-radius: 50%;
-  background: var(--thumb); border: 2px solid var(--paper); box-shadow: 0 0 0 1px var(--thumb); }
-.attention-playground input[type="range"]::-moz-range-thumb { width: 18px; height: 18px; border-radius: 50%; background: var(--thumb); border: 2px solid var(--paper);
-  box-shadow: 0 0 0 1px var(--thumb); }
-.attention-playground .ap-presets { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 6px; margin: 4px 0 0; }
-.attention-playground button { display: inline-flex; align-items: center; justify-content: center; min-height: 30px; margin: 0; padding: 0 10px; font: inherit; font-size: 13px; line-height: 1; color: var(--ink); background: transparent;
-  border: 1px solid var(--edge); border-radius: 15px; cursor: pointer; white-space: nowrap; }
-.attention-playground button:hover { background: color-mix(in srgb, var(--ink) 8%, transparent); }
-.attention-playground button[aria-pressed="true"] { background: var(--ink); color: var(--paper); border-color: var(--ink); }
-.attention-playground .ap-reset { margin-left: auto; border-radius: 6px; }
-.attention-playground :is(input, button):focus-visible { outline: 2.5px solid var(--ink); outline-offset: 2px; }
-.attention-playground .ap-readout { margin: 0; padding: 10px 12px; border-left: 3px solid var(--o); border-radius: 0 6px 6px 0;
-  background: color-mix(in srgb, var(--ink) 5%, transparent); min-height: 180px; font-size: 14px; }
-.attention-playground .ap-readout span { display: block; }
-.attention-playground .ap-note { font-weight: 600; margin-bottom: 2px; }
-@container (min-width: 500px) {
-  .attention-playground .ap-grid { grid-template-columns: repeat(2, minmax(0, 1fr));
-    grid-template-areas: "query values" "weights controls" "readout readout"; }
-  .attention-playground svg { aspect-ratio: 1; }
-  .attention-playground .ap-readout { min-height: 106px; }
-}
-@container (min-width: 860px) {
-  .attention-playground .ap-grid { grid-template-columns: minmax(0, 1fr) 264px minmax(0, 1fr); gap: 14px 24px;
-    grid-template-areas: "query weights values" "query controls values" "readout readout readout"; grid-template-rows: auto 1fr auto; }
-  .attention-playground :is(.ap-query, .ap-values) { display: flex; flex-direction: column; }
-  .attention-playground svg { flex: 1 1 0; min-height: 280px; aspect-ratio: auto; }
-  .attention-playground .ap-readout { min-height: 84px; }
-}
-@media (forced-colors: active) {
-  .attention-playground svg { forced-color-adjust: none; }
-  .attention-playground .ap-fill { background: Highlight; forced-color-adjust: none; }
-  .attention-playground .ap-track { border: 1px solid CanvasText; }
-  .attention-playground input[type="range"] { appearance: auto; -webkit-appearance: auto; }
-  .attention-playground button[aria-pressed="true"] { border-width: 3px; }
-}
-@media (prefers-reduced-motion: reduce) { .attention-playground * { transition: none !important; } }
 `;
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -375,7 +377,7 @@ function render({ model, el }) {
   const words = h("span.ap-words");
 
   const head = (title, side) => h("div.ap-head", {}, h("span.ap-title", {}, title), side);
-  const root = h("div.attention-playground", { role: "group", "aria-label": "Attention playground", "data-lm-suppress-shortcuts": "true" },
+  const root = h("div.attention-playground", { role: "group", "aria-label": "Attention playground" },
     h("style", {}, CSS),
     h("div.ap-grid", {},
       h("section.ap-query", {}, head("Keys and query", h("span.ap-formula", {}, "drag q or use arrow keys")), left.svg),
@@ -388,6 +390,9 @@ function render({ model, el }) {
         h("div.ap-of-q", {}, queryX.line, queryY.line), scale.line,
         h("div.ap-presets", { role: "group", "aria-label": "Scale presets" }, ...presets.map((p) => p.button))),
       h("p.ap-readout", { role: "status", "aria-live": "polite" }, note, words)));
+
+  // JupyterLab keeps the arrow keys to itself in command mode, unless what has the focus says this.
+  for (const node of root.querySelectorAll("input, button, .ap-handle")) put(node, { "data-lm-suppress-shortcuts": "true" });
 
   // ---- drawing -----------------------------------------------------------------------------------------------
   let result;

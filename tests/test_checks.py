@@ -1,0 +1,216 @@
+"""The checks are checked: right answers pass, wrong ones are rejected, each with its own hint."""
+
+import importlib
+
+import notebooks
+import numpy as np
+import pytest
+import torch
+
+from course_lib import checks
+from course_lib.checks import EXERCISES
+
+CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
+ANSWERS = [importlib.import_module(f"answers.ch{chapter}") for chapter in CHAPTERS]
+RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
+WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
+SEEDS = range(20)
+
+
+def chapter_functions(chapter, text):
+    """Execute the imports and the exercise cells of a chapter, with `text(cell)` as the code of each exercise."""
+    (path,) = notebooks.BOOK.glob(f"{chapter}_*.py")
+    names = {}
+    for cell in notebooks.read_source(path).cells:
+        tags = cell.metadata.get("tags", [])
+        if "exercise" in tags:
+            exec(text(cell), names)
+        elif "setup" in tags:
+            exec(cell.source.split("output.enable_custom_widget_manager()")[1], names)
+    return names
+
+
+SOLVED = {chapter: chapter_functions(chapter, notebooks.solution) for chapter in CHAPTERS}
+STUBS = {chapter: chapter_functions(chapter, notebooks.stub) for chapter in CHAPTERS}
+
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
+
+
+@every_exercise
+def test_the_chapters_solution_passes(exercise):
+    for seed in SEEDS:
+        verdict = exercise.judge(SOLVED[exercise.chapter][exercise.name], seed)
+        assert verdict.status == "passed", verdict.line
+
+
+@every_exercise
+def test_the_stub_is_not_attempted(exercise):
+    verdict = exercise.judge(STUBS[exercise.chapter][exercise.name])
+    assert verdict.line == f"○ {exercise.name}: not attempted – write the body, or return what you computed."
+
+
+@every_exercise
+def test_there_are_enough_answers(exercise):
+    assert len(RIGHT[exercise.name]) >= 2 and len(WRONG[exercise.name]) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [(n, a) for n, answers in RIGHT.items() for a in answers],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_other_right_answers_pass(name, answer):
+    for seed in SEEDS:
+        verdict = EXERCISES[name].judge(answer, seed)
+        assert verdict.status == "passed", verdict.line
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [(n, a, w) for n, answers in WRONG.items() for a, w in answers.items()],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+@pytest.mark.filterwarnings("ignore:The use of `x.T`")
+def test_wrong_answers_get_their_own_hint(name, answer, words):
+    for seed in SEEDS:
+        verdict = EXERCISES[name].judge(answer, seed)
+        assert verdict.status in ("wrong", "error"), verdict.line
+        assert words in verdict.hint, verdict.line
+        assert "\n" not in verdict.line
+
+
+@every_exercise
+def test_no_two_wrong_answers_share_a_hint(exercise):
+    hints = [exercise.judge(answer, seed=1).hint for answer in WRONG[exercise.name]]
+    assert len(set(hints)) == len(hints)
+
+
+@every_exercise
+def test_probes_are_fresh_and_of_several_shapes(exercise):
+    first, second = (exercise.probes(torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    shapes = {tuple(tuple(x.shape) for x in probe.values() if isinstance(x, torch.Tensor)) for probe in first}
+    assert len(shapes) >= 3
+    for a, b in zip(first, second, strict=True):
+        x, y = (next(v for v in probe.values() if isinstance(v, torch.Tensor)) for probe in (a, b))
+        assert not torch.equal(x, y)
+
+
+@every_exercise
+def test_a_memorised_answer_is_rejected(exercise):
+    """The right answers to one set of probes, returned whatever is asked."""
+    known = {
+        str([tuple(x.shape) for x in probe.values() if isinstance(x, torch.Tensor)]): exercise.oracle(**probe)
+        for probe in exercise.probes(torch.Generator().manual_seed(1))
+    }
+
+    def remembering(**inputs):
+        return known[str([tuple(x.shape) for x in inputs.values() if isinstance(x, torch.Tensor)])]
+
+    assert exercise.judge(remembering, seed=1).status == "passed"  # the imitation itself is sound
+    assert exercise.judge(remembering, seed=2).status == "wrong"
+
+
+@every_exercise
+def test_ready_made_solutions_are_refused(exercise):
+    for dotted in exercise.forbidden:
+        path, _, attribute = dotted.rpartition(".")
+
+        def shortcut(path=path, attribute=attribute, **inputs):
+            owner = torch
+            for name in path.split(".")[1:]:
+                owner = getattr(owner, name)
+            return getattr(owner, attribute)(*inputs.values())
+
+        assert f"you call {dotted}" in exercise.judge(shortcut).line
+
+
+softmax = SOLVED["01"]["softmax"]
+
+
+def changes_its_input(scores, dim=-1):
+    scores -= scores.amax(dim, keepdim=True)
+    return scores.exp() / scores.exp().sum(dim, keepdim=True)
+
+
+def answers_in_numpy(scores, dim=-1):
+    return softmax(scores.detach(), dim).numpy()
+
+
+def loses_the_gradient(scores, dim=-1):
+    return softmax(scores.detach(), dim)
+
+
+def has_the_wrong_type(scores, dim=-1):
+    return softmax(scores, dim).half()
+
+
+def has_the_wrong_shape(scores, dim=-1):
+    return softmax(scores, dim)[None]
+
+
+def raises(scores, dim=-1):
+    raise KeyError("a\nmessage in\nthree lines")
+
+
+class Agreeable(torch.Tensor):
+    """Says that it equals everything."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        return torch.ones_like(result) if isinstance(result, torch.Tensor) and result.dtype == torch.bool else result
+
+
+def is_agreeable(scores, dim=-1):
+    return torch.zeros_like(scores).as_subclass(Agreeable)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (changes_its_input, "changes its input scores in place"),
+        (answers_in_numpy, "expected a tensor, got ndarray"),
+        (loses_the_gradient, "carries no gradient"),
+        (has_the_wrong_type, "expected torch.float64, got torch.float16"),
+        (has_the_wrong_shape, "expected shape (5,), got (1, 5)"),
+        (raises, "KeyError: 'a\\nmessage in\\nthree lines'"),
+        (is_agreeable, "expected 0."),
+        (3, "expected a function, got int"),
+        (np.exp, "TypeError"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(answer, words):
+    line = EXERCISES["softmax"].judge(answer).line
+    assert words in line and "passed" not in line and "\n" not in line
+
+
+def test_a_message_says_where():
+    line = EXERCISES["softmax"].judge(lambda scores, dim: scores * 0.0, seed=1).line
+    expected = torch.softmax(EXERCISES["softmax"].probes(torch.Generator().manual_seed(1))[0]["scores"], -1)
+    assert line.startswith(
+        f"✗ softmax: wrong – at index [0] expected {expected[0]:.6g}, got 0 for scores (5,), dim -1."
+    )
+
+
+def test_each_check_speaks_of_its_own_exercise():
+    """An answer may call the exercise before it; a mistake there is reported there alone."""
+    names = dict(SOLVED["01"])
+    code = "def attention_weights(query, key):\n    return softmax(query @ key.mT / query.shape[-1] ** 0.5)"
+    exec(code, names)
+    names["softmax"] = lambda scores, dim=-1: scores * 0
+    assert EXERCISES["attention_weights"].judge(names["attention_weights"]).status == "passed"
+    assert EXERCISES["softmax"].judge(names["softmax"]).status == "wrong"
+    assert names["attention_weights"].__globals__["softmax"] is names["softmax"]  # untouched
+
+
+def test_judging_leaves_the_random_numbers_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    EXERCISES["softmax"].judge(lambda scores, dim: torch.rand(scores.shape))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_exercise_has_its_check(capsys):
+    for name, exercise in EXERCISES.items():
+        getattr(checks, f"check_{name}")(SOLVED[exercise.chapter][name])
+        assert capsys.readouterr().out == f"✓ {name}: passed\n"

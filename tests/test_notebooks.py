@@ -1,0 +1,148 @@
+"""The notebooks: fresh, complete, reproducible, and honest about right and wrong answers."""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import nbformat
+import notebooks
+import pytest
+import yaml
+
+CHAPTERS = notebooks.sources()
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def learner(path):
+    return nbformat.read(notebooks.products(path)[1], as_version=4)
+
+
+def solved(path):
+    return nbformat.read(notebooks.products(path)[0], as_version=4)
+
+
+def cells(notebook, tag=None):
+    return [cell for cell in notebook.cells if tag is None or tag in cell.metadata.get("tags", [])]
+
+
+def failing_cells(notebook, folder):
+    """Run nbval on the notebook and return the names of the cells that fail; all others have passed."""
+    file, report = folder / "notebook.ipynb", folder / "report.xml"
+    nbformat.write(notebook, file)
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "no:cacheprovider", *options, str(file)]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    ran = ET.parse(report).findall(".//testcase")
+    assert len(ran) == len(code)
+    assert not ET.parse(report).findall(".//skipped")
+    return [cell.id for cell, case in zip(code, ran, strict=True) if case.find("failure") is not None]
+
+
+def test_there_are_chapters():
+    assert [path.stem[:2] for path in CHAPTERS] == [f"{i:02}" for i in range(1, len(CHAPTERS) + 1)]
+
+
+@every_chapter
+def test_up_to_date(path):
+    assert notebooks.stale(path) is None
+
+
+@every_chapter
+def test_outputs_are_there(path):
+    for notebook in (solved(path), learner(path)):
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+        printing = [cell for cell in code if re.search(r"^(print|check_\w+)\(|plt\.show\(\)", cell.source, re.M)]
+        assert len(printing) > 10 and all(cell.outputs for cell in printing)
+        assert all(output.output_type != "error" for cell in code for output in cell.outputs)
+        for check in cells(notebook, "check"):
+            assert [output.text for output in check.outputs] == [f"✓ {check.metadata.exercise}: passed\n"]
+
+
+@every_chapter
+def test_pictures_are_described(path):
+    for cell in learner(path).cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            assert len(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")) > 40, cell.source[:80]
+
+
+@every_chapter
+def test_size(path):
+    assert all(product.stat().st_size <= 400 * 1024 for product in notebooks.products(path))
+
+
+@every_chapter
+def test_the_learner_gets_stubs_and_folded_answers(path):
+    notebook, solutions = learner(path), {cell.id: cell.source for cell in cells(solved(path), "exercise")}
+    exercises, checks, helps = (cells(notebook, tag) for tag in ("exercise", "check", "help"))
+    assert 3 <= len(exercises) == len(checks) == len(helps) <= 5
+    for exercise, check, help_ in zip(exercises, checks, helps, strict=True):
+        assert exercise.metadata.exercise == check.metadata.exercise == help_.metadata.exercise
+        assert exercise.source.endswith("...  # your code here") and exercise.source != solutions[exercise.id]
+        assert f"<summary>Answer</summary>\n\n```python\n{solutions[exercise.id]}\n```" in help_.source
+        assert help_.source.count("<summary>Hint</summary>") == 1 and help_.source.count("<details>") >= 3
+        assert notebook.cells.index(check) == notebook.cells.index(exercise) + 1
+        assert notebook.cells.index(help_) == notebook.cells.index(check) + 1
+
+
+@every_chapter
+def test_colab_can_show_it(path):
+    """Colab knows Markdown, mathematics and <details>, but no MyST directive or role."""
+    for cell in learner(path).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"^(:::|```\{)|\{(ref|numref|cite|doc|eq|term)[:\w]*\}`", cell.source, re.M), (
+                cell.source
+            )
+
+
+@every_chapter
+def test_the_setup_cell_knows_the_repository(path):
+    repository = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text())["repository"]
+    (setup,) = cells(learner(path), "setup")
+    assert f'"course-lib @ git+{repository["url"]}@{repository["branch"]}"' in setup.source
+    assert repository["url"] not in path.read_text()
+
+
+@every_chapter
+@pytest.mark.timeout(200)
+def test_solved_reproduces(path, tmp_path):
+    assert failing_cells(solved(path), tmp_path) == []
+
+
+@every_chapter
+@pytest.mark.timeout(200)
+def test_untouched_runs_to_the_end(path, tmp_path):
+    notebook = learner(path)
+    assert failing_cells(notebook, tmp_path) == [cell.id for cell in cells(notebook, "check")]
+
+
+@every_chapter
+@pytest.mark.timeout(200)
+def test_completed_passes(path, tmp_path):
+    notebook, solutions = learner(path), {cell.id: cell.source for cell in cells(solved(path), "exercise")}
+    for cell in cells(notebook, "exercise"):
+        cell.source = solutions[cell.id]
+    assert failing_cells(notebook, tmp_path) == []
+
+
+@every_chapter
+@pytest.mark.timeout(200)
+def test_exactly_the_wrong_exercises_fail(path, tmp_path):
+    """The first exercise and every other one after it get a wrong answer, the rest another right one."""
+    bank = importlib.import_module(f"answers.ch{path.stem[:2]}")
+    notebook, wrong = learner(path), []
+    for index, cell in enumerate(cells(notebook, "exercise")):
+        name = cell.metadata.exercise
+        answer = bank.RIGHT[name][0]
+        if index % 2 == 0:
+            answer = next(iter(bank.WRONG[name]))
+            wrong.append(f"check-{name}")
+        source = inspect.getsource(answer)
+        imports = "\n".join(line for line in inspect.getsource(bank).splitlines() if re.match("(import|from) ", line))
+        cell.source = f"{imports}\n\n{source}\n\n{name} = {answer.__name__}"
+    assert failing_cells(notebook, tmp_path) == wrong

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_lib import viz
-from course_lib.attention import attention_weights, scaled_dot_product_attention
 from course_lib.records import load_record
 
 viz.set_style()
@@ -48,7 +47,9 @@ print("weighted average:", (trust * readings).sum().item())
 # $N_k$ is the number of values, $d_v$ the width of each, and $N_q$ the number of people who ask.
 
 # %%
-values = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]])  # (3, 2): three values of width 2
+values = torch.tensor(
+    [[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]]
+)  # (3, 2): three values of width 2
 weights = torch.tensor(
     [
         [1 / 3, 1 / 3, 1 / 3],  # trusts everybody alike
@@ -65,9 +66,16 @@ _, ax = plt.subplots(figsize=(5, 3))
 ax.fill(*values.T, color=viz.VALUE, alpha=0.12)
 ax.scatter(*values.T, color=viz.VALUE, s=90, label="values")
 ax.scatter(*output.T, color=viz.OUTPUT, s=90, marker="D", label="outputs")
-for name, point in zip(("v1", "v2", "v3", "output 1", "output 2"), torch.cat([values, output]).tolist()):
+for name, point in zip(
+    ("v1", "v2", "v3", "output 1", "output 2"), torch.cat([values, output]).tolist()
+):
     ax.annotate(name, point, xytext=(9, 5), textcoords="offset points")
-ax.set(xlabel="first component", ylabel="second component", xlim=(-0.4, 5.2), ylim=(-0.5, 3.6))
+ax.set(
+    xlabel="first component",
+    ylabel="second component",
+    xlim=(-0.4, 5.2),
+    ylim=(-0.5, 3.6),
+)
 ax.legend(loc="upper right")
 plt.show()
 
@@ -87,23 +95,28 @@ plt.show()
 # Attention is a dictionary that is soft. Query and keys are vectors. They are compared by a dot product, and every
 # value is returned, each as much as its key resembles the query:
 #
-# 1. **score**: the dot product of the query with each key, one number a key;
+# 1. **score**: the dot product of the query with each key, one number per key;
 # 2. **weigh**: turn the scores into weights, not negative and with sum 1;
 # 3. **average**: mix the values with these weights.
 #
-# Here is a sentence to try it on, the one with which the Transformer was
+# Here is a sentence to try it on, the one with which the Transformer, the network that is made of attention, was
 # [presented in 2017](https://research.google/blog/transformer-a-novel-neural-network-architecture-for-language-understanding/):
 #
 # > The animal didn't cross the street because **it** was too *tired*.
 #
 # You know that *it* is the animal. Replace *tired* by *wide*, and *it* becomes the street. Let us make this happen with
 # vectors of width 2 that you can follow by hand. The first component says "this could be tired", the second
-# "this could be wide". They are made up, small and round. A trained model finds its own.
+# "this could be wide". The key of *it* is a little of both, since *it* could be either. The last word has already
+# found its way into the query of *it*: in a real model, an earlier layer does that. The vectors are made up, small and round. A trained model finds its own.
 
 # %%
 words = ["animal", "cross", "street", "it"]
-keys = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]])  # (4, 2): what each word offers
-it_tired = torch.tensor([[2.0, 0.0]])  # (1, 2): "... too tired", so: who could be tired?
+keys = torch.tensor(
+    [[3.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]]
+)  # (4, 2): what each word offers
+it_tired = torch.tensor(
+    [[2.0, 0.0]]
+)  # (1, 2): "... too tired", so: who could be tired?
 it_wide = torch.tensor([[0.0, 2.0]])  # (1, 2): "... too wide",  so: what could be wide?
 
 print("scores of 'it', tired:", (it_tired @ keys.T).tolist())
@@ -126,7 +139,9 @@ print("scores of 'it', wide: ", (it_wide @ keys.T).tolist())
 
 # %% tags=["hide-output"]
 for scores in ([1.0, 2.0, 3.0], [101.0, 102.0, 103.0], [10.0, 20.0, 30.0]):
-    print(scores, "->", [f"{w:.2f}" for w in torch.tensor(scores).softmax(dim=0).tolist()])
+    print(
+        scores, "->", [f"{w:.2f}" for w in torch.tensor(scores).softmax(dim=0).tolist()]
+    )
 
 # %% [markdown]
 # Adding 100 changed nothing: it multiplies numerator and denominator by the same $e^{100}$. **Only differences of scores
@@ -150,7 +165,7 @@ print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
 #
 # *Easy, 5 minutes.* Write `softmax(scores, dim)` from exponentials and sums, without calling PyTorch's own.
 #
-# * `scores` is a tensor of any shape; `dim` is the dimension along which the weights shall sum to 1.
+# * `scores` is a tensor of any shape; `dim` is the dimension along which the weights must sum to 1.
 # * The result has the same shape and type.
 # * It must survive scores of 900 in one row and −900 in another.
 #
@@ -207,11 +222,19 @@ print("right, row sums:", [round(s, 2) for s in right.sum(dim=-1).tolist()])
 print("wrong, row sums:", [round(s, 2) for s in wrong.sum(dim=-1).tolist()])
 
 # %%
-#| alt: Two 4 by 4 heat maps with numbers. On the left, softmax along the keys: each row sums to 1. On the right, softmax along the queries of the same scores: each column sums to 1 and the rows do not.
+#| alt: Two 4 by 4 heat maps with numbers. On the left, softmax along the keys: each row sums to 1. On the right, softmax along the queries of the same scores: each column sums to 1. The row sums, written beside the maps, are 1.00 four times on the left and 0.84, 1.14, 0.70 and 1.32 on the right.
 _, axes = plt.subplots(1, 2, figsize=(7, 3.2))
-for ax, matrix, title in zip(axes, (right, wrong), ("dim=-1: each row sums to 1", "dim=-2: each column sums to 1")):
+for ax, matrix, title in zip(
+    axes,
+    (right, wrong),
+    ("dim=-1: each row sums to 1", "dim=-2: each column sums to 1"),
+):
     viz.heatmap(matrix, ax, title=title, annotate=True, rows=range(4), columns=range(4))
     ax.set(xlabel="key", ylabel="query")
+    for row, total in enumerate(matrix.sum(dim=-1)):
+        ax.text(
+            3.6, row, f"sum {total:.2f}", va="center", color=viz.QUERY, weight="bold"
+        )
 plt.show()
 
 # %% [markdown]
@@ -223,7 +246,7 @@ plt.show()
 #
 # In the example above, queries and keys were given. In a Transformer they are made, from the tokens themselves. A **token** is a vector that stands
 # for one piece of the input: a word here, later a patch of an image. $N$ tokens of width $D$ are the rows of a
-# matrix $X$ of shape $(N, D)$. Three learned matrices give each token its three roles:
+# matrix $X$ of shape $(N, D)$. Three matrices give each token its three roles. They are learned; until then they are random:
 #
 # $$Q = X W_Q, \qquad K = X W_K, \qquad V = X W_V$$
 #
@@ -243,24 +266,82 @@ W_Q, W_K, W_V = torch.randn(3, D, d).unbind(0)  # three matrices (6, 4)
 
 without_roles = X @ X.T
 with_roles = (X @ W_Q) @ (X @ W_K).T
-print("without projections, score(i, j) == score(j, i):", torch.allclose(without_roles, without_roles.T))
-print("with projections,    score(i, j) == score(j, i):", torch.allclose(with_roles, with_roles.T))
+print(
+    "without projections, score(i, j) == score(j, i):",
+    torch.allclose(without_roles, without_roles.T),
+)
+print(
+    "with projections,    score(i, j) == score(j, i):",
+    torch.allclose(with_roles, with_roles.T),
+)
 
 # %% [markdown]
-# Without the projections, *it* attends to *animal* exactly as strongly as *animal* to *it*, before the softmax. But *it* needs the animal
-# to be understood, and the animal does not need *it*. With $W_Q \ne W_K$ the two directions are free. And with its own $W_V$, what
-# a token is found by need not be what it hands over, as in a dictionary.
+# Without the projections, *it* scores *animal* exactly as *animal* scores *it*. But *it* needs the animal
+# to be understood, and the animal does not need *it*. With $W_Q \ne W_K$ the two directions are free. And with a $W_V$ of its own,
+# what a token is found by need not be what it hands over: a dictionary, too, files a long entry under a short word.
 #
-# | | shape here | shape in general |
-# |:--|:--|:--|
-# | tokens $X$ | (5, 6) | $(N, D)$ |
-# | $Q$ and $K$ | (5, 4) | $(N, d)$ |
-# | $V$ | (5, 4) | $(N, d_v)$ |
-# | scores $QK^\top$ | (5, 5) | $(N, N)$ |
-# | output | (5, 4) | $(N, d_v)$ |
+# Here is the whole computation, drawn to scale for 5 tokens of width 6:
+
+
+# %%
+#| alt: Matrices drawn as rectangles of cells. Q, 5 rows by 4 columns, times K transposed, 4 by 5, gives scores, 5 by 5. Softmax turns the scores into weights, 5 by 5. Weights times V, 5 by 3, give the output, 5 by 3. One row is dark all the way through: row i of Q makes row i of the output.
+def draw_matrix(ax, x, rows, columns, color, name, shape, marked=None):
+    """A matrix as a grid of cells with its lower left corner at (x, -rows/2); the row or column `marked` is dark."""
+    for i in range(rows):
+        for j in range(columns):
+            strong = marked in (("row", i), ("column", j), "all")
+            box = plt.Rectangle(
+                (x + j, rows / 2 - 1 - i),
+                1,
+                1,
+                facecolor=color,
+                edgecolor=viz.PAPER,
+                alpha=0.85 if strong else 0.3,
+            )
+            ax.add_patch(box)
+    ax.text(x + columns / 2, rows / 2 + 0.4, name, ha="center", fontsize=14)
+    ax.text(x + columns / 2, -rows / 2 - 1.0, shape, ha="center", color=viz.MUTED)
+
+
+_, ax = plt.subplots(figsize=(9, 2.7))
+row = ("row", 1)
+draw_matrix(ax, 0, 5, 4, viz.QUERY, "$Q$", "(5, 4)", row)
+draw_matrix(ax, 5.5, 4, 5, viz.KEY, "$K^\\top$", "(4, 5)", "all")
+draw_matrix(ax, 12.5, 5, 5, viz.MUTED, "scores", "(5, 5)", row)
+draw_matrix(ax, 20.5, 5, 5, viz.KEY, "weights", "(5, 5)", row)
+draw_matrix(ax, 27, 5, 3, viz.VALUE, "$V$", "(5, 3)", "all")
+draw_matrix(ax, 32, 5, 3, viz.OUTPUT, "output", "(5, 3)", row)
+for x, sign in ((4.75, "@"), (11.5, "="), (26.25, "@"), (31, "=")):
+    ax.text(x, 0, sign, ha="center", va="center", fontsize=14)
+ax.annotate("", (20.2, 0), (17.8, 0), arrowprops={"arrowstyle": "->", "color": viz.INK})
+ax.text(19, 0.5, "softmax", ha="center")
+ax.set(xlim=(-0.5, 35.5), ylim=(-3.9, 4), aspect="equal")
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# Follow the dark row: one query, its five scores, its five weights that sum to 1, one output. In general:
 #
-# $Q$ and $K$ must have the same width, since they meet in a dot product. $K$ and $V$ must have the same number of rows, since each key has
-# one value. Nothing else needs to agree.
+# | | tokens $X$ | $Q$, $K$ | $V$ | scores and weights | output |
+# |:--|:--|:--|:--|:--|:--|
+# | shape | $(N, D)$ | $(N, d)$ | $(N, d_v)$ | $(N, N)$ | $(N, d_v)$ |
+#
+# $Q$ and $K$ must have the same width, since they meet in a dot product. $K$ and $V$ must have the same number of rows, one value per key. Nothing else needs to agree.
+
+# %% [markdown]
+# ## Play with it
+#
+# Five keys in the plane, five values, one query. Drag the query, or use the sliders. Watch three things:
+#
+# * Turn the query towards a key and its weight grows. But look at the long key: **a dot product rewards length as well as direction.**
+# * Move the scale, a number by which all scores are multiplied before the softmax. At 0 the weights are equal. At 5 one key takes almost all.
+#   Which scale is the right one? That is the next section.
+# * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
+
+# %%
+from course_lib.widgets import AttentionPlayground
+
+AttentionPlayground()
 
 # %% [markdown]
 # ## Why divide by $\sqrt d$?
@@ -269,7 +350,7 @@ print("with projections,    score(i, j) == score(j, i):", torch.allclose(with_ro
 #
 # $$\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{QK^\top}{\sqrt d}\right) V$$
 #
-# Often you read that this "keeps the numbers small". That is not the reason: any constant would do that. Ask instead how large a
+# Often you read that this "keeps the numbers small". But any large constant would do that. Why this one? Ask how large a
 # dot product is.
 #
 # > **Predict.** Take two vectors of width $d$ with independent components of mean 0 and variance 1. Their dot product has mean 0. What is
@@ -278,9 +359,13 @@ print("with projections,    score(i, j) == score(j, i):", torch.allclose(with_ro
 # %% tags=["hide-output"]
 torch.manual_seed(7)
 widths = [4, 64, 768]
-products = {d: (torch.randn(20_000, d) * torch.randn(20_000, d)).sum(dim=-1) for d in widths}
+products = {
+    d: (torch.randn(20_000, d) * torch.randn(20_000, d)).sum(dim=-1) for d in widths
+}
 for d in widths:
-    print(f"d = {d:3}: standard deviation about {products[d].std():.0f}, sqrt(d) = {d**0.5:.1f}")
+    print(
+        f"d = {d:3}: standard deviation about {products[d].std():.0f}, sqrt(d) = {d**0.5:.1f}"
+    )
 
 # %% [markdown]
 # Each of the $d$ products $q_i k_i$ has variance 1. They are independent, so their variances add: the sum has variance $d$ and
@@ -289,7 +374,7 @@ for d in widths:
 # And why does that matter? You saw it above: the scale of the scores decides how sharp the softmax is. ViT looks at 197 tokens (196 patches of the image and
 # one more). Let us ask how much weight the favourite of them gets before anything is learned.
 #
-# > **Predict.** For 197 random keys and $d = 768$, how large is the largest weight in a row, on average, without the division? And with it?
+# > **Predict.** Take 197 random keys and $d = 768$. Without the division, is the largest weight in a row nearer to 1/197, to 1/2 or to 1? And with it?
 
 
 # %% tags=["hide-output"]
@@ -301,13 +386,36 @@ def random_scores(d, num_queries=400, num_keys=197):
 torch.manual_seed(11)
 for d in widths:
     scores = random_scores(d)
-    unscaled, scaled = (s.softmax(dim=-1).amax(dim=-1).mean().item() for s in (scores, scores / d**0.5))
+    unscaled, scaled = (
+        s.softmax(dim=-1).amax(dim=-1).mean().item() for s in (scores, scores / d**0.5)
+    )
     print(f"d = {d:3}: largest weight {unscaled:.2f} unscaled, {scaled:.2f} scaled")
 
 # %% [markdown]
-# At $d = 768$ a network that has learned nothing is already certain: one key out of 197 gets about nine tenths of the weight, chosen by accident.
-# The softmax is **saturated**. With the division the favourite gets one twentieth, at every width.
-#
+# Without the division, at $d = 768$, a network that has learned nothing is already certain: one key out of 197 gets about nine tenths of the weight, chosen by accident.
+# The softmax is **saturated**. With the division the favourite gets one twentieth, at every width. (In ViT-B the queries of one attention have width 64;
+# chapter 02 shows why. One key then gets three quarters.) Here is one such row of weights, sorted:
+
+# %%
+#| alt: Two bar charts of the 197 weights of one query at d = 768, sorted from large to small. Unscaled, one bar reaches almost to 1 and the others cannot be seen. Scaled, the bars fall off slowly from below 0.1.
+torch.manual_seed(12)
+row = random_scores(768)[0]
+_, axes = plt.subplots(1, 2, figsize=(7, 2.6))
+for ax, p, title in zip(
+    axes,
+    (row.softmax(0), (row / 768**0.5).softmax(0)),
+    ("softmax of the scores", "softmax of the scores / $\\sqrt{d}$"),
+):
+    ax.bar(range(197), p.sort(descending=True).values, width=1.0, color=viz.KEY)
+    ax.set(
+        title=title,
+        xlabel="key, sorted by weight",
+        ylabel="weight",
+        ylim=(0, 1 if p.max() > 0.5 else 0.1),
+    )
+plt.show()
+
+# %% [markdown]
 # Being certain is bad because it is hard to unlearn. Learning goes through the gradient of the weights with respect to the scores. For
 # one row $p = \operatorname{softmax}(s)$ it is the matrix
 #
@@ -325,38 +433,48 @@ print("formula equals autograd:", torch.allclose(by_hand, by_autograd, atol=1e-1
 
 
 # %%
-#| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts higher, turns down at d = 32 and falls below 0.01 at d = 1024.
+#| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts at 0.2, rises to 0.3 at d = 32, falls below the scaled one beyond d = 128 and is below 0.01 at d = 512.
 def typical_gradient(scores):
-    """Median over rows of the size (root of the sum of squares) of the gradient of softmax."""
-    p = scores.double().softmax(dim=-1)
-    squares = (p**2).sum(-1)
-    # sum over i, j of (p_i (δ_ij - p_j))², multiplied out
-    return (squares - 2 * (p**3).sum(-1) + squares**2).sqrt().median()
+    """Size of the matrix ∂p/∂s (root of the sum of squares), the median over the rows of `scores`."""
+    p = scores.double().softmax(dim=-1)  # (rows, 197)
+    matrices = p.diag_embed() - p[:, :, None] * p[:, None, :]  # (rows, 197, 197)
+    return matrices.flatten(1).norm(dim=1).median()
 
 
 torch.manual_seed(13)
 many_widths = [4, 8, 16, 32, 64, 128, 256, 512, 1024]
-unscaled = [typical_gradient(random_scores(d)) for d in many_widths]
-scaled = [typical_gradient(random_scores(d) / d**0.5) for d in many_widths]
+unscaled = [typical_gradient(random_scores(d, num_queries=100)) for d in many_widths]
+scaled = [
+    typical_gradient(random_scores(d, num_queries=100) / d**0.5) for d in many_widths
+]
 
 _, ax = plt.subplots()
-ax.loglog(many_widths, scaled, "o-", color=viz.KEY, label=r"softmax($QK^\top / \sqrt{d}$)")
+ax.loglog(
+    many_widths, scaled, "o-", color=viz.KEY, label=r"softmax($QK^\top / \sqrt{d}$)"
+)
 ax.loglog(many_widths, unscaled, "s--", color=viz.QUERY, label=r"softmax($QK^\top$)")
-ax.set(xlabel="width d of queries and keys", ylabel="typical gradient", xticks=many_widths, xticklabels=many_widths)
+ax.set(
+    xlabel="width d of queries and keys",
+    ylabel="typical gradient",
+    xticks=many_widths,
+    xticklabels=many_widths,
+)
 ax.minorticks_off()
 ax.legend()
 plt.show()
 
 assert max(scaled) < 1.5 * min(scaled)  # the same at every width
-assert unscaled[-1] < scaled[-1] / 10  # saturated: next to nothing gets through
+assert max(unscaled) > 2 * scaled[0]  # somewhat sharp weights react more ...
+assert unscaled[-1] < scaled[-1] / 10  # ... saturated ones hardly at all
 
 # %% [markdown]
-# With the scale, the gradient is the same at every width. Without it, a wide network starts out with next to none. That is the reason for
-# $\sqrt d$: **not smaller numbers, but scores whose spread does not depend on the width.**
+# This is the gradient with respect to what goes into the softmax, for a typical query. With the scale it is the same at every width. Without it, two things happen. Up to a width of
+# about 100 the weights become sharper and react even more. Then they saturate, and next to nothing gets through: at $d = 1024$ less than a tenth of what the scaled scores pass on.
+# That is the reason for $\sqrt d$: **not merely smaller numbers, but scores whose spread does not depend on the width.** You choose the width, and the softmax does not notice.
 #
 # Dividing by $d$ instead would also keep the numbers small. It fails on the other side: the spread becomes $1/\sqrt d$, all scores
-# are nearly equal, and attention is a plain average. A handy way to see this is the *effective number of keys*, the exponential of
-# the entropy of a row: 1 if one key has all the weight, 197 if all share alike.
+# are nearly equal, and attention is a plain average. A handy way to see this is the *effective number of keys*, $\exp(-\sum_j p_j \ln p_j)$ for a row $p$. (The sum, with its sign, is
+# called the entropy.) It is 1 if one key has all the weight, 2 if two share it half and half, since $\exp(\ln 2) = 2$, and 197 if all share alike.
 
 
 # %%
@@ -368,7 +486,9 @@ def effective_keys(weights):
 torch.manual_seed(17)
 scores = random_scores(768)
 for name, scale in (("no scale", 1), ("sqrt(d)", 768**0.5), ("d", 768)):
-    print(f"{name:8}: {effective_keys((scores / scale).softmax(dim=-1)):4.0f} of 197 keys share the weight")
+    print(
+        f"{name:8}: {effective_keys((scores / scale).softmax(dim=-1)):4.0f} of 197 keys share the weight"
+    )
 
 # %% [markdown]
 # ### Exercise 1.2 · `attention_weights`
@@ -414,10 +534,11 @@ check_attention_weights(attention_weights)
 # %% [markdown]
 # ### Exercise 1.3 · `scaled_dot_product_attention`
 #
-# *Easy, 5 minutes.* The whole formula. Return the output **and** the weights: the output for the network, the weights for you to look at.
+# *Easy, 3 minutes.* One line more, and it is the whole formula. Return the output **and** the weights: the output for the network, the weights for you to look at.
 #
 # * `query` `(..., Nq, d)`, `key` `(..., Nk, d)`, `value` `(..., Nk, dv)`.
 # * The result is a pair: output `(..., Nq, dv)`, weights `(..., Nq, Nk)`.
+# * Here too, and in the next exercise, a correct version of the functions before it stands in while yours is checked.
 
 
 # %% tags=["exercise"]
@@ -451,47 +572,56 @@ check_scaled_dot_product_attention(scaled_dot_product_attention)
 
 # %% [markdown]
 # From here on the chapter uses the course's own blocks, so that you can go on even if an exercise is still open. They are what you have just written,
-# with error messages and masks. PyTorch has the same function, without the weights. Do they agree?
+# with error messages and masks, and you recognise them by their first name: `attention.…`. PyTorch has the same function, without the weights. Do they agree?
 
 # %%
-from course_lib.attention import attention_weights, scaled_dot_product_attention
+from course_lib import attention
 
 torch.manual_seed(19)
 query = torch.randn(2, 3, 8, dtype=torch.float64)  # batch 2, 3 queries of width 8
 key = torch.randn(2, 5, 8, dtype=torch.float64)  # 5 keys of width 8
 value = torch.randn(2, 5, 7, dtype=torch.float64)  # 5 values of width 7
 
-output, weights = scaled_dot_product_attention(query, key, value)
+output, weights = attention.scaled_dot_product_attention(query, key, value)
 print("output", tuple(output.shape), "weights", tuple(weights.shape))
-print("equal to PyTorch's:", torch.allclose(output, F.scaled_dot_product_attention(query, key, value), atol=1e-12))
+print(
+    "equal to PyTorch's:",
+    torch.allclose(
+        output, F.scaled_dot_product_attention(query, key, value), rtol=0, atol=1e-12
+    ),
+)
 
 # %% [markdown]
-# And what does *it* attend to? The sentence again, now with the whole formula. Do one entry by hand: the score of *animal* is 6, and
+# And what becomes of *it*? The sentence again, with the whole formula. Do one row by hand: the score of *animal* is 6, and
 # $6/\sqrt 2 = 4.24$, so its exponential is 69.6. *it* itself gets $e^{2/\sqrt2} = 4.1$, the other two $e^0 = 1$ each. The sum is 75.7, and
-# *animal* has 69.6 of it: 0.92.
+# *animal* has 69.6 of it: 0.92. Now each word also gets a value, of width 3: how much it is a creature, a deed, a place. *it* on its own is none of them.
+
+# %%
+values = torch.tensor(
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+)  # (4, 3)
+output, weights = attention.scaled_dot_product_attention(
+    torch.cat([it_tired, it_wide]), keys, values
+)  # (2, 3), (2, 4)
+
+print("                creature, deed, place")
+for ending, row in zip(("tired", "wide "), output):
+    print(f"it ... {ending} ->", [f"{x:.2f}" for x in row.tolist()])
 
 # %%
 #| alt: A heat map with two rows and four columns. In the row "it, too tired" the weight 0.92 is on animal. In the row "it, too wide" the weight 0.92 is on street.
-weights = attention_weights(torch.cat([it_tired, it_wide]), keys)  # (2, 2) and (4, 2) -> (2, 4)
 ax = viz.heatmap(
-    weights, plt.subplots(figsize=(5.5, 2.2))[1], rows=["it … too tired", "it … too wide"], columns=words, annotate=True
+    weights,
+    plt.subplots(figsize=(5.5, 2.2))[1],
+    rows=["it … too tired", "it … too wide"],
+    columns=words,
+    annotate=True,
 )
 ax.set_title("one word changes, and “it” looks elsewhere")
 plt.show()
 
 # %% [markdown]
-# ## Play with it
-#
-# Five keys in the plane, five values, one query. Drag the query, or use the sliders. Watch three things:
-#
-# * Turn the query towards a key and its weight grows. But look at the long key: **a dot product rewards length as well as direction.**
-# * Set the scale to 0, and the weights are equal. Make it large, and one key takes all. $1/\sqrt d = 0.707$ lies between.
-# * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
-
-# %%
-from course_lib.widgets import AttentionPlayground
-
-AttentionPlayground()
+# *it* went in as nothing in particular and came out as a creature, or as a place. That is all that attention does, and all that it needs to do: **a token comes out as a mixture of what it looked at.**
 
 # %% [markdown]
 # ## Masks: who may attend to whom
@@ -514,31 +644,51 @@ before = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
 after = scores.softmax(dim=-1) * mask
 removed = scores[:, :2].softmax(dim=-1)
 
-print("masked before the softmax:", [round(w, 2) for w in before[0].tolist()], " sum", round(before.sum().item(), 2))
-print("masked after the softmax: ", [round(w, 2) for w in after[0].tolist()], " sum", round(after.sum().item(), 2))
+print(
+    "masked before the softmax:",
+    [round(w, 2) for w in before[0].tolist()],
+    " sum",
+    round(before.sum().item(), 2),
+)
+print(
+    "masked after the softmax: ",
+    [round(w, 2) for w in after[0].tolist()],
+    " sum",
+    round(after.sum().item(), 2),
+)
 print("keys really removed:      ", [round(w, 2) for w in removed[0].tolist()])
 
 # %% [markdown]
 # Masked afterwards, the weights no longer sum to 1. The forbidden keys are silent, but they have still taken their share. Masked before, the result
 # is what you get without those keys.
 #
-# One case is left, and it breaks many implementations: a row in which *nothing* is allowed. A query that is itself padding is such a row.
+# One case is left, and it breaks many implementations: a row in which *nothing* is allowed. You get one if your mask also forbids padding to look at anything, or if a whole sentence is empty.
 
 # %%
 nothing = torch.zeros(1, 4, dtype=torch.bool)
-print("-inf everywhere:", scores.masked_fill(~nothing, float("-inf")).softmax(dim=-1).tolist())
+print(
+    "-inf everywhere:",
+    scores.masked_fill(~nothing, float("-inf")).softmax(dim=-1).tolist(),
+)
 
-_, weights = scaled_dot_product_attention(torch.randn(1, 3), torch.randn(4, 3), torch.randn(4, 2), mask=nothing)
-print("course_lib:     ", weights.tolist())
+query, key, value = torch.randn(1, 3), torch.randn(4, 3), torch.randn(4, 2)
+output, weights = attention.scaled_dot_product_attention(
+    query, key, value, mask=nothing
+)
+print("course_lib:     ", weights.tolist(), "output", output.tolist())
+print(
+    "PyTorch:         output",
+    F.scaled_dot_product_attention(query, key, value, attn_mask=nothing).tolist(),
+)
 
 # %% [markdown]
-# A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. PyTorch's function does the same. The
+# A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. So does PyTorch's function. The
 # rule "masking is removing" suggests it: an empty sum is 0.
 #
 # Two masks that you will meet often, as pictures:
 
 # %%
-#| alt: Two 6 by 6 heat maps of attention weights. Causal: a lower triangle, each row spreads over itself and the tokens before it. Padding: the last two columns are empty, because nobody may attend to padding.
+#| alt: Two 6 by 6 heat maps of attention weights. Forbidden cells are hatched. Causal: everything above the diagonal is hatched, each row spreads over itself and the tokens before it. Padding: the last two columns are hatched, because nobody may attend to padding.
 torch.manual_seed(29)
 tokens = torch.randn(6, 4)
 causal = torch.ones(6, 6, dtype=torch.bool).tril()  # row i may attend to columns 0 to i
@@ -546,11 +696,27 @@ padding = (torch.arange(6) < 4).expand(6, 6)  # nobody may attend to the last tw
 
 _, axes = plt.subplots(1, 2, figsize=(7, 3.4))
 for ax, mask, title in zip(
-    axes, (causal, padding), ("causal: not into the future", "padding: tokens 4 and 5 are empty")
+    axes,
+    (causal, padding),
+    ("causal: not into the future", "padding: tokens 4 and 5 are empty"),
 ):
-    weights = attention_weights(tokens, tokens, mask)
-    assert (weights[~mask] == 0).all() and torch.allclose(weights.sum(-1), torch.ones(6))
+    weights = attention.attention_weights(tokens, tokens, mask)
+    assert (weights[~mask] == 0).all() and torch.allclose(
+        weights.sum(-1), torch.ones(6)
+    )
     viz.heatmap(weights, ax, title=title, rows=range(6), columns=range(6))
+    for i, j in (~mask).nonzero().tolist():
+        ax.add_patch(
+            plt.Rectangle(
+                (j - 0.5, i - 0.5),
+                1,
+                1,
+                fill=False,
+                hatch="////",
+                edgecolor=viz.LINE,
+                linewidth=0,
+            )
+        )
     ax.set(xlabel="key", ylabel="query")
 plt.show()
 
@@ -563,7 +729,10 @@ torch.manual_seed(31)
 layer = nn.MultiheadAttention(embed_dim=4, num_heads=1, batch_first=True)
 x = tokens[None]  # (1, 6, 4)
 _, theirs = layer(x, x, x, attn_mask=~causal)  # note the ~
-print("nn.MultiheadAttention with ~causal looks only back:", bool((theirs[0][~causal] == 0).all()))
+print(
+    "nn.MultiheadAttention with ~causal looks only back:",
+    bool((theirs[0][~causal] == 0).all()),
+)
 
 # %% [markdown]
 # ### Exercise 1.4 · `masked_attention`
@@ -604,11 +773,131 @@ check_masked_attention(masked_attention)
 # <details>
 # <summary>I get “nan”</summary>
 #
-# A row of $-\infty$ only. Either replace the `nan` afterwards, or fill with the lowest finite number, `torch.finfo(scores.dtype).min`: then
-# the softmax of such a row is uniform, and you can set the forbidden weights to 0 afterwards. The second way also keeps
-# gradients free of `nan`.
+# A row of $-\infty$ only. Either replace the `nan` by 0 afterwards, or fill with the lowest finite number, `torch.finfo(scores.dtype).min`: then
+# the softmax of such a row is uniform, and you set the forbidden weights to 0 afterwards. The second way never makes a `nan` in the first place.
 #
 # </details>
+
+# %% [markdown]
+# ## What it costs
+#
+# Every token looks at every other, so there are $N^2$ scores, and each is a dot product of width $d$. The count is easy to do by hand, and PyTorch can count along (it counts matrix products, which are nearly all of the work).
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_operations(N, d):
+    """Multiplications and additions of one attention, as PyTorch counts them."""
+    x = torch.randn(N, d)
+    with FlopCounterMode(display=False) as counter:
+        attention.scaled_dot_product_attention(x, x, x)
+    return counter.get_total_flops()
+
+
+# Q Kᵀ: N·N dot products of d multiplications and d additions. The average with V: as many again.
+assert count_operations(N=50, d=16) == 2 * (2 * 50 * 50 * 16)
+print(
+    "twice the tokens:",
+    count_operations(100, 16) // count_operations(50, 16),
+    "times the work",
+)
+print(
+    "twice the width: ",
+    count_operations(50, 32) // count_operations(50, 16),
+    "times the work",
+)
+
+# %% [markdown]
+# So attention costs $O(N^2 d)$ operations: the number grows like $N^2 d$. Its rivals for mixing a sequence are a recurrent network, which walks from token to token and carries a memory along,
+# and a convolution, which looks at $k$ neighbours ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), table 1 and section 4):
+#
+# | layer | operations | steps that must wait for each other | layers or steps between the two ends |
+# |:--|:--|:--|:--|
+# | self-attention | $O(N^2 d)$ | $O(1)$ | $O(1)$ |
+# | recurrence | $O(N d^2)$ | $O(N)$ | $O(N)$ |
+# | convolution of width $k$ | $O(k N d^2)$ | $O(1)$ | $O(N/k)$, with growing gaps $O(\log_k N)$ |
+#
+# The last column counts through how many steps a signal has to pass from the first token to the last. With attention it is one, however long the sequence. A convolution of width 3 reaches
+# one neighbour further with each layer: to connect the two ends of 197 tokens it takes 196 layers. That short path is what the $N^2$ buys.
+#
+# For images, $N$ is the number of patches. A 224-pixel image in patches of 16 gives $14 \times 14 = 196$ tokens.
+#
+# > **Predict.** Halve the patch to 8 pixels. How many times more tokens? How many times more attention scores?
+
+# %% tags=["hide-output"]
+coarse, fine = (224 // 16) ** 2, (224 // 8) ** 2
+print(
+    f"tokens: {coarse} -> {fine}, {fine // coarse} times; scores: {coarse**2:,} -> {fine**2:,}, {fine**2 // coarse**2} times"
+)
+
+# %% [markdown]
+# And in seconds? The curves below were measured once, on one core of a server, with the script `benchmarks/attention_cost.py`: one layer of
+# width 64 with all its projections, one sequence. Set `MEASURE` to `True` to add your own machine.
+
+# %%
+#| alt: Time of one layer against the number of tokens, both axes logarithmic, from 64 to 4096 tokens. Recurrence and convolution rise along lines of slope 1, convolution lowest. Attention starts below recurrence, rises more and more steeply, and crosses it near 2000 tokens. Fused attention lies below the explicit one and crosses later.
+MEASURE = False
+
+record = load_record("attention_cost")
+lengths, times = record["lengths"], record["milliseconds"]
+
+_, ax = plt.subplots(figsize=(7, 3.6))
+ax.loglog(
+    lengths,
+    times["attention"],
+    "o-",
+    color=viz.QUERY,
+    label="attention, as written here",
+)
+ax.loglog(
+    lengths,
+    times["attention_fused"],
+    "o:",
+    color=viz.QUERY,
+    label="attention, fused kernel",
+)
+ax.loglog(lengths, times["recurrence"], "s-", color=viz.KEY, label="recurrence (GRU)")
+ax.loglog(
+    lengths, times["convolution"], "^-", color=viz.VALUE, label="convolution, width 3"
+)
+if MEASURE:
+    from statistics import median
+    from timeit import repeat
+
+    torch.set_num_threads(1)  # as in the record
+    layer = attention.MultiHeadSelfAttention(
+        record["dim"], num_heads=1
+    )  # chapter 02; with one head it is this chapter's attention
+    inputs = [torch.randn(1, length, record["dim"]) for length in lengths]
+    yours = [
+        1000 * median(repeat(lambda x=x: layer(x), number=1, repeat=record["repeats"]))
+        for x in inputs
+    ]
+    ax.loglog(
+        lengths,
+        yours,
+        "x--",
+        color=viz.INK,
+        label="attention, fused kernel, your machine",
+    )
+ax.set(
+    xlabel="number of tokens N",
+    ylabel="milliseconds",
+    xticks=lengths,
+    xticklabels=lengths,
+)
+ax.minorticks_off()
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Up to about 2000 tokens attention is faster than the recurrence, although at 256 it already does twice as many operations: it does them all at once, and the recurrence must wait for each step. Then the square
+# catches up. The convolution is cheapest everywhere, and sees three tokens.
+#
+# The *fused* kernel computes the same numbers without ever storing the whole weight matrix
+# ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). For long sequences that saves memory and time. It has a price that will matter in chapter 02: with the weights never
+# stored, there is nothing to look at.
 
 # %% [markdown]
 # ## Attention does not know the order
@@ -624,7 +913,7 @@ W_Q, W_K, W_V = torch.randn(3, 6, 5, dtype=torch.float64).unbind(0)
 
 
 def self_attention(X):
-    return scaled_dot_product_attention(X @ W_Q, X @ W_K, X @ W_V)[0]
+    return attention.scaled_dot_product_attention(X @ W_Q, X @ W_K, X @ W_V)[0]
 
 
 shuffle = torch.randperm(7)
@@ -638,7 +927,9 @@ print(
 )
 print(
     "their means over tokens are equal:       ",
-    torch.allclose(self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12),
+    torch.allclose(
+        self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12
+    ),
 )
 
 # %% [markdown]
@@ -667,10 +958,14 @@ NUM_SYMBOLS, LENGTH, WIDTH = 10, 12, 32
 class Reverser(nn.Module):
     """Symbols (B, 12) -> scores for each symbol at each place (B, 12, 10), and the attention weights (B, 12, 12)."""
 
-    def __init__(self, with_positions=True, weigh=attention_weights):
+    def __init__(self, with_positions=True, weigh=attention.attention_weights):
         super().__init__()
-        self.symbol = nn.Embedding(NUM_SYMBOLS, WIDTH)
-        self.position = nn.Parameter(torch.randn(LENGTH, WIDTH)) if with_positions else 0.0
+        self.symbol = nn.Embedding(
+            NUM_SYMBOLS, WIDTH
+        )  # a table: one learned vector per symbol
+        self.position = (
+            nn.Parameter(torch.randn(LENGTH, WIDTH)) if with_positions else 0.0
+        )
         self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
         self.readout = nn.Linear(WIDTH, NUM_SYMBOLS)
         self.weigh = weigh
@@ -711,7 +1006,9 @@ print(f"right after training: {accuracy:.0%}")
 # %%
 #| alt: Two 12 by 12 heat maps. Before training, the weight is spread in no visible order. After training, all of it lies on the anti-diagonal, from the top right corner to the bottom left one: output 0 reads input 11, output 1 reads input 10, and so on.
 _, axes = plt.subplots(1, 2, figsize=(7, 3.6))
-for ax, weights, title in zip(axes, (map_before, map_after), ("before training", "after training")):
+for ax, weights, title in zip(
+    axes, (map_before, map_after), ("before training", "after training")
+):
     viz.heatmap(weights, ax, title=title, rows=range(LENGTH), columns=range(LENGTH))
     ax.set(xlabel="input it reads (key)", ylabel="output it writes (query)")
 plt.show()
@@ -731,14 +1028,21 @@ blind = Reverser(with_positions=False)
 train(blind)
 accuracy, _ = test(blind)
 
-symbols = torch.randint(NUM_SYMBOLS, (1000, LENGTH))
-commonest = F.one_hot(symbols).sum(1).amax(-1).float().mean().item() / LENGTH
-print("without positions, less than 30 % right:", accuracy < 0.3)
-print("within 5 % of always naming the commonest symbol of the sequence:", abs(accuracy - commonest) < 0.05)
+symbols = F.one_hot(torch.randint(NUM_SYMBOLS, (1000, LENGTH)))  # (1000, 12, 10)
+others = (
+    symbols.sum(1, keepdim=True) - symbols
+)  # how often each symbol stands at the other eleven places
+best_guess = others.amax(-1).float().mean().item() / (LENGTH - 1)
+for name, share in (
+    ("without positions", accuracy),
+    ("naming the commonest other", best_guess),
+):
+    print(f"{name}: about {5 * round(20 * share)} % right")
+assert abs(accuracy - best_guess) < 0.02
 
 # %% [markdown]
-# Something between. Without positions the model still sees *which* symbols there are, just not where. The best it can do with a bag of symbols is to name the
-# commonest one, and that is about what it reaches. More training would not help: equivariance forbids it.
+# Something between, about a quarter. Without positions, two places that hold the same symbol have the same query, get the same weights and so write the same answer, though they should write different ones.
+# The model still sees *which* symbols there are, not where. The best it can do is to name the commonest among the others, and that is what it does. More training would not help.
 
 # %% [markdown]
 # ### The bug that trains
@@ -756,109 +1060,51 @@ def weights_along_the_wrong_axis(query, key):
 torch.manual_seed(47)
 buggy = Reverser(weigh=weights_along_the_wrong_axis)
 train(buggy)
-accuracy, weights = test(buggy)
+accuracy, map_buggy = test(buggy)
 print(f"with the wrong axis: {accuracy:.0%} right")
 
+# %%
+#| alt: Two 12 by 12 heat maps side by side, softmax along the keys and softmax along the queries, both after training. Both show the same dark anti-diagonal and cannot be told apart.
+_, axes = plt.subplots(1, 2, figsize=(7, 3.6))
+for ax, weights, title in zip(
+    axes, (map_after, map_buggy), ("the right axis", "the wrong axis")
+):
+    viz.heatmap(weights, ax, title=title, rows=range(LENGTH), columns=range(LENGTH))
+    ax.set(xlabel="input it reads (key)", ylabel="output it writes (query)")
+plt.show()
+
 # %% [markdown]
-# All right. The loss goes down, the accuracy is perfect, even the map looks as it should. On the anti-diagonal, each row *and* each column holds a
+# All of it. The loss goes down, the accuracy is perfect, even the map looks as it should. On the anti-diagonal, each row *and* each column holds a
 # single 1, so the task cannot tell the two axes apart. Other tasks can, and you would find out much later.
 #
 # **That training works does not show that the code is right.** So test the numbers. But a test can hide a bug as well.
 #
-# > **Predict.** Somebody forgets $\sqrt d$ and compares with the right function on one example: random queries and keys, each multiplied by 10. Do the two agree?
+# > **Predict.** Somebody forgets $\sqrt d$ and compares with the right function on random queries and keys. Once they multiply both by 100, once they do not. Which comparison notices?
+
 
 # %% tags=["hide-output"]
+def share_of_equal_rows(size):
+    """On 1000 random queries and 5 keys of width 8: for how many are the weights the same with and without the scale?"""
+    query, key = size * torch.randn(1000, 8), size * torch.randn(5, 8)
+    without_scale = (query @ key.T).softmax(dim=-1)
+    return (
+        (without_scale - attention.attention_weights(query, key))
+        .abs()
+        .amax(-1)
+        .lt(0.001)
+        .float()
+        .mean()
+        .item()
+    )
+
+
 torch.manual_seed(53)
-query, key = 10 * torch.randn(2, 3, 8), 10 * torch.randn(2, 5, 8)
-without_scale = (query @ key.transpose(-2, -1)).softmax(dim=-1)
-print("large inputs, equal: ", torch.allclose(without_scale, attention_weights(query, key), atol=1e-3))
-
-query, key = query / 10, key / 10
-without_scale = (query @ key.transpose(-2, -1)).softmax(dim=-1)
-print("inputs of size 1, equal:", torch.allclose(without_scale, attention_weights(query, key), atol=1e-3))
+print(f"times 100:        {share_of_equal_rows(100):.0%} of the rows agree")
+print(f"as they are:      {share_of_equal_rows(1):.0%} of the rows agree")
 
 # %% [markdown]
-# With large scores both are saturated: the winner takes all, with the scale and without it. Test data must leave room for the mistake to show. The checks in this
+# With large scores nearly every row is saturated: the winner takes all, with the scale and without it. Test data must leave room for the mistake to show. The checks in this
 # course compare with a reference on fresh inputs of moderate size and several shapes, and the blocks of `course_lib` are held against PyTorch's to $10^{-12}$.
-
-# %% [markdown]
-# ## What it costs
-#
-# Every token looks at every other, so there are $N^2$ scores, and each is a dot product of width $d$. The count is easy to do by hand, and PyTorch can count along.
-
-# %%
-from torch.utils.flop_counter import FlopCounterMode
-
-
-def count_operations(N, d):
-    """Multiplications and additions of one attention, as PyTorch counts them."""
-    x = torch.randn(N, d)
-    with FlopCounterMode(display=False) as counter:
-        scaled_dot_product_attention(x, x, x)
-    return counter.get_total_flops()
-
-
-# Q Kᵀ: N·N dot products of d multiplications and d additions. The average with V: as many again.
-assert count_operations(N=50, d=16) == 2 * (2 * 50 * 50 * 16)
-print("twice the tokens:", count_operations(100, 16) // count_operations(50, 16), "times the work")
-print("twice the width: ", count_operations(50, 32) // count_operations(50, 16), "times the work")
-
-# %% [markdown]
-# So attention costs $O(N^2 d)$. Its rivals for mixing a sequence are a recurrent network, which walks from token to token, and a convolution, which looks at $k$ neighbours
-# ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), table 1):
-#
-# | layer | operations | steps that must wait for each other | path between the two ends |
-# |:--|:--|:--|:--|
-# | self-attention | $O(N^2 d)$ | $O(1)$ | $O(1)$ |
-# | recurrence | $O(N d^2)$ | $O(N)$ | $O(N)$ |
-# | convolution of width $k$ | $O(k N d^2)$ | $O(1)$ | $O(N/k)$ |
-#
-# The last column counts through how many steps a signal has to pass from the first token to the last. With attention it is one, however long the sequence. With a convolution
-# it takes a stack of layers. That short path is what the $N^2$ buys.
-#
-# For images, $N$ is the number of patches. A 224-pixel image in patches of 16 gives $14 \times 14 = 196$ tokens.
-#
-# > **Predict.** Halve the patch to 8 pixels. How many times more tokens? How many times more attention scores?
-
-# %% tags=["hide-output"]
-coarse, fine = (224 // 16) ** 2, (224 // 8) ** 2
-print(
-    f"tokens: {coarse} -> {fine}, {fine // coarse} times; scores: {coarse**2:,} -> {fine**2:,}, {fine**2 // coarse**2} times"
-)
-
-# %% [markdown]
-# And in seconds? The curves below were measured once, on one core of a server, with the script `benchmarks/attention_cost.py`: one layer of
-# width 64, one sequence. Set `MEASURE` to `True` to add the points of your own machine.
-
-# %%
-#| alt: Time of one layer against the number of tokens, both axes logarithmic, from 64 to 4096 tokens. Recurrence and convolution rise along lines of slope 1, convolution lowest. Attention starts below recurrence, rises more and more steeply, and crosses it near 2000 tokens. Fused attention lies below the explicit one and crosses later.
-MEASURE = False
-
-record = load_record("attention_cost")
-lengths, times = record["lengths"], record["milliseconds"]
-
-_, ax = plt.subplots(figsize=(7, 3.6))
-ax.loglog(lengths, times["attention"], "o-", color=viz.QUERY, label="attention, as written here")
-ax.loglog(lengths, times["attention_fused"], "o:", color=viz.QUERY, label="attention, fused kernel")
-ax.loglog(lengths, times["recurrence"], "s-", color=viz.KEY, label="recurrence (GRU)")
-ax.loglog(lengths, times["convolution"], "^-", color=viz.VALUE, label="convolution, width 3")
-if MEASURE:
-    from timeit import repeat
-
-    for length in lengths:
-        x = torch.randn(1, length, record["dim"])
-        seconds = min(repeat(lambda x=x: scaled_dot_product_attention(x, x, x), number=1, repeat=5))
-        ax.plot(length, 1000 * seconds, "x", color=viz.INK)
-ax.set(xlabel="number of tokens N", ylabel="milliseconds", xticks=lengths, xticklabels=lengths)
-ax.minorticks_off()
-ax.legend()
-plt.show()
-
-# %% [markdown]
-# For a few hundred tokens, and ViT-B/16 has 197, attention is cheaper than the recurrence: it does more work, but all of it at once. Near 2000 tokens
-# the square catches up. The *fused* kernel computes the same numbers without ever storing the whole weight matrix
-# ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). That saves memory and time, and has a price that will matter in chapter 02: with the weights never
-# stored, there is nothing to look at.
 
 # %% [markdown]
 # ## The block, tested
@@ -868,7 +1114,27 @@ plt.show()
 # %%
 import inspect
 
-print(inspect.getsource(scaled_dot_product_attention))
+print(inspect.getsource(attention.scaled_dot_product_attention))
+
+# %% [markdown]
+# ## Three to think about
+#
+# No code, a pencil.
+#
+# 1. Which queries and keys make attention copy its input, so that the output of token $i$ is (nearly) value $i$?
+# 2. Let $P$ be a permutation matrix, so that $PX$ is $X$ with its rows shuffled. Prove in two lines that self-attention of $PX$ is $P$ times self-attention of $X$.
+# 3. Where does $p_i(\delta_{ij} - p_j)$ come from? Differentiate $p_i = e^{s_i} / \sum_k e^{s_k}$, once for $j = i$ and once for $j \ne i$.
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. Each token needs a key that only its own query resembles. For instance $q_i = k_i = c\, e_i$ with unit vectors $e_i$ that are orthogonal, and a large $c$: the score of a token with itself is $c^2/\sqrt d$, with all the others 0.
+#    There can be at most $d$ such directions.
+# 2. The scores of $PX$ are $(PXW_Q)(PXW_K)^\top = P S P^\top$, with $S$ the scores of $X$: rows and columns are shuffled. Softmax works row by row and does not care about the order within a row, so the weights are $P A P^\top$.
+#    The output is $P A P^\top P X W_V = P A X W_V$, because $P^\top P$ is the identity.
+# 3. Write $Z = \sum_k e^{s_k}$. For $j = i$ the quotient rule gives $(e^{s_i} Z - e^{s_i} e^{s_i})/Z^2 = p_i - p_i^2$. For $j \ne i$ only the denominator depends on $s_j$: $-e^{s_i} e^{s_j}/Z^2 = -p_i p_j$. One formula covers both.
+#
+# </details>
 
 # %% [markdown]
 # ## What you take with you

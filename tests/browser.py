@@ -68,9 +68,22 @@ def site(site_dir):
         server.shutdown()
 
 
+NO_BROWSER = "no browser"
+
+
 def _no_browser(reason):
-    line = f"no browser, so the site was not opened: {reason}"
+    line = f"{NO_BROWSER}: {reason}"
     pytest.fail(line) if os.environ.get("CI") else pytest.skip(line)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line, however many tests were skipped for want of a browser."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    reasons = [reason for reason in skipped if NO_BROWSER in reason]
+    if reasons:
+        terminalreporter.write_line(
+            f"{len(reasons)} tests in the browser were skipped, {reasons[0][9:200]}", yellow=True
+        )
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +99,10 @@ def chromium():
         try:
             browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
         except Error as error:
-            browser, reason = None, str(error).strip().splitlines()[0]
+            found = (
+                str(error).strip().splitlines()[0] if path else "install Chromium, or run: playwright install chromium"
+            )
+            browser, reason = None, found
         if browser is None:
             _no_browser(reason)
         yield browser

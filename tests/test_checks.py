@@ -46,7 +46,10 @@ def test_the_chapters_solution_passes(exercise):
 @every_exercise
 def test_the_stub_is_not_attempted(exercise):
     verdict = exercise.judge(STUBS[exercise.chapter][exercise.name])
-    assert verdict.line == f"○ {exercise.name}: not attempted – write the body, or return what you computed."
+    assert (
+        verdict.line
+        == f"○ {exercise.name}: not attempted – it returns nothing: write the body, or add the missing `return`."
+    )
 
 
 @every_exercise
@@ -103,8 +106,8 @@ def test_a_memorised_answer_is_rejected(exercise):
         for probe in exercise.probes(torch.Generator().manual_seed(1))
     }
 
-    def remembering(**inputs):
-        return known[str([tuple(x.shape) for x in inputs.values() if isinstance(x, torch.Tensor)])]
+    def remembering(*inputs):
+        return known[str([tuple(x.shape) for x in inputs if isinstance(x, torch.Tensor)])]
 
     assert exercise.judge(remembering, seed=1).status == "passed"  # the imitation itself is sound
     assert exercise.judge(remembering, seed=2).status == "wrong"
@@ -115,13 +118,18 @@ def test_ready_made_solutions_are_refused(exercise):
     for dotted in exercise.forbidden:
         path, _, attribute = dotted.rpartition(".")
 
-        def shortcut(path=path, attribute=attribute, **inputs):
+        def shortcut(*inputs, path=path, attribute=attribute):
             owner = torch
             for name in path.split(".")[1:]:
                 owner = getattr(owner, name)
-            return getattr(owner, attribute)(*inputs.values())
+            return getattr(owner, attribute)(*inputs)
 
         assert f"you call {dotted}" in exercise.judge(shortcut).line
+
+
+def test_parameters_may_have_other_names_and_pairs_may_be_lists():
+    attend = SOLVED["01"]["scaled_dot_product_attention"]
+    assert EXERCISES["scaled_dot_product_attention"].judge(lambda q, k, v: list(attend(q, k, v))).status == "passed"
 
 
 softmax = SOLVED["01"]["softmax"]

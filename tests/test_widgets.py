@@ -568,8 +568,11 @@ def test_live_in_jupyterlab(chromium, lab):
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
     page.locator(".jp-CodeCell .cm-content").nth(2).wait_for()
-    run = "() => void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
-    page.evaluate(run)
+    run = """(index) => {
+        window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+        window.jupyterapp.commands.execute("notebook:run-cell");
+    }"""
+    page.evaluate(run, 0)
     page.wait_for_selector(".attention-playground")
     x, y = drawn(page)["handle"]
     page.mouse.move(x, y)
@@ -583,9 +586,9 @@ def test_live_in_jupyterlab(chromium, lab):
     page.locator(".ap-handle").focus()
     page.keyboard.press("ArrowUp")
     assert near(drawn(page)["query"], [-1.2, 0.55], 1e-9)
-    page.evaluate(run)
+    page.evaluate(run, 1)
     page.get_by_text("read [-1.2, 0.55] [True, True, False, True, True]").wait_for()
-    page.evaluate(run)
+    page.evaluate(run, 2)
     page.wait_for_function("document.querySelector('.ap-of-q output').textContent === '−2.00'")
     weights, _ = reference(
         *(static_state(AttentionPlayground())[name] for name in ("key", "value")),

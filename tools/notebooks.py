@@ -10,6 +10,7 @@ told apart by tags:
     exercise    holds a function with `# BEGIN SOLUTION` ... `# END SOLUTION`; the learner gets a stub
     check       calls the exercise's check
     help        staged help in Markdown, after the check; the learner's copy gets the answer, folded
+    hide-output on the site the output is folded until asked for: the reader predicts first
 
 A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata.
 
@@ -92,6 +93,7 @@ def read_source(path):
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if "setup" in tags:
+            tags.append("hide-input")  # the site folds it
             cell.source = SETUP.format(**repository) + cell.source
         if alt := ALT.match(cell.source):
             cell.source = cell.source[alt.end() :]

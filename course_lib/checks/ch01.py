@@ -62,6 +62,20 @@ SOFTMAX = Exercise(
             lambda scores, dim: (scores - scores.amax(dim)).exp() / (scores - scores.amax(dim)).exp().sum(dim),
         ),
         Mistake(
+            "the maximum lost its dimension and broadcasts along the wrong one: keep it with keepdim=True.",
+            lambda scores, dim: (
+                (scores - scores.amax(dim)).exp() / (scores - scores.amax(dim)).exp().sum(dim, keepdim=True)
+            ),
+        ),
+        Mistake(
+            "scores.max(dim) returns two things, values and indices: use scores.amax(dim, keepdim=True).",
+            lambda scores, dim: scores - scores.max(dim, keepdim=True),
+        ),
+        Mistake(
+            "you divide by the sum of the whole tensor: sum along `dim` only. (And subtract the maximum first: exp overflows.)",
+            lambda scores, dim: scores.exp() / scores.exp().sum(),
+        ),
+        Mistake(
             "the exponentials are right, but they do not sum to 1 yet: divide by their sum along `dim`.",
             _shifted_exp,
         ),
@@ -123,6 +137,22 @@ ATTENTION_WEIGHTS = Exercise(
         Mistake(
             "you divide after the softmax, so rows no longer sum to 1: the division by √d belongs inside it.",
             lambda query, key: torch.softmax(_scores(query, key), dim=-1) / query.shape[-1] ** 0.5,
+        ),
+        Mistake(
+            "you divide by the root of the number of queries: d is the width of a query, query.shape[-1].",
+            lambda query, key: torch.softmax(_scores(query, key) / query.shape[-2] ** 0.5, dim=-1),
+        ),
+        Mistake(
+            "shape[1] is the width only if there is no batch: count from the end, query.shape[-1].",
+            lambda query, key: torch.softmax(_scores(query, key) / query.shape[1] ** 0.5, dim=-1),
+        ),
+        Mistake(
+            "dim=1 is the keys only if there is no batch: count from the end, dim=-1.",
+            lambda query, key: torch.softmax(_scores(query, key) / query.shape[-1] ** 0.5, dim=1),
+        ),
+        Mistake(
+            "transpose(0, 1) moves the batch if there is one: count from the end, key.transpose(-2, -1).",
+            lambda query, key: torch.softmax(query @ key.transpose(0, 1) / query.shape[-1] ** 0.5, dim=-1),
         ),
         Mistake(
             "your columns sum to 1, so the queries compete for each key: take the softmax along the keys, dim=-1.",
@@ -217,6 +247,17 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
         Mistake(
             "you divide the output by √d: the scale belongs inside the softmax, once.",
             lambda query, key, value: (_attend(query, key, value)[0] / query.shape[-1] ** 0.5, _weights(query, key)),
+        ),
+        Mistake(
+            "`*` multiplies element by element: the average is a matrix product, weights @ value.",
+            lambda query, key, value: _weights(query, key) * value,
+        ),
+        Mistake(
+            "you divide by the root of the width of the values: d is the width of queries and keys.",
+            lambda query, key, value: (
+                torch.softmax(_scores(query, key) / value.shape[-1] ** 0.5, -1) @ value,
+                torch.softmax(_scores(query, key) / value.shape[-1] ** 0.5, -1),
+            ),
         ),
         Mistake(
             "you multiply the scores with the values: take the softmax first.",
@@ -314,6 +355,18 @@ MASKED_ATTENTION = Exercise(
         Mistake(
             "the mask is not used at all.",
             _with_output(lambda query, key, mask: _weights(query, key)),
+        ),
+        Mistake(
+            "return two tensors, the output and then the weights.",
+            lambda query, key, value, mask: _masked_weights(query, key, mask) @ value,
+        ),
+        Mistake(
+            "the queries compete for each key: take the softmax along the keys, dim=-1.",
+            _with_output(
+                lambda query, key, mask: torch.softmax(
+                    _masked_scores(query, key, mask, torch.finfo(query.dtype).min), -2
+                ).masked_fill(~mask, 0.0)
+            ),
         ),
         Mistake(
             "the scale is missing: divide the scores by √d before masking.",

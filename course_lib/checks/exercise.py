@@ -75,10 +75,12 @@ class Exercise:
             outcome = run(candidate, inputs, self.forbidden)
             problem, advice = self._problem(inputs, outcome)
             if problem == "not attempted":
-                return Verdict(self.name, "not attempted", "write the body, or return what you computed")
+                return Verdict(
+                    self.name, "not attempted", "it returns nothing: write the body, or add the missing `return`"
+                )
             if problem:
                 status = "error" if isinstance(outcome, Raised) else "wrong"
-                hint = self._hint(candidate, probes) or advice
+                hint = self._hint(candidate, inputs, outcome, probes) or advice
                 return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
         return Verdict(self.name, "passed")
 
@@ -107,19 +109,20 @@ class Exercise:
             return "the result carries no gradient", "stay with tensors: no .detach(), .item(), .tolist() or numpy."
         return "", ""
 
-    def _hint(self, candidate, probes):
-        """The hint of the first mistake that behaves as the candidate does, on every probe on which it is one."""
-        outcomes = [run(candidate, inputs, self.forbidden) for inputs in probes]
+    def _hint(self, candidate, inputs, outcome, probes):
+        """The hint of the first mistake that behaves as the candidate does, or "".
+
+        Best is a mistake that does the same on all probes (and something wrong on at least one).
+        For a candidate that raised, the same error on the same inputs is good enough.
+        """
+        outcomes = [run(candidate, probe, self.forbidden) for probe in probes]
+        right = [run(self.oracle, probe) for probe in probes]
         for mistake in self.mistakes:
-            telling = False
-            for inputs, outcome in zip(probes, outcomes, strict=True):
-                imitation = run(mistake.gives, inputs)
-                if not _alike(imitation, outcome):
-                    break
-                telling = telling or not _alike(imitation, run(self.oracle, inputs))
-            else:
-                if telling:
-                    return mistake.hint
+            imitated = [run(mistake.gives, probe) for probe in probes]
+            if all(map(_alike, imitated, outcomes)) and not all(map(_alike, imitated, right)):
+                return mistake.hint
+        if isinstance(outcome, Raised):
+            return next((m.hint for m in self.mistakes if _alike(run(m.gives, inputs), outcome)), "")
         return ""
 
 
@@ -166,7 +169,7 @@ def run(function, inputs, forbidden=()):
         for dotted in forbidden:
             stack.enter_context(_refuse(dotted))
         try:
-            value = function(**copies)
+            value = function(*copies.values())  # by position: the reader may name the parameters otherwise
         except Exception as error:  # whatever the reader's code raises becomes one line
             text = " ".join(str(error).split())
             return Raised(type(error), text[:200] or "no message")
@@ -244,7 +247,7 @@ def _same_numbers(a, b):
 
 
 def _as_tuple(value):
-    return value if isinstance(value, tuple) else (value,)
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _copy(value):

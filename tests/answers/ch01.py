@@ -62,6 +62,16 @@ def softmax_without_exp(scores, dim=-1):
     return scores / total
 
 
+def softmax_with_max(scores, dim=-1):
+    e = torch.exp(scores - scores.max(dim, keepdim=True))
+    return e / e.sum(dim, keepdim=True)
+
+
+def softmax_without_keepdim_in_the_maximum(scores, dim=-1):
+    e = torch.exp(scores - scores.amax(dim))
+    return e / e.sum(dim, keepdim=True)
+
+
 # --- attention_weights ---------------------------------------------------------------------------
 
 
@@ -113,6 +123,18 @@ def weights_without_transpose(query, key):
 
 def weights_with_t(query, key):
     return torch.softmax(query @ key.t() / math.sqrt(query.size(-1)), dim=-1)
+
+
+def weights_with_the_second_size(query, key):
+    return torch.softmax(query @ key.mT / math.sqrt(query.shape[1]), dim=-1)
+
+
+def weights_along_dimension_one(query, key):
+    return torch.softmax(query @ key.mT / math.sqrt(query.shape[-1]), dim=1)
+
+
+def weights_with_the_batch_transposed(query, key):
+    return torch.softmax(query @ key.transpose(0, 1) / math.sqrt(query.shape[-1]), dim=-1)
 
 
 # --- scaled_dot_product_attention ----------------------------------------------------------------
@@ -170,6 +192,16 @@ def attention_with_transposed_weights(query, key, value):
 def attention_with_raw_scores(query, key, value):
     scores = query @ key.mT / math.sqrt(query.size(-1))
     return scores @ value, torch.softmax(scores, -1)
+
+
+def attention_by_elements(query, key, value):
+    weights = torch.softmax(query @ key.mT / math.sqrt(query.size(-1)), -1)
+    return weights * value, weights
+
+
+def attention_scaled_by_value_width(query, key, value):
+    weights = torch.softmax(query @ key.mT / math.sqrt(value.size(-1)), -1)
+    return weights @ value, weights
 
 
 # --- masked_attention ----------------------------------------------------------------------------
@@ -238,6 +270,17 @@ def masked_unscaled(query, key, value, mask):
     return weights @ value, weights
 
 
+def masked_output_only(query, key, value, mask):
+    return masked_by_minus_infinity(query, key, value, mask)[0]
+
+
+def masked_along_queries(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1))
+    weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), -2)
+    weights = weights * mask
+    return weights @ value, weights
+
+
 RIGHT = {
     "softmax": (softmax_by_logsumexp, softmax_by_moving_the_axis),
     "attention_weights": (weights_by_einsum, weights_with_scaled_inputs),
@@ -255,6 +298,8 @@ WRONG = {
         softmax_without_keepdim_in_the_sum: "the sum lost its dimension",
         softmax_not_normalised: "divide by their sum",
         softmax_without_exp: "take the exponential first",
+        softmax_with_max: "returns two things",
+        softmax_without_keepdim_in_the_maximum: "the maximum lost its dimension",
     },
     "attention_weights": {
         weights_unscaled: "the scale is missing",
@@ -267,6 +312,9 @@ WRONG = {
         weights_keys_by_queries: "your rows are keys",
         weights_without_transpose: "is not transposed",
         weights_with_t: "matrices without a batch",
+        weights_with_the_second_size: "shape[1] is the width only",
+        weights_along_dimension_one: "dim=1 is the keys only",
+        weights_with_the_batch_transposed: "transpose(0, 1) moves the batch",
     },
     "scaled_dot_product_attention": {
         attention_output_only: "return two tensors",
@@ -277,6 +325,8 @@ WRONG = {
         attention_scales_the_output: "divide the output",
         attention_with_transposed_weights: "weights are transposed",
         attention_with_raw_scores: "multiply the scores",
+        attention_by_elements: "`*` multiplies element by element",
+        attention_scaled_by_value_width: "width of the values",
     },
     "masked_attention": {
         masked_the_wrong_way_round: "wrong way round",
@@ -288,5 +338,7 @@ WRONG = {
         masked_by_adding_the_mask: "adding the mask",
         masked_not_at_all: "not used at all",
         masked_unscaled: "the scale is missing",
+        masked_output_only: "return two tensors",
+        masked_along_queries: "queries compete",
     },
 }

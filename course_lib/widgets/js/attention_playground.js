@@ -400,6 +400,7 @@ function render({ model, el }) {
   let ease = null;
   let frame = 0;
   let dragging = null;
+  let tap = false;
   let outputAngle = 0;
 
   function layout() {
@@ -567,7 +568,6 @@ function render({ model, el }) {
     handle.focus({ preventScroll: true });
     if (!grabbed) moveTo(...at);
   });
-  let tap = false;
   on(left.svg, "pointermove", (event) => {
     if (dragging?.id !== event.pointerId) return;
     const at = left.data(event.clientX, event.clientY);

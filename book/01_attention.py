@@ -47,20 +47,19 @@ print("weighted average:", (trust * readings).sum().item())
 # $N_k$ is the number of values, $d_v$ the width of each, and $N_q$ the number of people who ask.
 
 # %%
-values = torch.tensor(
-    [[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]]
-)  # (3, 2): three values of width 2
+# Three values of width 2, and two rows of weights: (3, 2) and (2, 3).
+values = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 3.0]])
 weights = torch.tensor(
     [
         [1 / 3, 1 / 3, 1 / 3],  # trusts everybody alike
         [0.1, 0.8, 0.1],  # trusts mostly the second
     ]
-)  # (2, 3): two rows of weights
+)
 
 output = weights @ values  # (2, 3) @ (3, 2) -> (2, 2)
 print(output)
 
-# %%
+# %% tags=["hide-input"]
 #| alt: A triangle whose corners are three green points, the values v1, v2 and v3. Two purple points lie inside it: output 1 in the middle of the triangle, output 2 close to v2.
 _, ax = plt.subplots(figsize=(5, 3))
 ax.fill(*values.T, color=viz.VALUE, alpha=0.12)
@@ -111,13 +110,10 @@ plt.show()
 
 # %%
 words = ["animal", "cross", "street", "it"]
-keys = torch.tensor(
-    [[3.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]]
-)  # (4, 2): what each word offers
-it_tired = torch.tensor(
-    [[2.0, 0.0]]
-)  # (1, 2): "... too tired", so: who could be tired?
-it_wide = torch.tensor([[0.0, 2.0]])  # (1, 2): "... too wide",  so: what could be wide?
+# What each word offers, (4, 2). What "it" asks, (1, 2): who could be tired, or wide?
+keys = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
+it_tired = torch.tensor([[2.0, 0.0]])
+it_wide = torch.tensor([[0.0, 2.0]])
 
 print("scores of 'it', tired:", (it_tired @ keys.T).tolist())
 print("scores of 'it', wide: ", (it_wide @ keys.T).tolist())
@@ -140,7 +136,9 @@ print("scores of 'it', wide: ", (it_wide @ keys.T).tolist())
 # %% tags=["hide-output"]
 for scores in ([1.0, 2.0, 3.0], [101.0, 102.0, 103.0], [10.0, 20.0, 30.0]):
     print(
-        scores, "->", [f"{w:.2f}" for w in torch.tensor(scores).softmax(dim=0).tolist()]
+        scores,
+        "->",
+        [f"{w:.2f}" for w in torch.tensor(scores).softmax(dim=0).tolist()],
     )
 
 # %% [markdown]
@@ -221,7 +219,7 @@ right, wrong = scores.softmax(dim=-1), scores.softmax(dim=-2)
 print("right, row sums:", [round(s, 2) for s in right.sum(dim=-1).tolist()])
 print("wrong, row sums:", [round(s, 2) for s in wrong.sum(dim=-1).tolist()])
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Two 4 by 4 heat maps with numbers. On the left, softmax along the keys: each row sums to 1. On the right, softmax along the queries of the same scores: each column sums to 1. The row sums, written beside the maps, are 1.00 four times on the left and 0.84, 1.14, 0.70 and 1.32 on the right.
 _, axes = plt.subplots(1, 2, figsize=(7, 3.2))
 for ax, matrix, title in zip(
@@ -229,11 +227,18 @@ for ax, matrix, title in zip(
     (right, wrong),
     ("dim=-1: each row sums to 1", "dim=-2: each column sums to 1"),
 ):
-    viz.heatmap(matrix, ax, title=title, annotate=True, rows=range(4), columns=range(4))
+    viz.heatmap(
+        matrix, ax, title=title, annotate=True, rows=range(4), columns=range(4)
+    )
     ax.set(xlabel="key", ylabel="query")
     for row, total in enumerate(matrix.sum(dim=-1)):
         ax.text(
-            3.6, row, f"sum {total:.2f}", va="center", color=viz.QUERY, weight="bold"
+            3.6,
+            row,
+            f"sum {total:.2f}",
+            va="center",
+            color=viz.QUERY,
+            weight="bold",
         )
 plt.show()
 
@@ -266,14 +271,10 @@ W_Q, W_K, W_V = torch.randn(3, D, d).unbind(0)  # three matrices (6, 4)
 
 without_roles = X @ X.T
 with_roles = (X @ W_Q) @ (X @ W_K).T
-print(
-    "without projections, score(i, j) == score(j, i):",
-    torch.allclose(without_roles, without_roles.T),
-)
-print(
-    "with projections,    score(i, j) == score(j, i):",
-    torch.allclose(with_roles, with_roles.T),
-)
+for name, S in (("without", without_roles), ("with", with_roles)):
+    print(
+        f"{name} projections, score(i, j) == score(j, i):", torch.allclose(S, S.T)
+    )
 
 # %% [markdown]
 # Without the projections, *it* scores *animal* exactly as *animal* scores *it*. But *it* needs the animal
@@ -283,7 +284,7 @@ print(
 # Here is the whole computation, drawn to scale for 5 tokens of width 6:
 
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Matrices drawn as rectangles of cells. Q, 5 rows by 4 columns, times K transposed, 4 by 5, gives scores, 5 by 5. Softmax turns the scores into weights, 5 by 5. Weights times V, 5 by 3, give the output, 5 by 3. One row is dark all the way through: row i of Q makes row i of the output.
 def draw_matrix(ax, x, rows, columns, color, name, shape, marked=None):
     """A matrix as a grid of cells with its lower left corner at (x, -rows/2); the row or column `marked` is dark."""
@@ -313,7 +314,9 @@ draw_matrix(ax, 27, 5, 3, viz.VALUE, "$V$", "(5, 3)", "all")
 draw_matrix(ax, 32, 5, 3, viz.OUTPUT, "output", "(5, 3)", row)
 for x, sign in ((4.75, "@"), (11.5, "="), (26.25, "@"), (31, "=")):
     ax.text(x, 0, sign, ha="center", va="center", fontsize=14)
-ax.annotate("", (20.2, 0), (17.8, 0), arrowprops={"arrowstyle": "->", "color": viz.INK})
+ax.annotate(
+    "", (20.2, 0), (17.8, 0), arrowprops={"arrowstyle": "->", "color": viz.INK}
+)
 ax.text(19, 0.5, "softmax", ha="center")
 ax.set(xlim=(-0.5, 35.5), ylim=(-3.9, 4), aspect="equal")
 ax.axis("off")
@@ -387,7 +390,8 @@ torch.manual_seed(11)
 for d in widths:
     scores = random_scores(d)
     unscaled, scaled = (
-        s.softmax(dim=-1).amax(dim=-1).mean().item() for s in (scores, scores / d**0.5)
+        s.softmax(dim=-1).amax(dim=-1).mean().item()
+        for s in (scores, scores / d**0.5)
     )
     print(f"d = {d:3}: largest weight {unscaled:.2f} unscaled, {scaled:.2f} scaled")
 
@@ -396,8 +400,8 @@ for d in widths:
 # The softmax is **saturated**. With the division the favourite gets one twentieth, at every width. (In ViT-B the queries of one attention have width 64;
 # chapter 02 shows why. One key then gets three quarters.) Here is one such row of weights, sorted:
 
-# %%
-#| alt: Two bar charts of the 197 weights of one query at d = 768, sorted from large to small. Unscaled, one bar reaches almost to 1 and the others cannot be seen. Scaled, the bars fall off slowly from below 0.1.
+# %% tags=["hide-input"]
+#| alt: Two bar charts of the 40 largest of the 197 weights of one query at d = 768, sorted. Unscaled, one bar reaches almost to 1 and the others cannot be seen. Scaled, the first bar is below 0.1 and the others fall off slowly.
 torch.manual_seed(12)
 row = random_scores(768)[0]
 _, axes = plt.subplots(1, 2, figsize=(7, 2.6))
@@ -406,13 +410,8 @@ for ax, p, title in zip(
     (row.softmax(0), (row / 768**0.5).softmax(0)),
     ("softmax of the scores", "softmax of the scores / $\\sqrt{d}$"),
 ):
-    ax.bar(range(197), p.sort(descending=True).values, width=1.0, color=viz.KEY)
-    ax.set(
-        title=title,
-        xlabel="key, sorted by weight",
-        ylabel="weight",
-        ylim=(0, 1 if p.max() > 0.5 else 0.1),
-    )
+    ax.bar(range(40), p.sort(descending=True).values[:40], color=viz.KEY)
+    ax.set(title=title, xlabel="the 40 largest, sorted", ylabel="weight")
 plt.show()
 
 # %% [markdown]
@@ -443,16 +442,21 @@ def typical_gradient(scores):
 
 torch.manual_seed(13)
 many_widths = [4, 8, 16, 32, 64, 128, 256, 512, 1024]
-unscaled = [typical_gradient(random_scores(d, num_queries=100)) for d in many_widths]
+unscaled = [
+    typical_gradient(random_scores(d, num_queries=100)) for d in many_widths
+]
 scaled = [
-    typical_gradient(random_scores(d, num_queries=100) / d**0.5) for d in many_widths
+    typical_gradient(random_scores(d, num_queries=100) / d**0.5)
+    for d in many_widths
 ]
 
 _, ax = plt.subplots()
 ax.loglog(
     many_widths, scaled, "o-", color=viz.KEY, label=r"softmax($QK^\top / \sqrt{d}$)"
 )
-ax.loglog(many_widths, unscaled, "s--", color=viz.QUERY, label=r"softmax($QK^\top$)")
+ax.loglog(
+    many_widths, unscaled, "s--", color=viz.QUERY, label=r"softmax($QK^\top$)"
+)
 ax.set(
     xlabel="width d of queries and keys",
     ylabel="typical gradient",
@@ -584,12 +588,8 @@ value = torch.randn(2, 5, 7, dtype=torch.float64)  # 5 values of width 7
 
 output, weights = attention.scaled_dot_product_attention(query, key, value)
 print("output", tuple(output.shape), "weights", tuple(weights.shape))
-print(
-    "equal to PyTorch's:",
-    torch.allclose(
-        output, F.scaled_dot_product_attention(query, key, value), rtol=0, atol=1e-12
-    ),
-)
+theirs = F.scaled_dot_product_attention(query, key, value)
+print("equal to PyTorch's:", torch.allclose(output, theirs, rtol=0, atol=1e-12))
 
 # %% [markdown]
 # And what becomes of *it*? The sentence again, with the whole formula. Do one row by hand: the score of *animal* is 6, and
@@ -597,18 +597,15 @@ print(
 # *animal* has 69.6 of it: 0.92. Now each word also gets a value, of width 3: how much it is a creature, a deed, a place. *it* on its own is none of them.
 
 # %%
-values = torch.tensor(
-    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
-)  # (4, 3)
-output, weights = attention.scaled_dot_product_attention(
-    torch.cat([it_tired, it_wide]), keys, values
-)  # (2, 3), (2, 4)
+values = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 0]])  # (4, 3)
+both = torch.cat([it_tired, it_wide])  # (2, 2)
+output, weights = attention.scaled_dot_product_attention(both, keys, values)
 
 print("                creature, deed, place")
 for ending, row in zip(("tired", "wide "), output):
     print(f"it ... {ending} ->", [f"{x:.2f}" for x in row.tolist()])
 
-# %%
+# %% tags=["hide-input"]
 #| alt: A heat map with two rows and four columns. In the row "it, too tired" the weight 0.92 is on animal. In the row "it, too wide" the weight 0.92 is on street.
 ax = viz.heatmap(
     weights,
@@ -644,19 +641,9 @@ before = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
 after = scores.softmax(dim=-1) * mask
 removed = scores[:, :2].softmax(dim=-1)
 
-print(
-    "masked before the softmax:",
-    [round(w, 2) for w in before[0].tolist()],
-    " sum",
-    round(before.sum().item(), 2),
-)
-print(
-    "masked after the softmax: ",
-    [round(w, 2) for w in after[0].tolist()],
-    " sum",
-    round(after.sum().item(), 2),
-)
-print("keys really removed:      ", [round(w, 2) for w in removed[0].tolist()])
+for name, row in (("before", before), ("after", after), ("removed", removed)):
+    row = [round(w, 2) for w in row[0].tolist()]
+    print(f"{name:8}{row}, sum {round(sum(row), 2)}")
 
 # %% [markdown]
 # Masked afterwards, the weights no longer sum to 1. The forbidden keys are silent, but they have still taken their share. Masked before, the result
@@ -666,20 +653,14 @@ print("keys really removed:      ", [round(w, 2) for w in removed[0].tolist()])
 
 # %%
 nothing = torch.zeros(1, 4, dtype=torch.bool)
-print(
-    "-inf everywhere:",
-    scores.masked_fill(~nothing, float("-inf")).softmax(dim=-1).tolist(),
-)
+everywhere = scores.masked_fill(~nothing, float("-inf"))
+print("-inf everywhere:", everywhere.softmax(dim=-1).tolist())
 
 query, key, value = torch.randn(1, 3), torch.randn(4, 3), torch.randn(4, 2)
-output, weights = attention.scaled_dot_product_attention(
-    query, key, value, mask=nothing
-)
-print("course_lib:     ", weights.tolist(), "output", output.tolist())
-print(
-    "PyTorch:         output",
-    F.scaled_dot_product_attention(query, key, value, attn_mask=nothing).tolist(),
-)
+output, weights = attention.scaled_dot_product_attention(query, key, value, nothing)
+theirs = F.scaled_dot_product_attention(query, key, value, attn_mask=nothing)
+print("course_lib: weights", weights.tolist(), "output", output.tolist())
+print("PyTorch:    output", theirs.tolist())
 
 # %% [markdown]
 # A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. So does PyTorch's function. The
@@ -691,7 +672,9 @@ print(
 #| alt: Two 6 by 6 heat maps of attention weights. Forbidden cells are hatched. Causal: everything above the diagonal is hatched, each row spreads over itself and the tokens before it. Padding: the last two columns are hatched, because nobody may attend to padding.
 torch.manual_seed(29)
 tokens = torch.randn(6, 4)
-causal = torch.ones(6, 6, dtype=torch.bool).tril()  # row i may attend to columns 0 to i
+causal = torch.ones(
+    6, 6, dtype=torch.bool
+).tril()  # row i may attend to columns 0 to i
 padding = (torch.arange(6) < 4).expand(6, 6)  # nobody may attend to the last two
 
 _, axes = plt.subplots(1, 2, figsize=(7, 3.4))
@@ -729,10 +712,8 @@ torch.manual_seed(31)
 layer = nn.MultiheadAttention(embed_dim=4, num_heads=1, batch_first=True)
 x = tokens[None]  # (1, 6, 4)
 _, theirs = layer(x, x, x, attn_mask=~causal)  # note the ~
-print(
-    "nn.MultiheadAttention with ~causal looks only back:",
-    bool((theirs[0][~causal] == 0).all()),
-)
+looks_back_only = bool((theirs[0][~causal] == 0).all())
+print("nn.MultiheadAttention with ~causal looks only back:", looks_back_only)
 
 # %% [markdown]
 # ### Exercise 1.4 · `masked_attention`
@@ -797,16 +778,9 @@ def count_operations(N, d):
 
 # Q Kᵀ: N·N dot products of d multiplications and d additions. The average with V: as many again.
 assert count_operations(N=50, d=16) == 2 * (2 * 50 * 50 * 16)
-print(
-    "twice the tokens:",
-    count_operations(100, 16) // count_operations(50, 16),
-    "times the work",
-)
-print(
-    "twice the width: ",
-    count_operations(50, 32) // count_operations(50, 16),
-    "times the work",
-)
+base = count_operations(50, 16)
+print("twice the tokens:", count_operations(100, 16) // base, "times the work")
+print("twice the width: ", count_operations(50, 32) // base, "times the work")
 
 # %% [markdown]
 # So attention costs $O(N^2 d)$ operations: the number grows like $N^2 d$. Its rivals for mixing a sequence are a recurrent network, which walks from token to token and carries a memory along,
@@ -835,32 +809,18 @@ print(
 # And in seconds? The curves below were measured once, on one core of a server, with the script `benchmarks/attention_cost.py`: one layer of
 # width 64 with all its projections, one sequence. Set `MEASURE` to `True` to add your own machine.
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Time of one layer against the number of tokens, both axes logarithmic, from 64 to 4096 tokens. Recurrence and convolution rise along lines of slope 1, convolution lowest. Attention starts below recurrence, rises more and more steeply, and crosses it near 2000 tokens. Fused attention lies below the explicit one and crosses later.
 MEASURE = False
 
 record = load_record("attention_cost")
 lengths, times = record["lengths"], record["milliseconds"]
-
-_, ax = plt.subplots(figsize=(7, 3.6))
-ax.loglog(
-    lengths,
-    times["attention"],
-    "o-",
-    color=viz.QUERY,
-    label="attention, as written here",
-)
-ax.loglog(
-    lengths,
-    times["attention_fused"],
-    "o:",
-    color=viz.QUERY,
-    label="attention, fused kernel",
-)
-ax.loglog(lengths, times["recurrence"], "s-", color=viz.KEY, label="recurrence (GRU)")
-ax.loglog(
-    lengths, times["convolution"], "^-", color=viz.VALUE, label="convolution, width 3"
-)
+curves = {
+    "attention, as written here": (times["attention"], "o-", viz.QUERY),
+    "attention, fused kernel": (times["attention_fused"], "o:", viz.QUERY),
+    "recurrence (GRU)": (times["recurrence"], "s-", viz.KEY),
+    "convolution, width 3": (times["convolution"], "^-", viz.VALUE),
+}
 if MEASURE:
     from statistics import median
     from timeit import repeat
@@ -868,25 +828,19 @@ if MEASURE:
     torch.set_num_threads(1)  # as in the record
     layer = attention.MultiHeadSelfAttention(
         record["dim"], num_heads=1
-    )  # chapter 02; with one head it is this chapter's attention
-    inputs = [torch.randn(1, length, record["dim"]) for length in lengths]
-    yours = [
-        1000 * median(repeat(lambda x=x: layer(x), number=1, repeat=record["repeats"]))
-        for x in inputs
-    ]
-    ax.loglog(
-        lengths,
-        yours,
-        "x--",
-        color=viz.INK,
-        label="attention, fused kernel, your machine",
-    )
-ax.set(
-    xlabel="number of tokens N",
-    ylabel="milliseconds",
-    xticks=lengths,
-    xticklabels=lengths,
-)
+    )  # see chapter 02
+    yours = []
+    for length in lengths:
+        x = torch.randn(1, length, record["dim"])
+        seconds = repeat(lambda x=x: layer(x), number=1, repeat=record["repeats"])
+        yours.append(1000 * median(seconds))
+    curves["attention, fused kernel, your machine"] = (yours, "x--", viz.INK)
+
+_, ax = plt.subplots(figsize=(7, 3.6))
+for label, (milliseconds, style, color) in curves.items():
+    ax.loglog(lengths, milliseconds, style, color=color, label=label)
+ax.set(xlabel="number of tokens N", ylabel="milliseconds")
+ax.set_xticks(lengths, lengths)
 ax.minorticks_off()
 ax.legend()
 plt.show()
@@ -917,19 +871,18 @@ def self_attention(X):
 
 
 shuffle = torch.randperm(7)
-print(
-    "attend(shuffle(X)) == shuffle(attend(X)):",
-    torch.allclose(self_attention(X[shuffle]), self_attention(X)[shuffle], atol=1e-12),
-)
-print(
-    "attend(shuffle(X)) == attend(X):         ",
-    torch.allclose(self_attention(X[shuffle]), self_attention(X), atol=1e-12),
-)
+before, after = self_attention(X), self_attention(X[shuffle])
+
+
+def equal(a, b):
+    return torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+print("attend(shuffle(X)) == shuffle(attend(X)):", equal(after, before[shuffle]))
+print("attend(shuffle(X)) == attend(X):         ", equal(after, before))
 print(
     "their means over tokens are equal:       ",
-    torch.allclose(
-        self_attention(X[shuffle]).mean(0), self_attention(X).mean(0), atol=1e-12
-    ),
+    equal(after.mean(0), before.mean(0)),
 )
 
 # %% [markdown]
@@ -966,7 +919,9 @@ class Reverser(nn.Module):
         self.position = (
             nn.Parameter(torch.randn(LENGTH, WIDTH)) if with_positions else 0.0
         )
-        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.query, self.key, self.value = (
+            nn.Linear(WIDTH, WIDTH) for _ in range(3)
+        )
         self.readout = nn.Linear(WIDTH, NUM_SYMBOLS)
         self.weigh = weigh
 
@@ -993,7 +948,9 @@ def test(model):
     """Share of symbols that are right on 1000 new sequences, and the attention map averaged over them."""
     symbols = torch.randint(NUM_SYMBOLS, (1000, LENGTH))
     scores, weights = model(symbols)
-    return (scores.argmax(-1) == symbols.flip(1)).float().mean().item(), weights.mean(0)
+    return (
+        scores.argmax(-1) == symbols.flip(1)
+    ).float().mean().item(), weights.mean(0)
 
 
 torch.manual_seed(41)
@@ -1003,7 +960,7 @@ train(model)
 accuracy, map_after = test(model)
 print(f"right after training: {accuracy:.0%}")
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Two 12 by 12 heat maps. Before training, the weight is spread in no visible order. After training, all of it lies on the anti-diagonal, from the top right corner to the bottom left one: output 0 reads input 11, output 1 reads input 10, and so on.
 _, axes = plt.subplots(1, 2, figsize=(7, 3.6))
 for ax, weights, title in zip(
@@ -1013,7 +970,8 @@ for ax, weights, title in zip(
     ax.set(xlabel="input it reads (key)", ylabel="output it writes (query)")
 plt.show()
 
-assert (map_after.flip(1).diagonal() > 0.9).all()  # on the anti-diagonal, in every row
+on_the_anti_diagonal = map_after.flip(1).diagonal()
+assert (on_the_anti_diagonal > 0.9).all()  # in every row
 
 # %% [markdown]
 # **The anti-diagonal.** Nobody told the model where to look. It was told only which symbols were right, and the gradient found the rest. When you look into a
@@ -1029,15 +987,13 @@ train(blind)
 accuracy, _ = test(blind)
 
 symbols = F.one_hot(torch.randint(NUM_SYMBOLS, (1000, LENGTH)))  # (1000, 12, 10)
-others = (
-    symbols.sum(1, keepdim=True) - symbols
-)  # how often each symbol stands at the other eleven places
+others = symbols.sum(1, keepdim=True) - symbols  # counts at the other eleven places
 best_guess = others.amax(-1).float().mean().item() / (LENGTH - 1)
-for name, share in (
-    ("without positions", accuracy),
-    ("naming the commonest other", best_guess),
-):
-    print(f"{name}: about {5 * round(20 * share)} % right")
+
+print(f"without positions: about {5 * round(20 * accuracy)} % right")
+print(
+    f"naming the commonest other symbol: about {5 * round(20 * best_guess)} % right"
+)
 assert abs(accuracy - best_guess) < 0.02
 
 # %% [markdown]
@@ -1063,7 +1019,7 @@ train(buggy)
 accuracy, map_buggy = test(buggy)
 print(f"with the wrong axis: {accuracy:.0%} right")
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Two 12 by 12 heat maps side by side, softmax along the keys and softmax along the queries, both after training. Both show the same dark anti-diagonal and cannot be told apart.
 _, axes = plt.subplots(1, 2, figsize=(7, 3.6))
 for ax, weights, title in zip(
@@ -1084,18 +1040,11 @@ plt.show()
 
 # %% tags=["hide-output"]
 def share_of_equal_rows(size):
-    """On 1000 random queries and 5 keys of width 8: for how many are the weights the same with and without the scale?"""
+    """1000 queries, 5 keys of width 8: how often does leaving out the scale not show?"""
     query, key = size * torch.randn(1000, 8), size * torch.randn(5, 8)
     without_scale = (query @ key.T).softmax(dim=-1)
-    return (
-        (without_scale - attention.attention_weights(query, key))
-        .abs()
-        .amax(-1)
-        .lt(0.001)
-        .float()
-        .mean()
-        .item()
-    )
+    difference = without_scale - attention.attention_weights(query, key)
+    return (difference.abs().amax(-1) < 0.001).float().mean().item()
 
 
 torch.manual_seed(53)

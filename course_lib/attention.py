@@ -65,7 +65,7 @@ def scaled_dot_product_attention(query, key, value, mask=None):
     Args:
         query: (..., Nq, d).
         key: (..., Nk, d).
-        value: (..., Nk, dv). One value a key; dv may differ from d.
+        value: (..., Nk, dv). One value per key; dv may differ from d.
         mask: boolean, broadcastable to (..., Nq, Nk); True = may attend. None = all may.
 
     Returns:

@@ -18,7 +18,7 @@ LINE = "#d9d5cc"
 
 # 0 is the paper, 1 is dark: lightness falls evenly, so the map survives a grey printer.
 WEIGHTS = LinearSegmentedColormap.from_list("weights", [PAPER, "#9ecae8", KEY, "#0b2a4a"])
-# Below 0 vermillion, above 0 blue, 0 is the paper.
+# Below 0 vermilion, above 0 blue, 0 is the paper.
 SIGNED = LinearSegmentedColormap.from_list("signed", [QUERY, "#f0b78f", PAPER, "#93c3e2", KEY])
 
 
@@ -89,6 +89,7 @@ def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=Fals
 
 
 def _readable_on(cmap, value, limits):
-    """Ink or paper, whichever stands out from the colour of a cell."""
+    """Black or white, whichever stands out from the colour of a cell (WCAG contrast of at least 4.5)."""
     red, green, blue, _ = cmap((value - limits[0]) / (limits[1] - limits[0]))
-    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else PAPER
+    luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+    return "black" if luminance > 0.18 else "white"

@@ -11,6 +11,7 @@ told apart by tags:
     check       calls the exercise's check
     help        staged help in Markdown, after the check; the learner's copy gets the answer, folded
     hide-output on the site the output is folded until asked for: the reader predicts first
+    hide-input  on the site the code is folded: it only draws (setup cells get this by themselves)
 
 A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata.
 
@@ -90,10 +91,11 @@ def read_source(path):
     repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     exercise, used = None, set()
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
+        tags = list(cell.metadata.get("tags", []))
+        if "setup" in tags:
+            tags.append("hide-input")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if "setup" in tags:
-            tags.append("hide-input")  # the site folds it
             cell.source = SETUP.format(**repository) + cell.source
         if alt := ALT.match(cell.source):
             cell.source = cell.source[alt.end() :]

@@ -221,7 +221,9 @@ def _variation(
 
 
 def _with_weights(x, params, num_heads):
-    return _multi_head(x, params, num_heads), None
+    qkv = F.linear(x, params["qkv.weight"], params["qkv.bias"])
+    q, k, _ = (_split(part, num_heads) for part in qkv.chunk(3, dim=-1))
+    return _multi_head(x, params, num_heads), _weigh(q, k, q.shape[-1] ** 0.5)
 
 
 MULTI_HEAD_SELF_ATTENTION = Exercise(

@@ -1,0 +1,129 @@
+"""The project as a whole: versions agree everywhere, and style and spelling are checked."""
+
+import inspect
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from course_lib import __version__, attention, interpret, records, vit, viz
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+# What Colab has installed (its backend-info of 2026-08-19): our bounds must not make pip replace any of it.
+COLAB = {
+    "anywidget": "0.9.21",
+    "einops": "0.8.2",
+    "ipywidgets": "7.7.1",
+    "matplotlib": "3.10.0",
+    "numpy": "2.1.3",
+    "torch": "2.11.0",
+    "torchvision": "0.26.0",
+}
+
+
+def pins(name):
+    """{package: its pinned versions} of a lock file; there may be one for each Python."""
+    found = {}
+    for line in (ROOT / "requirements" / name).read_text().splitlines():
+        requirement = Requirement(line)
+        (pin,) = requirement.specifier
+        assert pin.operator == "==", line
+        found.setdefault(requirement.name, set()).add(pin.version)
+    return found
+
+
+def test_the_two_lock_files_agree():
+    book, dev = pins("book.txt"), pins("dev.txt")
+    assert all(dev[name] == versions for name, versions in book.items())
+
+
+def test_the_site_needs_no_torch():
+    assert not {"torch", "torchvision", "jupyterlab", "matplotlib"} & set(pins("book.txt"))
+
+
+def test_the_lock_file_is_within_the_bounds():
+    locked = pins("dev.txt")
+    groups = [r for group in PROJECT["dependency-groups"].values() for r in group if isinstance(r, str)]
+    for text in PROJECT["project"]["dependencies"] + groups:
+        bound = Requirement(text)
+        for version in locked[bound.name]:
+            assert bound.specifier.contains(version), f"{text}, but {version} is locked"
+
+
+def test_colab_keeps_its_packages():
+    bounds = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+    assert {bound.name for bound in bounds} == set(COLAB)
+    for bound in bounds:
+        assert bound.specifier.contains(COLAB[bound.name]), bound
+        assert all(part.operator == ">=" for part in bound.specifier), bound
+
+
+def test_environment_yml_is_the_lock_file():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert packages == {"pip": ["-r requirements/dev.txt", "-e ."]} and pip == "pip"
+    assert Requirement(python.replace("=", "==", 1)).name == "python"
+    version = python.split("=")[1]
+    assert Requirement(f"python{PROJECT['project']['requires-python']}").specifier.contains(version)
+
+
+def test_versions_agree():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert __version__ == PROJECT["project"]["version"] == citation["version"]
+    assert f"## {Version(__version__)}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("codespell_lib",)],
+    ids=" ".join,
+)
+def test_style_and_spelling(command):
+    result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("module", [attention, interpret, records, vit, viz], ids=lambda m: m.__name__)
+def test_public_names_are_documented(module):
+    for name, thing in vars(module).items():
+        if getattr(thing, "__module__", None) == module.__name__ and not name.startswith("_"):
+            assert thing.__doc__, name
+    if module in (attention, interpret, vit):
+        assert "hapter" in module.__doc__
+
+
+def test_blocks_name_their_source_and_chapter():
+    for thing in (
+        attention.attention_weights,
+        attention.scaled_dot_product_attention,
+        attention.split_heads,
+        attention.MultiHeadSelfAttention,
+        vit.MLP,
+        vit.EncoderBlock,
+    ):
+        assert "Source: " in thing.__doc__ and "Chapter 0" in thing.__doc__, thing
+        assert inspect.getsource(thing).count("->"), thing  # shapes
+
+
+def test_importing_the_package_is_cheap():
+    """Neither the package nor its widgets bring in torch before it is needed."""
+    code = "import sys, course_lib, course_lib.widgets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_missing_record_names_those_there_are():
+    with pytest.raises(ValueError, match="no record 'nothing'; there are attention_cost"):
+        records.load_record("nothing")
+
+
+def test_no_large_file_is_tracked():
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    sizes = {name: (ROOT / name).stat().st_size for name in names if name and (ROOT / name).is_file()}
+    assert max(sizes.values(), default=0) < 2_000_000

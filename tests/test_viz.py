@@ -12,6 +12,13 @@ from course_lib import viz
 matplotlib.use("agg")
 
 
+@pytest.fixture(autouse=True)
+def style():
+    with matplotlib.rc_context():
+        viz.set_style()
+        yield
+
+
 def luminance(color):
     """Relative luminance of WCAG 2."""
     channels = np.array(matplotlib.colors.to_rgb(color))

@@ -22,6 +22,7 @@ from course_lib import viz
 from course_lib.records import load_record
 
 viz.set_style()
+torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 
 # %% [markdown]
 # ## A weighted average
@@ -286,38 +287,19 @@ for name, S in (("without", without_roles), ("with", with_roles)):
 
 # %% tags=["hide-input"]
 #| alt: Matrices drawn as rectangles of cells. Q, 5 rows by 4 columns, times K transposed, 4 by 5, gives scores, 5 by 5. Softmax turns the scores into weights, 5 by 5. Weights times V, 5 by 3, give the output, 5 by 3. One row is dark all the way through: row i of Q makes row i of the output.
-def draw_matrix(ax, x, rows, columns, color, name, shape, marked=None):
-    """A matrix as a grid of cells with its lower left corner at (x, -rows/2); the row or column `marked` is dark."""
-    for i in range(rows):
-        for j in range(columns):
-            strong = marked in (("row", i), ("column", j), "all")
-            box = plt.Rectangle(
-                (x + j, rows / 2 - 1 - i),
-                1,
-                1,
-                facecolor=color,
-                edgecolor=viz.PAPER,
-                alpha=0.85 if strong else 0.3,
-            )
-            ax.add_patch(box)
-    ax.text(x + columns / 2, rows / 2 + 0.4, name, ha="center", fontsize=14)
-    ax.text(x + columns / 2, -rows / 2 - 1.0, shape, ha="center", color=viz.MUTED)
-
-
-_, ax = plt.subplots(figsize=(9, 2.7))
-row = ("row", 1)
-draw_matrix(ax, 0, 5, 4, viz.QUERY, "$Q$", "(5, 4)", row)
-draw_matrix(ax, 5.5, 4, 5, viz.KEY, "$K^\\top$", "(4, 5)", "all")
-draw_matrix(ax, 12.5, 5, 5, viz.MUTED, "scores", "(5, 5)", row)
-draw_matrix(ax, 20.5, 5, 5, viz.KEY, "weights", "(5, 5)", row)
-draw_matrix(ax, 27, 5, 3, viz.VALUE, "$V$", "(5, 3)", "all")
-draw_matrix(ax, 32, 5, 3, viz.OUTPUT, "output", "(5, 3)", row)
+_, ax = plt.subplots(figsize=(8, 2.5))
+viz.draw_matrix(ax, 0, 5, 4, viz.QUERY, "$Q$", caption="(5, 4)", dark=[1])
+viz.draw_matrix(
+    ax, 5.5, 4, 5, viz.KEY, r"$K^\top$", caption="(4, 5)", dark=range(4)
+)
+viz.draw_matrix(ax, 12.5, 5, 5, viz.MUTED, "scores", caption="(5, 5)", dark=[1])
+viz.draw_matrix(ax, 20.5, 5, 5, viz.KEY, "weights", caption="(5, 5)", dark=[1])
+viz.draw_matrix(ax, 27, 5, 3, viz.VALUE, "$V$", caption="(5, 3)", dark=range(5))
+viz.draw_matrix(ax, 32, 5, 3, viz.OUTPUT, "output", caption="(5, 3)", dark=[1])
 for x, sign in ((4.75, "@"), (11.5, "="), (26.25, "@"), (31, "=")):
     ax.text(x, 0, sign, ha="center", va="center", fontsize=14)
-ax.annotate(
-    "", (20.2, 0), (17.8, 0), arrowprops={"arrowstyle": "->", "color": viz.INK}
-)
-ax.text(19, 0.5, "softmax", ha="center")
+ax.annotate("", (20.2, 0), (17.8, 0), arrowprops={"arrowstyle": "->"})
+ax.text(19, 0.5, "softmax", ha="center", fontsize=9)
 ax.set(xlim=(-0.5, 35.5), ylim=(-3.9, 4), aspect="equal")
 ax.axis("off")
 plt.show()
@@ -825,7 +807,6 @@ if MEASURE:
     from statistics import median
     from timeit import repeat
 
-    torch.set_num_threads(1)  # as in the record
     layer = attention.MultiHeadSelfAttention(
         record["dim"], num_heads=1
     )  # see chapter 02

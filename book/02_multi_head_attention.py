@@ -27,6 +27,7 @@ from course_lib.interpret import record_attention
 from course_lib.records import load_record
 
 viz.set_style()
+torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 
 # %% [markdown]
 # ## One row, one look
@@ -113,7 +114,7 @@ def average_maps(model):
 
 # %% [markdown]
 # > **Predict.** Train it twice: with one head of width 32, and with two heads of width 16. Both have the same number of parameters. One of them
-# > answers every question. What share does the other get right: 10 %, which is blind guessing, half, or nearly all? And what will the three maps look like?
+# > gets every answer right. What share does the other get right: 10 %, which is blind guessing, half, or nearly all? And what will the three maps look like?
 
 # %% tags=["hide-output"]
 torch.manual_seed(3)
@@ -132,7 +133,7 @@ share = sum(test(one_head)) / 2
 print("one head, right in 50 to 65 % of cases:", 0.5 < share < 0.65)
 print(f"two heads, right in {sum(test(two_heads)) / 2:.0%} of cases")
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Three 14 by 14 heat maps. The one head has two half-bright lines beside the diagonal, one on each side. Of the two heads, one has a single dark line just below the diagonal, with its last cell in the top right corner, and the other a single dark line just above it, with its last cell in the bottom left corner.
 torch.manual_seed(4)
 (blurred,) = average_maps(one_head)
@@ -140,7 +141,7 @@ maps = average_maps(two_heads)
 places = torch.arange(LENGTH)
 looks_back = maps[:, places, places - 1].mean(
     -1
-)  # (2,) weight on the previous place
+)  # (2,), weight on the place before
 back, ahead = looks_back.argsort(descending=True).tolist()  # which head is which
 
 ticks = ["" if i % 2 else i for i in range(LENGTH)]
@@ -179,7 +180,7 @@ print("one question right in more than 90 %:", per_question.max().item() > 0.9)
 print("the other in less than 30 %:         ", per_question.min().item() < 0.3)
 
 # %% [markdown]
-# It knows *which* two symbols stand beside it, but not which is on which side. If it tossed a coin between the two, it would be right in half of the cases, and always in the one case of ten
+# When it is wrong, it names the symbol on the other side. So it knows *which* two symbols stand beside it, but not which is on which side. If it tossed a coin between the two, it would be right in half of the cases, and always in the one case of ten
 # in which both neighbours are the same symbol: $0.9 \cdot 0.5 + 0.1 \cdot 1 = 55\,\%$. That is about what it reaches.
 #
 # It does not toss a coin, though. Its weights are not quite equal, so one neighbour is *louder* in the sum. A linear readout names the louder one, and it does so for **both** questions: one of them is then nearly
@@ -253,35 +254,24 @@ print("one side more than 1.5 times as loud as the other:", loud > 1.5 * quiet)
 # Drawn to scale for 5 tokens, $D = 12$ and $H = 3$, so $d = 4$:
 
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Three rows, one per head. In each row, Q of 5 by 4 cells times K transposed of 4 by 5 gives weights of 5 by 5, which times V of 5 by 4 give a head of 5 by 4. The three heads are laid side by side into one matrix of 5 by 12. Times W_O, 12 by 12, that gives the output, 5 by 12.
-def draw_matrix(ax, x, y, rows, columns, color, name="", lines=()):
-    """A grid of cells, its left edge at x and its middle at y; thick lines before the columns in `lines`."""
-    for i in range(rows):
-        for j in range(columns):
-            corner = (x + j, y + rows / 2 - 1 - i)
-            style = {"facecolor": color, "edgecolor": viz.PAPER, "alpha": 0.6}
-            ax.add_patch(plt.Rectangle(corner, 1, 1, **style))
-    for j in lines:
-        ax.plot([x + j] * 2, [y - rows / 2, y + rows / 2], color=viz.INK, lw=1.5)
-    ax.text(x + columns / 2, y + rows / 2 + 0.5, name, ha="center", fontsize=12)
-
-
-_, ax = plt.subplots(figsize=(9, 4.1))
+_, ax = plt.subplots(figsize=(8, 3.7))
 for h, y in enumerate((8.5, 0, -8.5)):
-    draw_matrix(ax, 0, y, 5, 4, viz.QUERY, f"$Q^{h}$")
-    draw_matrix(ax, 6, y, 4, 5, viz.KEY, f"$K^{{{h}\\top}}$")
-    draw_matrix(ax, 15, y, 5, 5, viz.KEY, "weights")
-    draw_matrix(ax, 22, y, 5, 4, viz.VALUE, f"$V^{h}$")
-    draw_matrix(ax, 28, y, 5, 4, viz.OUTPUT, f"head$_{h}$")
+    viz.draw_matrix(ax, 0, 5, 4, viz.QUERY, f"$Q^{h}$", y=y)
+    viz.draw_matrix(ax, 6, 4, 5, viz.KEY, rf"$K^{{{h}\top}}$", y=y)
+    viz.draw_matrix(ax, 15, 5, 5, viz.KEY, "weights", y=y)
+    viz.draw_matrix(ax, 22, 5, 4, viz.VALUE, f"$V^{h}$", y=y)
+    viz.draw_matrix(ax, 28, 5, 4, viz.OUTPUT, f"head$_{h}$", y=y)
     for x, sign in ((5, "@"), (21, "@"), (27, "=")):
         ax.text(x, y, sign, ha="center", va="center", fontsize=12)
     ax.annotate("", (14.6, y), (11.4, y), arrowprops={"arrowstyle": "->"})
-    ax.text(13, y + 0.7, "softmax", ha="center", fontsize=9)
+    ax.text(13, y + 0.7, "softmax", ha="center", fontsize=7)
     ax.annotate("", (36.6, y / 4), (32.5, y), arrowprops={"arrowstyle": "->"})
-draw_matrix(ax, 37, 0, 5, 12, viz.OUTPUT, "side by side", lines=(4, 8))
-draw_matrix(ax, 51, 0, 12, 12, viz.MUTED, "$W_O$")
-draw_matrix(ax, 65, 0, 5, 12, viz.OUTPUT, "output")
+viz.draw_matrix(ax, 37, 5, 12, viz.OUTPUT, "side by side")
+viz.draw_matrix(ax, 51, 12, 12, viz.MUTED, "$W_O$")
+viz.draw_matrix(ax, 65, 5, 12, viz.OUTPUT, "output")
+ax.vlines((41, 45), -2.5, 2.5, color=viz.INK, lw=1.5)  # where one head ends
 for x, sign in ((50, "@"), (64, "=")):
     ax.text(x, 0, sign, ha="center", va="center", fontsize=12)
 ax.set(xlim=(-0.5, 77.5), ylim=(-12, 13.5), aspect="equal")
@@ -357,9 +347,9 @@ print(
 )
 print("rank with each of 4, of width 6:", ranks)
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Singular values of the score matrices, sorted, against their number from 1 to 24. For one head of width 24 they fall slowly from 56 and reach 0 only at the end. For each of four heads of width 6 they start near 40 and are 0 from the seventh on.
-_, ax = plt.subplots(figsize=(7, 3))
+_, ax = plt.subplots(figsize=(6, 2.7))
 numbers = range(1, D + 1)
 for h in range(H):
     ax.plot(
@@ -469,7 +459,7 @@ def draw_entries(ax, numbers, title):
 
 _, axes = plt.subplot_mosaic(
     [["x", "x"], ["r0", "r1"], ["w0", "w1"]],
-    figsize=(5.2, 6.2),
+    figsize=(4.4, 5.3),
 )
 draw_entries(axes["x"], x, "x: 3 tokens, 8 columns")
 for h in range(2):
@@ -625,13 +615,13 @@ for name, part, start in (("q", q, 0), ("k", k, D), ("v", v, 2 * D)):
 #
 # As patterns they differ in two names that change places: `(three H d)` and `(H three d)`.
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Two strips of 36 columns in groups of four. In the upper strip come the queries of heads 0, 1, 2, then the three keys, then the three values. In the lower strip come query, key and value of head 0, then those of head 1, then those of head 2.
 roles = (("q", viz.QUERY), ("k", viz.KEY), ("v", viz.VALUE))
 by_role = [(role, color, h) for role, color in roles for h in range(H)]
 by_head = [(role, color, h) for h in range(H) for role, color in roles]
 
-_, axes = plt.subplots(2, 1, figsize=(9, 2.3), sharex=True)
+_, axes = plt.subplots(2, 1, figsize=(8, 2.1), sharex=True)
 for ax, order, title in zip(
     axes, (by_role, by_head), ("(three H d): here", "(H three d): elsewhere")
 ):
@@ -681,7 +671,7 @@ error = ((wrong - right).norm() / right.norm()).item()
 print(f"size of the error, as a share of the output: {error:.1f}")
 
 # %% [markdown]
-# No error, the right shape, and a mistake as large as the output itself. A model trained this way from the start would learn as well as any: the order of columns is a convention, and the weights
+# No error, the right shape, and a mistake more than half as large as the output itself. A model trained this way from the start would learn as well as any: the order of columns is a convention, and the weights
 # adapt. It goes wrong when you load weights that somebody else trained under the other convention. Chapter 06 loads real ones, so get used to asking: *in which order?*
 
 # %% [markdown]
@@ -698,9 +688,8 @@ heads, _ = attention.scaled_dot_product_attention(q, k, v)  # (B, H, N, d)
 W_O = layer.proj.weight.T  # (12, 12), in the convention x @ W
 d = D // H
 
-written = [
-    heads[:, h] @ W_O[h * d : (h + 1) * d] for h in range(H)
-]  # H times (B, N, D)
+# H tensors (B, N, D), one per head
+written = [heads[:, h] @ W_O[h * d : (h + 1) * d] for h in range(H)]
 print("one head writes", tuple(written[0].shape))
 print(
     "their sum is the output:",
@@ -725,7 +714,7 @@ after = layer.proj(attention.merge_heads(changed)) - layer.proj(
 )
 assert (before[..., d:] == 0).all() and (after.abs().amax((0, 1)) > 0.1).all()
 
-_, axes = plt.subplots(1, 2, figsize=(9, 2.7))
+_, axes = plt.subplots(1, 2, figsize=(8, 2.4))
 for ax, change, title in zip(
     axes,
     (before, after),
@@ -794,7 +783,7 @@ check_multi_head_self_attention(multi_head_self_attention)
 # </details>
 
 # %% [markdown]
-# A state dictionary has exactly these four names. So when your check passes, run yours on the layer from above: `multi_head_self_attention(x, layer.state_dict(), 3)` is
+# The state dictionary of the course's layer, `layer.state_dict()`, has exactly these four names. So when your check passes, run yours on the layer from above: `multi_head_self_attention(x, layer.state_dict(), 3)` is
 # `layer(x)`. In chapter 06 the same names hold ViT-B's weights.
 
 # %% [markdown]
@@ -815,6 +804,7 @@ def as_pytorch(layer, batch_first=True):
         "out_proj.weight": layer.proj.weight,
         "out_proj.bias": layer.proj.bias,
     }
+    assert len(renamed) == len(layer.state_dict())  # nothing left out
     theirs.to(layer.qkv.weight.dtype).load_state_dict(renamed)
     return theirs
 
@@ -827,7 +817,7 @@ print(
 )
 
 # %% [markdown]
-# Equal in every number. It also returns weights, and it has two habits that you should know.
+# Equal to rounding, in every number. It also returns weights, and it has two habits that you should know.
 #
 # > **Predict.** The layer has 3 heads, the batch is 2, and there are 5 tokens. What shape do the returned weights have?
 
@@ -844,7 +834,7 @@ print(
 # **By default the heads are averaged.** What you are then shown is no head's map. Here is what that does to the two models from the start of the chapter: on the left the one head that fails,
 # on the right the two heads that get everything right, as `nn.MultiheadAttention` shows them by default.
 
-# %%
+# %% tags=["hide-input"]
 #| alt: Two 14 by 14 heat maps that look alike, each with two half-bright lines, one on either side of the diagonal. The left one is the single head that cannot tell the sides apart, the right one the average of the two heads that get everything right.
 torch.manual_seed(23)
 symbols = torch.randint(NUM_SYMBOLS, (1000, LENGTH))
@@ -852,7 +842,7 @@ with torch.no_grad():
     embedded = two_heads.embed(symbols)
     _, averaged = as_pytorch(two_heads.attn)(embedded, embedded, embedded)
 
-_, axes = plt.subplots(1, 2, figsize=(7.5, 3.9))
+_, axes = plt.subplots(1, 2, figsize=(6.4, 3.4))
 for ax, weights, title in zip(
     axes,
     (blurred, averaged.mean(0)),
@@ -863,7 +853,7 @@ for ax, weights, title in zip(
 plt.show()
 
 # %% [markdown]
-# They look the same. **An average over heads cannot tell two specialists from one that is undecided.** Whenever you see an attention map, ask whether heads were averaged.
+# They can hardly be told apart. **An average over heads cannot tell two specialists from one that is undecided.** Whenever you see an attention map, ask whether heads were averaged.
 #
 # The second habit: `batch_first` is `False` by default, so the layer expects `(N, B, D)`, tokens first. Give it `(B, N, D)`, and there is again no error: it takes the batch for tokens and the tokens for a batch.
 #
@@ -945,8 +935,8 @@ for name, (previous, following) in zip(("back", "ahead"), shares[1:]):
         following > 0.99,
     )
 
-# %%
-#| alt: A table of 3 rows by 2 columns with the share of right answers. Both heads: 1.00 for the previous and 1.00 for the next symbol. Without the head that looks back, the previous symbol falls to about a tenth or a fifth and the next stays at 1.00. Without the head that looks ahead, it is the other way round.
+# %% tags=["hide-input"]
+#| alt: A table of 3 rows by 2 columns with the share of right answers. Both heads: 1.00 for the previous and 1.00 for the next symbol. Without the head that looks back, the previous symbol falls to about a tenth and the next stays at 1.00. Without the head that looks ahead, it is the other way round.
 ax = viz.heatmap(
     shares,
     plt.subplots(figsize=(6, 2.6))[1],
@@ -966,7 +956,7 @@ assert all(share > 0.99 for share in (*shares[0], shares[1][1], shares[2][0]))
 assert max(shares[1][0], shares[2][1]) < 0.3
 
 # %% [markdown]
-# Each loss is clean: one answer goes, the other stays perfect. Now you *know* what each head is for, and not from the map. To change something inside and see what happens at the output is
+# Each loss is clean: one answer falls to blind guessing, the other stays perfect. Now you *know* what each head is for, and not from the map. To change something inside and see what happens at the output is
 # called an **ablation**. Chapter 12 comes back to the difference between a map and an explanation.
 #
 # ## How many heads?
@@ -982,7 +972,7 @@ assert max(shares[1][0], shares[2][1]) < 0.3
 record = load_record("number_of_heads")
 heads = record["heads"]
 
-_, ax = plt.subplots(figsize=(7, 3.2))
+_, ax = plt.subplots(figsize=(6, 2.8))
 for number, accuracies in zip(heads, record["accuracy"]):
     ax.plot([number] * len(accuracies), accuracies, "o", color=viz.KEY, alpha=0.5)
 ax.plot(

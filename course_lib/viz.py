@@ -29,7 +29,7 @@ def set_style():
         {
             "figure.facecolor": PAPER,
             "figure.figsize": (7, 3),
-            "figure.dpi": 72,
+            "figure.dpi": 88,
             "figure.constrained_layout.use": True,
             "savefig.facecolor": PAPER,
             "savefig.pad_inches": 0.2,
@@ -85,6 +85,29 @@ def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=Fals
     if annotate:
         for (row, column), value in np.ndenumerate(matrix):
             ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=_readable_on(cmap, value, limits))
+    return ax
+
+
+def draw_matrix(ax, x, rows, columns, color, name="", *, y=0.0, caption="", dark=()):
+    """Draw a matrix to scale as a grid of unit cells, for diagrams of shapes.
+
+    Args:
+        ax: where to draw; its aspect should be equal.
+        x, y: left edge and vertical middle of the grid.
+        rows, columns: its size in cells.
+        color: of all cells.
+        name, caption: above and below the grid.
+        dark: the rows that stand out.
+
+    Returns:
+        the Axes.
+    """
+    for i in range(rows):
+        for j in range(columns):
+            style = {"facecolor": color, "edgecolor": PAPER, "alpha": 0.9 if i in dark else 0.45}
+            ax.add_patch(plt.Rectangle((x + j, y + rows / 2 - 1 - i), 1, 1, **style))
+    ax.text(x + columns / 2, y + rows / 2 + 0.4, name, ha="center", fontsize=13)
+    ax.text(x + columns / 2, y - rows / 2 - 1.1, caption, ha="center", color=MUTED)
     return ax
 
 

@@ -1,0 +1,1276 @@
+# %% [markdown]
+# # The Transformer encoder
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Write the block that ViT repeats twelve times, and know what each part of it is for | Chapters 01 and 02 | 75 minutes | any CPU |
+#
+# Attention lets tokens look at each other. On its own it is a poor network: stack twelve of them, and soon all tokens are the
+# same. An **encoder block** puts four parts around it that make it stackable: an addition, a normalisation, a small network for each token, and
+# again an addition. By the end of this chapter you have written the block, in the order in which the Vision Transformer has it, and you have
+# seen what that order changes. Then you take a working encoder apart, one part at a time.
+
+# %% tags=["setup"]
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib import viz
+from course_lib.attention import (
+    MultiHeadSelfAttention,
+    merge_heads,
+    scaled_dot_product_attention,
+    split_heads,
+)
+from course_lib.interpret import record_attention
+from course_lib.records import load_record
+from course_lib.vit import MLP, EncoderBlock
+
+viz.set_style()
+
+# %% [markdown]
+# ## What attention alone cannot do
+#
+# Remember the triangle of chapter 01: a weighted average never leaves the space between its values. One layer of attention replaces every token by
+# such an average. The next layer averages these averages.
+#
+# How different are the tokens from each other? Take away what they have in common, their mean, and ask how much is left:
+#
+# $$\text{share left} = \frac{\sum_i \lVert x_i - \bar x \rVert^2}{\sum_i \lVert x_i \rVert^2}$$
+#
+# It is 1 if the tokens have nothing in common, and 0 if they are all the same.
+#
+# > **Predict.** Twelve attention layers with random weights, 20 random tokens. After how many layers is the share below 1 %: about 2, about 6, or not even after 12?
+
+
+# %% tags=["hide-output"]
+def share_left(x):
+    """How much of the tokens (B, N, D) is not common to all tokens of their sequence: 1 = all of it, 0 = nothing."""
+    return (
+        (x - x.mean(dim=1, keepdim=True)).square().sum() / x.square().sum()
+    ).item()
+
+
+def keep_size(module):
+    """Draw all linear weights with standard deviation 1/√(inputs), so that each layer hands on the size it gets."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
+    return module.double()
+
+
+torch.manual_seed(3)
+tokens = torch.randn(
+    3, 20, 48, dtype=torch.float64
+)  # batch 3, 20 tokens of width 48
+layers = [keep_size(MultiHeadSelfAttention(48, num_heads=4)) for _ in range(12)]
+
+x, attention_only = tokens, [share_left(tokens)]
+with torch.no_grad():
+    for layer in layers:
+        x = layer(x)
+        attention_only.append(share_left(x))
+for depth in (0, 1, 2, 3):
+    print(f"after {depth} layers: {attention_only[depth]:.0e}")
+
+# %% [markdown]
+# Two. After three layers, a millionth of a millionth is left. Multiplying by $W_V$ and $W_O$ between the averages does not help: it turns and stretches the space
+# in which the tokens lie, for all of them alike. And once tokens resemble each other, their queries and keys do too, so the weights become equal, and the
+# next average is flatter still. That is why the fall is so steep. [Dong et al. (2021)](https://arxiv.org/abs/2103.03404) prove it for attention stacked by itself, and
+# show what stops it: the two parts that you meet next.
+#
+# Here are the same twelve attention layers, first with each result *added* to its input, then as whole encoder blocks.
+
+# %%
+#| alt: Share of the variation between tokens that is left, on a logarithmic axis, by number of layers from 0 to 12. Attention alone falls below one part in a trillion after three layers and then stays at the level of rounding. With the addition it falls slowly, to a few hundredths. The whole block stays highest, at about a third.
+torch.manual_seed(5)
+blocks = [keep_size(EncoderBlock(48, num_heads=4)) for _ in range(12)]
+for block, layer in zip(blocks, layers):
+    block.attn = layer  # the same attention everywhere
+
+
+def shares(step):
+    """The share left after each of the twelve layers, if step(x, block) is what a layer does."""
+    x, result = tokens, [share_left(tokens)]
+    with torch.no_grad():
+        for block in blocks:
+            x = step(x, block)
+            result.append(share_left(x))
+    return result
+
+
+with_addition = shares(lambda x, block: x + block.attn(x))
+whole_block = shares(lambda x, block: block(x))
+
+_, ax = plt.subplots(figsize=(7, 3.4))
+ax.semilogy(whole_block, "o-", color=viz.VALUE, label="the whole block")
+ax.semilogy(with_addition, "s-", color=viz.KEY, label="x + attention(x)")
+ax.semilogy(
+    [max(share, 1e-16) for share in attention_only],
+    "^--",
+    color=viz.QUERY,
+    label="attention(x)",
+)
+ax.set(
+    xlabel="layers",
+    ylabel="variation between tokens left",
+    ylim=(1e-17, 10),
+    xticks=range(13),
+)
+ax.legend(loc="center right")
+plt.show()
+
+assert attention_only[3] < 1e-9 < 0.01 < with_addition[12] < whole_block[12]
+
+# %% [markdown]
+# (The dashed line is cut off at $10^{-16}$. What lies there is rounding.) One addition makes the difference between nothing left after three layers and something left after
+# twelve. So let us look at this addition first.
+
+# %% [markdown]
+# ## The residual stream
+#
+# Instead of *replacing* $x$ by $f(x)$, a block *adds* to it:
+#
+# $$x \leftarrow x + f(x)$$
+#
+# This is a **residual connection**. [He et al. (2015)](https://arxiv.org/abs/1512.03385) introduced it to train image networks of over a hundred layers. $f$ no longer has to
+# reproduce what is already known. It only has to say what should change.
+#
+# Think of $x$ as a **stream** that runs through the whole network, from the first layer to the last
+# ([Elhage et al. 2021](https://transformer-circuits.pub/2021/framework/index.html)). Each part reads from it and writes something into it. Nothing is ever overwritten. In chapter 02 you saw heads do that: each wrote
+# its share, and the output was the sum. The same holds for the whole stack.
+#
+# > **Predict.** Collect what all twelve attentions and all twelve MLPs write, 24 contributions. What do you have to add to get the output of the stack?
+
+# %% tags=["hide-output"]
+x, contributions = tokens, [tokens]
+with torch.no_grad():
+    for block in blocks:
+        for branch in (
+            lambda x, b=block: b.attn(b.norm1(x)),
+            lambda x, b=block: b.mlp(b.norm2(x)),
+        ):
+            written = branch(x)
+            contributions.append(written)
+            x = x + written
+
+    output = nn.Sequential(*blocks)(tokens)
+print(
+    len(contributions),
+    "terms, their sum is the output:",
+    torch.allclose(sum(contributions), output, atol=1e-12),
+)
+
+# %% [markdown]
+# The input itself: it is still in the output, in full, with 24 contributions added. Backwards the addition is as kind. The derivative of
+# $x + f(x)$ is $1 + f'(x)$, and through the 1 the gradient reaches every layer at full strength, whatever the $f$ do.
+#
+# There is also a quiet side to it. A block that writes nothing changes nothing, so *doing nothing* is easy for it:
+
+# %%
+idle = EncoderBlock(48, num_heads=4).double()
+for last in (idle.attn.proj, idle.mlp.fc2):  # the last layer of each branch
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+print(
+    "a block that writes nothing returns its input:",
+    torch.equal(idle(tokens), tokens),
+)
+
+# %% [markdown]
+# A deep network that only needs half its depth can leave the rest idle. But adding has a price: what is added up grows. Somebody has to
+# look after the size of the numbers.
+
+# %% [markdown]
+# ## LayerNorm: every token for itself
+#
+# **LayerNorm** ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)) takes one token, $D$ numbers, and brings it to mean 0 and standard deviation 1. Then it lets the network choose
+# a scale $\gamma$ and a shift $\beta$ for each of the $D$ features:
+#
+# $$\operatorname{LayerNorm}(x) = \gamma \cdot \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta, \qquad \mu = \frac1D \sum_j x_j, \quad \sigma^2 = \frac1D \sum_j (x_j - \mu)^2$$
+#
+# Do one token by hand: $(17, 11, 9, 3)$. The mean is 10, so the deviations are $7, 1, -1, -7$. Their squares are $49, 1, 1, 49$, on average 25. The root is 5. Divide:
+# $(1.4,\ 0.2,\ -0.2,\ -1.4)$.
+
+# %%
+token = torch.tensor([17.0, 11.0, 9.0, 3.0])
+norm = nn.LayerNorm(4, eps=1e-6)  # at the start γ is 1 and β is 0
+
+print("LayerNorm:            ", [round(v, 4) for v in norm(token).tolist()])
+print("variance of torch.var:", round(token.var().item(), 2), "instead of 25")
+
+# %% [markdown]
+# The second line is a trap. `torch.var` divides by $D - 1$, as statisticians do when they guess a variance from a sample. LayerNorm does not guess, it divides by $D$: `var(correction=0)`.
+#
+# > **Predict.** What does LayerNorm make of ten times that token plus 100, that is of $(270, 210, 190, 130)$?
+
+# %% tags=["hide-output"]
+print([round(v, 4) for v in norm(10 * token + 100).tolist()])
+
+# %% [markdown]
+# The same. **Size and offset of a token are gone after the norm; its pattern is what is left.** However large the stream grows, what a branch reads has size 1.
+#
+# ### Over which axis?
+#
+# A batch of images is a block of numbers, $(B, N, D)$, and there are several ways to average over it. BatchNorm, which you may know from convolutional networks, takes
+# one feature and averages over all images and places. LayerNorm takes one token and averages over its features.
+
+
+# %%
+#| alt: Two tables of 8 rows and 6 columns. The rows are 4 tokens of image 0 and 4 tokens of image 1, the columns are features. In both, one cell is marked with a cross. Under LayerNorm the dark cells, which share its mean and variance, are the rest of its row. Under BatchNorm they are the rest of its column, through both images.
+def draw_group(group, title, ax):
+    """Dark: the cells that are averaged to normalise the cell with the cross."""
+    names = [f"image {i}, token {n}" for i in range(2) for n in range(4)]
+    viz.heatmap(
+        group,
+        ax,
+        title=title,
+        rows=names if ax is axes[0] else [""] * 8,
+        columns=range(6),
+    )
+    ax.set_xticks([j - 0.5 for j in range(1, 6)], minor=True)
+    ax.set_yticks([i - 0.5 for i in range(1, 8)], minor=True)
+    ax.grid(which="minor")
+    ax.tick_params(which="minor", length=0)
+    ax.axhline(3.5, color=viz.INK)
+    ax.text(3, 1, "×", color=viz.PAPER, ha="center", va="center", fontsize=16)
+    ax.set(xlabel="feature")
+
+
+row, column = torch.zeros(8, 6), torch.zeros(8, 6)
+row[1], column[:, 3] = 0.6, 0.6
+_, axes = plt.subplots(1, 2, figsize=(7, 3.6))
+draw_group(row, "LayerNorm: one token", axes[0])
+draw_group(column, "BatchNorm: one feature", axes[1])
+plt.show()
+
+# %% [markdown]
+# > **Predict.** Normalise a batch of two images. Then replace the second image by another and normalise again. Does anything change for the *first* image, under LayerNorm? Under
+# > BatchNorm in training? And if you replace a token of the first image, do its other tokens notice?
+
+# %% tags=["hide-output"]
+torch.manual_seed(7)
+x = torch.randn(2, 4, 6)  # 2 images, 4 tokens, 6 features
+layer_norm_, batch_norm = nn.LayerNorm(6), nn.BatchNorm1d(6)
+
+
+def by_batch_norm(x):
+    return batch_norm(x.transpose(1, 2)).transpose(
+        1, 2
+    )  # it wants the features in the middle
+
+
+other_image, other_token = x.clone(), x.clone()
+other_image[1] = torch.randn(4, 6)
+other_token[0, 2] = torch.randn(6)
+
+for name, function in (("LayerNorm", layer_norm_), ("BatchNorm", by_batch_norm)):
+    before = function(x)[0, :2]  # the first two tokens of the first image
+    print(
+        name,
+        "- other image, same result:",
+        torch.equal(function(other_image)[0, :2], before),
+        end="; ",
+    )
+    print(
+        "other token, same result:",
+        torch.equal(function(other_token)[0, :2], before),
+    )
+
+# %% [markdown]
+# Under LayerNorm nobody notices anybody: **only attention carries information from token to token.** That makes it the same in training and in use, with one image or a thousand.
+# Wrong axes run as well, and train. If you ever see a result change with the batch size, look at the norm first.
+#
+# ### Epsilon
+#
+# $\varepsilon$ stands *under the root*, next to the variance, so that a token of equal numbers does not divide by 0. It is tiny. Can it matter? ViT has $10^{-6}$, and PyTorch's
+# `nn.LayerNorm` comes with $10^{-5}$.
+#
+# > **Predict.** Random tokens of width 768, once with standard deviation 1, then 0.1, then 0.01. How far apart are the two results at worst?
+
+# %% tags=["hide-output"]
+torch.manual_seed(11)
+x = torch.randn(1000, 768, dtype=torch.float64)
+for size in (1, 0.1, 0.01):
+    apart = F.layer_norm(size * x, (768,), eps=1e-6) - F.layer_norm(
+        size * x, (768,), eps=1e-5
+    )
+    print(f"size {size:4}: {apart.abs().max():.0e}")
+
+# %% [markdown]
+# For tokens of size 1, nothing to speak of. At size 0.01 the variance is $10^{-4}$, a tenth of it is no longer tiny, and the results are 0.2 apart. Nothing fails: a network that was trained with
+# one $\varepsilon$ and runs with another is slightly wrong, and silent about it. In this course it is always $10^{-6}$.
+
+# %% [markdown]
+# ### Exercise 3.1 · `layer_norm`
+#
+# *Easy, 10 minutes.* The formula above, for every token at once.
+#
+# * `x` is `(..., D)`, `weight` ($\gamma$) and `bias` ($\beta$) are `(D,)`.
+# * The result is `(..., D)`. `F.layer_norm` and `nn.LayerNorm` are what you are writing, so do without them.
+
+
+# %% tags=["exercise"]
+def layer_norm(x, weight, bias, eps=1e-6):
+    """Each token to mean 0 and standard deviation 1, then times weight plus bias: (..., D) -> (..., D)."""
+    # BEGIN SOLUTION
+    mean = x.mean(dim=-1, keepdim=True)  # (..., 1)
+    variance = x.var(dim=-1, correction=0, keepdim=True)  # divides by D, not D - 1
+    return (x - mean) / (variance + eps) ** 0.5 * weight + bias
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_layer_norm
+
+check_layer_norm(layer_norm)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Mean and variance over `dim=-1`, each with `keepdim=True`, so that `(..., D)` and `(..., 1)` fit together. `weight` and `bias` fit by themselves: PyTorch
+# lines shapes up from the right.
+#
+# </details>
+#
+# <details>
+# <summary>I get “The size of tensor a must match the size of tensor b”</summary>
+#
+# `x.mean(dim=-1)` is `(B, N)`, and `x` is `(B, N, D)`. Lined up from the right, $D$ meets $N$. With `keepdim=True` the mean is `(B, N, 1)`.
+#
+# </details>
+#
+# <details>
+# <summary>I get numbers that are nearly right</summary>
+#
+# Then it is the variance or $\varepsilon$. `x.var(-1)` and `x.std(-1)` divide by $D - 1$; you need `correction=0`. And $\varepsilon$ is added to the variance, not to the standard deviation.
+#
+# </details>
+
+# %% [markdown]
+# ## The MLP: thinking alone
+#
+# Attention moves information between tokens. What a token *does* with it is the business of the second branch, a **multilayer perceptron** (MLP), that is two linear layers with a bend between them:
+#
+# $$\operatorname{MLP}(x) = W_2\, \operatorname{GELU}(W_1 x + b_1) + b_2$$
+#
+# The first layer widens the token from $D$ to $4D$ features, the second brings it back to $D$. Each token goes through on its own.
+#
+# > **Predict.** Run an MLP over seven tokens. Then shuffle them, or keep only two of them. Do the results of the remaining tokens change?
+
+# %% tags=["hide-output"]
+torch.manual_seed(13)
+mlp_block = MLP(6, hidden_dim=24).double()
+x = torch.randn(2, 7, 6, dtype=torch.float64)  # 2 sequences, 7 tokens of width 6
+shuffle = torch.randperm(7)
+
+print(
+    "shuffled along:",
+    torch.allclose(mlp_block(x[:, shuffle]), mlp_block(x)[:, shuffle], atol=1e-12),
+)
+print(
+    "only two kept: ",
+    torch.allclose(mlp_block(x[:, [1, 4]]), mlp_block(x)[:, [1, 4]], atol=1e-12),
+)
+
+convolution = nn.Conv1d(6, 24, kernel_size=1).double()
+convolution.weight.data, convolution.bias.data = (
+    mlp_block.fc1.weight.data[:, :, None],
+    mlp_block.fc1.bias.data,
+)
+same = torch.allclose(convolution(x.mT).mT, mlp_block.fc1(x), atol=1e-12)
+print("its first layer is a convolution of width 1:", same)
+
+# %% [markdown]
+# No token notices the others. So the block has a clean division of labour: **attention mixes the tokens, the MLP works on each.** If you come from convolutions: an MLP on tokens is two
+# convolutions whose window is one token wide.
+#
+# ### The bend: GELU
+#
+# Without a bend, two linear layers are one: $W_2(W_1 x) = (W_2 W_1)\,x$. The usual bend is ReLU, which replaces negative numbers by 0. ViT uses a smooth relative, **GELU**
+# ([Hendrycks and Gimpel 2016](https://arxiv.org/abs/1606.08415)):
+#
+# $$\operatorname{GELU}(x) = x\,\Phi(x), \qquad \Phi(x) = \tfrac12\left(1 + \operatorname{erf}\frac{x}{\sqrt2}\right)$$
+#
+# $\Phi(x)$ is the share of a standard normal distribution that lies below $x$. So GELU multiplies $x$ by the probability that a random number is smaller. Far right that is 1, and $x$ passes; far left it is 0.
+#
+# The same paper gives two shortcuts that do without the error function `erf`, and both are in use.
+
+
+# %%
+#| alt: Two panels over x from -4 to 4. Left: ReLU is 0 up to x = 0 and then a straight line; GELU follows it smoothly and dips below zero, to -0.17 near x = -0.75. Right, on a logarithmic axis, how far two shortcuts are from the exact GELU: x times sigmoid of 1.702 x up to 0.02, the tanh form up to 0.0005.
+def gelu(x):
+    return x * 0.5 * (1 + torch.erf(x / 2**0.5))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+def gelu_quick(x):
+    return x * torch.sigmoid(1.702 * x)
+
+
+x = torch.linspace(-4, 4, 4001, dtype=torch.float64)
+_, (left, right) = plt.subplots(1, 2, figsize=(7, 3))
+left.plot(x, gelu(x), color=viz.KEY, label="GELU")
+left.plot(x, x.relu(), "--", color=viz.MUTED, label="ReLU")
+left.set(xlabel="x", ylabel="what comes out", title="the bend")
+right.semilogy(
+    x,
+    (gelu_quick(x) - gelu(x)).abs(),
+    "--",
+    color=viz.QUERY,
+    label="x·sigmoid(1.702 x)",
+)
+right.semilogy(
+    x, (gelu_tanh(x) - gelu(x)).abs(), color=viz.VALUE, label="tanh form"
+)
+right.set(
+    xlabel="x",
+    ylabel="difference from exact",
+    ylim=(1e-6, 5),
+    yticks=[1e-6, 1e-4, 1e-2],
+    title="two shortcuts",
+)
+right.minorticks_off()
+left.legend()
+right.legend(loc="upper center")
+plt.show()
+
+print("equal to PyTorch's:", torch.allclose(gelu(x), F.gelu(x), atol=1e-12))
+print(f"tanh form: off by up to {(gelu_tanh(x) - gelu(x)).abs().max():.1e}")
+print(f"sigmoid form: off by up to {(gelu_quick(x) - gelu(x)).abs().max():.0e}")
+
+# %% [markdown]
+# GELU lets a little of the negative numbers through, at most 0.17, and has no corner. The tanh form, `F.gelu(x, approximate="tanh")`, is off by at most $4.7 \cdot 10^{-4}$, the sigmoid form by $2 \cdot 10^{-2}$. You can train with
+# any of them. But weights belong to the form that they were trained with, and a ViT with the wrong one gives slightly wrong answers and no error. Ours is the exact one.
+#
+# ### Where the parameters are
+#
+# > **Predict.** Attention is the famous part. Of the parameters of one block of ViT-B ($D = 768$), what share does it hold?
+
+# %% tags=["hide-output"]
+block = EncoderBlock(768, num_heads=12)
+count = {
+    name: sum(p.numel() for p in part.parameters())
+    for name, part in (
+        ("attention", block.attn),
+        ("MLP", block.mlp),
+        ("norms", nn.ModuleList([block.norm1, block.norm2])),
+    )
+}
+total = sum(count.values())
+for name, number in count.items():
+    print(f"{name:9} {number:9,} {number / total:6.1%}")
+print(f"{'block':9} {total:9,}")
+assert total == 12 * 768**2 + 13 * 768 == 7_087_872
+
+# %% [markdown]
+# A third. Two thirds are in the MLP: it has $2 \cdot 4D \cdot D = 8D^2$ weights, attention $4D^2$. With the biases ($4D$ in attention, $5D$ in the MLP) and the norms ($4D$), a block has $12 D^2 + 13 D$ parameters.
+
+# %% [markdown]
+# ### Exercise 3.2 · `mlp`
+#
+# *Easy, 5 minutes.* Two linear layers with the exact GELU between them.
+#
+# * `x` is `(..., D)`. The weights lie as in `nn.Linear`, output first: `fc1_weight` is `(hidden, D)` and `fc2_weight` is `(D, hidden)`. The biases are `(hidden,)` and `(D,)`.
+# * The result is `(..., D)`. Return what the MLP computes; adding it to the stream is the block's business.
+
+
+# %% tags=["exercise"]
+def mlp(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
+    """Linear, GELU (erf form), linear, for each token on its own: (..., D) -> (..., D)."""
+    # BEGIN SOLUTION
+    hidden = x @ fc1_weight.T + fc1_bias  # (..., hidden)
+    hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    return hidden @ fc2_weight.T + fc2_bias
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_mlp
+
+check_mlp(mlp)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `nn.Linear` computes `x @ weight.T + bias`. Do it twice. Between the two stands `gelu` from above, or `F.gelu`, which is exact if you do not ask for something else.
+#
+# </details>
+#
+# <details>
+# <summary>I get “mat1 and mat2 shapes cannot be multiplied”</summary>
+#
+# `x` is `(..., D)` and `fc1_weight` is `(hidden, D)`: transpose the weight, so that $D$ meets $D$.
+#
+# </details>
+
+# %% [markdown]
+# ## Where does the norm stand?
+#
+# All the parts are there: attention, MLP, two additions, two norms. They can be wired in two ways:
+#
+# $$\text{post-norm:}\quad x \leftarrow \operatorname{norm}\bigl(x + f(x)\bigr) \qquad\qquad \text{pre-norm:}\quad x \leftarrow x + f\bigl(\operatorname{norm}(x)\bigr)$$
+#
+# Here $f$ is the attention first, and the MLP second. Post-norm is the original Transformer of 2017. Pre-norm is the Vision Transformer
+# ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), equations 2 and 3).
+
+
+# %%
+#| alt: Two wiring diagrams of a block. On top, pre-norm: the stream is one straight line from left to right, and two branches leave it, pass a norm and then the attention or the MLP, and come back to a plus sign. Below, post-norm: the branches hold only attention and MLP, and the two norms sit on the stream itself, after each plus sign.
+def draw_block(ax, pre_norm):
+    """The wiring of one block, left to right: the stream below, the two branches above it."""
+
+    def box(x, y, name, color, width):
+        ax.text(
+            x, y, name, ha="center", va="center", color=viz.PAPER, fontsize=10.5, zorder=4,
+            bbox={"boxstyle": f"round,pad=0.4,rounding_size={width}", "facecolor": color, "edgecolor": "none"},
+        )  # fmt: skip
+
+    ax.annotate(
+        "",
+        (10.4, 0),
+        (-0.4, 0),
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": viz.KEY,
+            "lw": 5,
+            "mutation_scale": 22,
+        },
+    )
+    for start, name in ((0.5, "attention"), (5.4, "MLP")):
+        plus = start + (3.5 if pre_norm else 2.4)
+        ax.plot([start, start, plus], [0, 1, 1], color=viz.MUTED, lw=1.8, zorder=1)
+        ax.annotate(
+            "",
+            (plus, 0.18),
+            (plus, 1.04),
+            arrowprops={"arrowstyle": "-|>", "color": viz.MUTED, "lw": 1.8},
+        )
+        ax.text(plus, 0, "+", ha="center", va="center", color=viz.KEY, fontsize=14, zorder=4,
+                bbox={"boxstyle": "circle,pad=0.15", "facecolor": viz.PAPER, "edgecolor": viz.KEY, "lw": 2})  # fmt: skip
+        if pre_norm:
+            box(start + 0.85, 1, "norm", "#a84300", 0.3)
+            box(start + 2.35, 1, name, "#00694c", 0.3)
+        else:
+            box(start + 1.2, 1, name, "#00694c", 0.3)
+            box(plus + 1.15, 0, "norm", "#a84300", 0.3)
+    ax.text(-0.55, 0, "x", ha="right", va="center", fontsize=12)
+    ax.set(
+        xlim=(-1, 10.8),
+        ylim=(-0.5, 1.6),
+        title="pre-norm (ViT): the stream is free"
+        if pre_norm
+        else "post-norm (2017): the norm stands in the stream",
+    )
+    ax.axis("off")
+
+
+_, axes = plt.subplots(2, 1, figsize=(7, 4))
+draw_block(axes[0], pre_norm=True)
+draw_block(axes[1], pre_norm=False)
+plt.show()
+
+# %% [markdown]
+# Follow the thick line. In pre-norm nothing stands on it: what is in the stream reaches the end of the network untouched, and the norm is only a pair of glasses through which a branch reads. In post-norm everything
+# that comes along has to pass through every norm, twice a block.
+#
+# The parts are the same, so a post-norm block is a few characters away from `EncoderBlock`:
+
+
+# %%
+class PostNormBlock(EncoderBlock):
+    """The same parts as `EncoderBlock`, with each norm after the addition: (B, N, D) -> (B, N, D)."""
+
+    def forward(self, x):
+        x = self.norm1(x + self.attn(x))
+        return self.norm2(x + self.mlp(x))
+
+
+# %% [markdown]
+# ### The stream grows, and the last norm
+#
+# > **Predict.** 24 blocks with random weights, input of size 1 (its standard deviation). How large is the stream after 24 post-norm blocks? After 24 pre-norm blocks: 1, about 5, or about $2^{24}$?
+
+
+# %% tags=["hide-output"]
+def sizes(block_class, depth=24):
+    """Standard deviation of the stream at the start and after each block."""
+    x = tokens
+    result = [x.std().item()]
+    with torch.no_grad():
+        for _ in range(depth):
+            x = keep_size(block_class(48, num_heads=4))(x)
+            result.append(x.std().item())
+    return result, x
+
+
+torch.manual_seed(17)
+pre, stream = sizes(EncoderBlock)
+post, _ = sizes(PostNormBlock)
+print(f"after 24 blocks: post-norm {post[-1]:.1f}, pre-norm about {pre[-1]:.0f}")
+
+# %%
+#| alt: Standard deviation of the stream after 0 to 24 blocks. Post-norm stays at 1. Pre-norm grows from 1 to about 5, fast at first and then more slowly, along a dashed curve proportional to the square root of the depth. A diamond at the end shows that the last norm brings it back to 1.
+_, ax = plt.subplots()
+ax.plot(pre, "o-", color=viz.KEY, label="pre-norm")
+ax.plot(
+    [(1 + (pre[-1] ** 2 - 1) * n / 24) ** 0.5 for n in range(25)],
+    "--",
+    color=viz.MUTED,
+    label=r"$\sqrt{1 + c \cdot \mathrm{depth}}$",
+)
+ax.plot(post, "s-", color=viz.QUERY, label="post-norm")
+ax.plot(
+    24,
+    F.layer_norm(stream, (48,), eps=1e-6).std(),
+    "D",
+    color=viz.OUTPUT,
+    markersize=9,
+    zorder=5,
+    label="pre-norm, after the last norm",
+)
+ax.set(
+    xlabel="blocks",
+    ylabel="size of the stream",
+    ylim=(0, 6.5),
+    xticks=range(0, 25, 4),
+)
+ax.legend(ncols=2, loc="upper left")
+plt.show()
+
+assert 3 < pre[-1] < 8 and abs(post[-1] - 1) < 0.01
+
+# %% [markdown]
+# Every branch writes something of about the same size, because it reads through a norm. What different branches write has little to do with each other, so the *variances* add up, and the size grows like the root of the
+# depth. You have seen that argument in chapter 01.
+#
+# Nothing in the blocks brings it back. So after the last block of a pre-norm network comes **one more norm**, which belongs to no block. It is easily forgotten, since nothing fails: the shapes are right.
+# But whatever reads the output then gets numbers about 5 times too large, here after 24 blocks that have learned nothing. A ViT without its last norm runs, and classifies badly.
+
+# %%
+torch.manual_seed(19)
+head = keep_size(nn.Sequential(nn.Linear(48, 10)))  # a classifier with 10 classes
+with torch.no_grad():
+    for name, x in (
+        ("with the last norm", F.layer_norm(stream, (48,), eps=1e-6)),
+        ("without it", stream),
+    ):
+        scores = head(x)
+        print(
+            f"{name:18}: scores {tuple(scores.shape)}, size about {scores.std():.0f}"
+        )
+
+# %% [markdown]
+# ### Gradients by depth
+#
+# Now backwards. Before the first step of training, how large is the gradient that each block gets?
+#
+# > **Predict.** 24 blocks, pre-norm and post-norm, same random weights. In which of the two does the *last* block get the larger gradient? And as you make the network deeper, does that gradient grow, shrink or
+# > stay?
+
+
+# %%
+#| alt: Two panels with logarithmic axes. Left, gradient of each of 24 blocks: in pre-norm it falls gently from about 0.6 at the first block to about 0.13 at the last; in post-norm it stays near 0.6 up to the last block. Right, gradient of the last block against depth from 3 to 48: post-norm stays near 0.6, pre-norm falls from above 0.3 to below 0.1, parallel to a dashed line 1 over the square root of the depth.
+def gradients(block_class, depth, seed):
+    """Size of the gradient of each block's last weight matrix, before training, for random targets."""
+    torch.manual_seed(seed)
+    blocks = nn.Sequential(*(block_class(48, num_heads=4) for _ in range(depth)))
+    last_norm = (
+        nn.LayerNorm(48, eps=1e-6) if block_class is EncoderBlock else nn.Identity()
+    )
+    model = keep_size(nn.Sequential(blocks, last_norm, nn.Linear(48, 10)))
+    x, targets = (
+        torch.randn(8, 12, 48, dtype=torch.float64),
+        torch.randint(10, (8 * 12,)),
+    )
+    F.cross_entropy(model(x).flatten(0, 1), targets).backward()
+    return torch.stack([block.mlp.fc2.weight.grad.norm() for block in blocks])
+
+
+def typical(block_class, depth):
+    """The geometric mean over three random starts."""
+    return (
+        torch.stack([gradients(block_class, depth, seed) for seed in range(3)])
+        .log()
+        .mean(0)
+        .exp()
+    )
+
+
+depths = [3, 6, 12, 24, 48]
+grown = {
+    name: [typical(cls, depth) for depth in depths]
+    for name, cls in (("pre", EncoderBlock), ("post", PostNormBlock))
+}
+
+_, (left, right) = plt.subplots(1, 2, figsize=(7, 3.3), sharey=True)
+for name, color, line in (("post", viz.QUERY, "s-"), ("pre", viz.KEY, "o-")):
+    left.semilogy(
+        range(1, 25), grown[name][3], line, color=color, label=f"{name}-norm"
+    )
+    right.loglog(depths, [g[-1] for g in grown[name]], line, color=color)
+right.loglog(
+    depths,
+    [grown["pre"][0][-1] * (3 / depth) ** 0.5 for depth in depths],
+    "--",
+    color=viz.MUTED,
+    label=r"$\propto 1/\sqrt{\mathrm{depth}}$",
+)
+left.set(
+    xlabel="block",
+    ylabel="size of its gradient",
+    title="24 blocks",
+    xticks=[1, 6, 12, 18, 24],
+)
+right.set(xlabel="depth", title="the last block", xticks=depths, xticklabels=depths)
+for ax in (left, right):
+    ax.set(ylim=(0.05, 2), yticks=[0.1, 0.3, 1], yticklabels=["0.1", "0.3", "1"])
+    ax.minorticks_off()
+    ax.legend(loc="lower left" if ax is left else "upper right")
+plt.show()
+
+last = {name: [g[-1].item() for g in values] for name, values in grown.items()}
+print(
+    "24 blocks: post-norm's last gradient is at least 3 times pre-norm's:",
+    last["post"][3] > 3 * last["pre"][3],
+)
+print(
+    "from 3 to 48 blocks, pre-norm's falls to less than half:",
+    last["pre"][4] < last["pre"][0] / 2,
+)
+
+# %% [markdown]
+# Look at the right panel. In pre-norm, the deeper the network, the smaller the gradients: the last norm divides by the size of the stream, and that has grown like the root of the depth. The network turns its own
+# volume down. In post-norm the stream is back at size 1 after every block, so the last block pulls with full force, whether there are 3 blocks below it or 48.
+#
+# This is what [Xiong et al. (2020)](https://arxiv.org/abs/2002.04745) derive. Note what it is *not*: at this start the gradients of post-norm do not vanish. They are large near the output, all blocks step at
+# once, and in a deep network that is too much. The cure of 2017 was **warm-up**: begin with a tiny learning rate and raise it over the first steps. Does it show in practice?
+
+# %% [markdown]
+# ### A race
+#
+# The task for the rest of the chapter: **sort ten numbers.** In go ten numbers from 0 to 15, out come the same ten in order, the smallest at place 0. A model that guesses is right at one place in sixteen, about 6 %.
+
+
+# %%
+NUMBERS, LENGTH, WIDTH, HEADS = 16, 10, 32, 4
+
+
+class Sorter(nn.Module):
+    """Numbers (B, 10) -> scores for each number at each place (B, 10, 16)."""
+
+    def __init__(self, blocks, last_norm=True, positions=True):
+        super().__init__()
+        self.number = nn.Embedding(NUMBERS, WIDTH)
+        self.position = (
+            nn.Parameter(torch.randn(LENGTH, WIDTH)) if positions else 0.0
+        )
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(WIDTH, eps=1e-6) if last_norm else nn.Identity()
+        self.readout = nn.Linear(WIDTH, NUMBERS)
+
+    def forward(self, numbers):
+        return self.readout(
+            self.norm(self.blocks(self.number(numbers) + self.position))
+        )
+
+
+def train(model, steps, lr, decay=True):
+    """Teach the model to sort; the learning rate falls to 0 along a line if `decay`. There is no warm-up."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps if decay else 1.0)
+        numbers = torch.randint(NUMBERS, (64, LENGTH))
+        loss = F.cross_entropy(
+            model(numbers).flatten(0, 1), numbers.sort(dim=1).values.flatten()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def accuracy(model):
+    """Share of places that hold the right number, on 1000 new sequences."""
+    numbers = torch.randint(NUMBERS, (1000, LENGTH))
+    return (
+        (model(numbers).argmax(-1) == numbers.sort(dim=1).values)
+        .float()
+        .mean()
+        .item()
+    )
+
+
+# %% [markdown]
+# Two deep models, 24 blocks each, with the same number of parameters and the same random start. Learning rate $3 \cdot 10^{-3}$ from the first step. They train for 100 steps, which takes some seconds each.
+#
+# > **Predict.** Who is ahead after 100 steps, and is it close?
+
+# %% tags=["hide-output"]
+right = {}
+for name, block_class in (("pre", EncoderBlock), ("post", PostNormBlock)):
+    torch.manual_seed(0)
+    deep = Sorter(
+        [block_class(WIDTH, HEADS) for _ in range(24)], last_norm=name == "pre"
+    )
+    train(deep, steps=100, lr=3e-3, decay=False)
+    right[name] = accuracy(deep)
+print("pre-norm, more than half right: ", right["pre"] > 0.5)
+print("ahead by more than 10 points:   ", right["pre"] > right["post"] + 0.1)
+
+# %% [markdown]
+# One run proves little. The picture below is from a record of 24 longer ones, 300 steps each: two learning rates, with and without 100 steps of warm-up, three random starts (script `benchmarks/encoder_ablation.py`).
+
+# %%
+#| alt: Accuracy of 24-block encoders after 300 steps in four settings, three runs each. Pre-norm is above 0.96 in all of them. Post-norm lies between 0.86 and 0.95 at the small learning rate. At the large one without warm-up two runs stay at 0.06, the level of guessing, and one reaches 0.78; with warm-up all three reach 0.8 to 0.84.
+record = load_record("norm_placement")
+settings = [(1e-3, 100), (1e-3, 0), (3e-3, 100), (3e-3, 0)]
+labels = [
+    f"lr {lr:g}\n{'warm-up' if warmup else 'no warm-up'}" for lr, warmup in settings
+]
+
+_, ax = plt.subplots(figsize=(7, 3.3))
+for name, color, marker, shift in (
+    ("pre", viz.KEY, "o", -0.12),
+    ("post", viz.QUERY, "s", 0.12),
+):
+    runs = [run for run in record["runs"] if run["norm"] == name]
+    places = [
+        settings.index((run["learning_rate"], run["warmup"]))
+        + shift
+        + 0.05 * (run["seed"] - 1)
+        for run in runs
+    ]
+    ax.plot(
+        places,
+        [run["accuracy"] for run in runs],
+        marker,
+        color=color,
+        alpha=0.8,
+        label=f"{name}-norm",
+    )
+ax.axhline(1 / NUMBERS, color=viz.MUTED, linestyle=":", lw=1.5)
+ax.text(-0.4, 1 / NUMBERS + 0.03, "guessing", color=viz.MUTED)
+ax.set(
+    ylabel="places right",
+    ylim=(0, 1.05),
+    xlim=(-0.5, 3.5),
+    xticks=range(4),
+    xticklabels=labels,
+)
+ax.legend(loc="center left")
+plt.show()
+
+# %% [markdown]
+# Pre-norm does not care: 96 to 99 % in every setting. Post-norm learns too if you treat it gently. With the larger rate and no warm-up two of its three runs never leave the level of guessing; with warm-up all three learn.
+#
+# Depth and learning rate were chosen so that you can see this in a minute. With the smaller rate the difference is a few points, and warm-up decides little. So post-norm is not broken: the Transformer of 2017 and
+# [BERT](https://arxiv.org/abs/1810.04805) had it, and both were trained with warm-up. Pre-norm forgives more. ViT took pre-norm *and* warm-up.
+
+# %% [markdown]
+# ## The whole block
+#
+# Now you have all of it: $x \leftarrow x + \operatorname{attention}(\operatorname{norm}_1(x))$, then $x \leftarrow x + \operatorname{MLP}(\operatorname{norm}_2(x))$. Each norm has its own $\gamma$ and $\beta$. Chapter 02's
+# attention, as one function that takes its weights from a dictionary:
+
+
+# %%
+def self_attention(x, params, num_heads):
+    """Multi-head self-attention of chapter 02: (B, N, D) -> (B, N, D)."""
+    qkv = F.linear(
+        x, params["attn.qkv.weight"], params["attn.qkv.bias"]
+    )  # (B, N, 3D)
+    q, k, v = (
+        split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1)
+    )  # each (B, H, N, d)
+    output, _ = scaled_dot_product_attention(q, k, v)
+    return F.linear(
+        merge_heads(output), params["attn.proj.weight"], params["attn.proj.bias"]
+    )
+
+
+# %% [markdown]
+# ### Exercise 3.3 · `encoder_block`
+#
+# *Medium, 15 minutes.* One block of the Vision Transformer.
+#
+# * `x` is `(B, N, D)`, the result too. `num_heads` is $H$.
+# * `params` is a dictionary with the names that the real weights have: `norm1.weight`, `norm1.bias`, `attn.qkv.weight`, `attn.qkv.bias`, `attn.proj.weight`, `attn.proj.bias`, `norm2.weight`, `norm2.bias`,
+#   `mlp.fc1.weight`, `mlp.fc1.bias`, `mlp.fc2.weight`, `mlp.fc2.bias`.
+# * You have `self_attention(x, params, num_heads)` from above and your own `layer_norm` and `mlp`. If one of yours is not right yet, this check uses a correct one in its place.
+# * $\varepsilon$ is $10^{-6}$ in both norms.
+
+
+# %% tags=["exercise"]
+def encoder_block(x, params, num_heads):
+    """x + attention(norm1(x)), then x + mlp(norm2(x)): (B, N, D) -> (B, N, D)."""
+    # BEGIN SOLUTION
+    read = layer_norm(x, params["norm1.weight"], params["norm1.bias"])
+    x = x + self_attention(read, params, num_heads)
+    read = layer_norm(x, params["norm2.weight"], params["norm2.bias"])
+    return x + mlp(
+        read,
+        params["mlp.fc1.weight"],
+        params["mlp.fc1.bias"],
+        params["mlp.fc2.weight"],
+        params["mlp.fc2.bias"],
+    )
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_encoder_block
+
+check_encoder_block(encoder_block)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Two steps, each of the form `x = x + branch(norm(x))`. Give the normalised copy a name of its own, and never assign it to `x`. The second step starts from the `x` that the first one made.
+#
+# </details>
+#
+# <details>
+# <summary>I get “not attempted”, but I wrote something</summary>
+#
+# There is no `return`, so Python returns `None`.
+#
+# </details>
+#
+# <details>
+# <summary>I get the right shape and the wrong numbers</summary>
+#
+# Go through the diagram of pre-norm with your finger, and read out your line for each box. Which norm, which `x`? `norm1` and `norm2` have different weights. The plus signs sit on the stream, so what you add to is
+# the `x` that has passed no norm.
+#
+# </details>
+
+# %% [markdown]
+# A check by thought: attention is permutation equivariant (chapter 01), the norm and the MLP treat each token alone.
+#
+# > **Predict.** Shuffle the tokens in front of twelve blocks. What happens to the outputs? And to their mean?
+
+# %% tags=["hide-output"]
+torch.manual_seed(23)
+encoder = nn.Sequential(
+    *(EncoderBlock(24, num_heads=3) for _ in range(12))
+).double()
+x = torch.randn(2, 7, 24, dtype=torch.float64)
+shuffle = torch.randperm(7)
+with torch.no_grad():
+    shuffled, straight = encoder(x[:, shuffle]), encoder(x)
+print(
+    "outputs shuffled along:",
+    torch.allclose(shuffled, straight[:, shuffle], atol=1e-12),
+)
+print(
+    "mean unchanged:        ",
+    torch.allclose(shuffled.mean(1), straight.mean(1), atol=1e-12),
+)
+
+# %% [markdown]
+# Parts that do not know the order make a whole that does not know the order. The encoder is **equivariant**; a classifier that averages its outputs is **invariant**. Without positions, a ViT could not tell an image
+# from its shuffled patches.
+
+# %% [markdown]
+# ## The block, tested
+#
+# This is what later chapters import. Compare its `forward` with yours.
+
+# %%
+import inspect
+
+print(inspect.getsource(EncoderBlock.forward))
+
+# %% [markdown]
+# PyTorch has a block of its own, `nn.TransformerEncoderLayer`. Its parameters have other names, so we translate, load them with `strict` checking (which `load_state_dict` does unless told otherwise), and compare.
+
+# %%
+THEIR_NAMES = {
+    "self_attn.in_proj_": "attn.qkv.",
+    "self_attn.out_proj.": "attn.proj.",
+    "linear1.": "mlp.fc1.",
+    "linear2.": "mlp.fc2.",
+}
+
+
+def translated(state):
+    """A state dictionary of nn.TransformerEncoderLayer under our names."""
+    result = {}
+    for name, value in state.items():
+        for theirs, ours in THEIR_NAMES.items():
+            name = name.replace(theirs, ours)
+        result[name] = value
+    return result
+
+
+def largest_difference(ours, theirs):
+    """Give both the same random weights, all of them, and compare them on one batch."""
+    torch.manual_seed(29)
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    ours.load_state_dict(translated(theirs.state_dict()))
+    x = torch.randn(2, 7, 24, dtype=torch.float64)
+    return (ours.double()(x) - theirs(x)).abs().max().item()
+
+
+vit_style = nn.TransformerEncoderLayer(
+    24,
+    nhead=3,
+    dim_feedforward=96,
+    dropout=0.0,
+    activation="gelu",
+    layer_norm_eps=1e-6,
+    norm_first=True,
+    batch_first=True,
+)
+ours = EncoderBlock(24, num_heads=3)
+print(
+    "ViT's block equals PyTorch's:         ",
+    largest_difference(ours, vit_style.double()) < 1e-12,
+)
+
+# %% [markdown]
+# ### The original beside ViT's
+#
+# Often you read that ViT's encoder is the original one with the norm moved. That is one difference of several:
+#
+# | | Transformer ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762)), base | Vision Transformer ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929)), base |
+# |:--|:--|:--|
+# | norm | after each addition | before each branch |
+# | norm after the last block | none needed | one |
+# | activation in the MLP | ReLU | GELU |
+# | what goes in | word pieces, embedding times $\sqrt D$ | patches, linearly projected, and a class token |
+# | positions | sines and cosines, added | learned, added |
+# | blocks, $D$, heads, MLP | 6, 512, 8, 2048 | 12, 768, 12, 3072 |
+# | what reads it | a decoder | a classifier, on the class token |
+#
+# PyTorch's layer, left at its defaults, is the original. Ours becomes it with two changes: the other order and the other activation.
+
+# %%
+original = nn.TransformerEncoderLayer(
+    24, nhead=3, dim_feedforward=96, dropout=0.0, batch_first=True
+)
+ours = PostNormBlock(24, num_heads=3, norm_eps=1e-5)
+print(
+    "norm moved, still with GELU: equal",
+    largest_difference(ours, original.double()) < 1e-12,
+)
+ours.mlp.act = nn.ReLU()
+print(
+    "norm moved, and with ReLU:   equal",
+    largest_difference(ours, original.double()) < 1e-12,
+)
+
+# %% [markdown]
+# ### What a block costs
+#
+# Count the multiplications for $N$ tokens. Every weight matrix meets every token once, and there are $12 D^2$ weights: $12 N D^2$. The scores and the average take $N^2 D$ each, as in chapter 01. A multiplication comes with an
+# addition, so operations are twice that:
+#
+# $$2\,(12\, N D^2 + 2\, N^2 D)$$
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+N, D = 10, 48
+block = EncoderBlock(D, num_heads=4)
+with (
+    torch.no_grad(),
+    FlopCounterMode(display=False) as counter,
+    record_attention(block),
+):
+    block(torch.randn(1, N, D))
+print(
+    "counted:",
+    counter.get_total_flops(),
+    " by hand:",
+    2 * (12 * N * D**2 + 2 * N**2 * D),
+)
+
+# %% [markdown]
+# > **Predict.** Attention is known for its $N^2$. In ViT-B, with 197 tokens and $D = 768$, what share of the operations of a block are the two terms with $N^2$?
+
+# %% tags=["hide-output"]
+N, D = 197, 768
+print(f"{2 * N**2 * D / (12 * N * D**2 + 2 * N**2 * D):.1%}")
+print("both halves are equal at N =", 6 * D)
+
+# %% [markdown]
+# 4 %. The square matters when there are many tokens, and 197 are few: it takes $6D = 4608$ tokens until scores and averages cost as much as all the linear layers. That is an image of more than 1000 pixels a side, in patches of 16.
+
+# %% [markdown]
+# ## All together: an encoder that sorts
+#
+# Back to the sorting task, this time with two blocks. To know which number comes to place 3, the model has to compare all ten: nothing that a token could do alone.
+
+# %%
+torch.manual_seed(0)
+sorter = Sorter([EncoderBlock(WIDTH, HEADS) for _ in range(2)])
+train(sorter, steps=600, lr=3e-3)
+print("at least 99 % of the places right:", accuracy(sorter) > 0.99)
+
+numbers = torch.tensor([[7, 2, 9, 4, 13, 0, 11, 5, 15, 3]])
+with torch.no_grad():
+    print(numbers[0].tolist(), "->", sorter(numbers).argmax(-1)[0].tolist())
+
+# %% [markdown]
+# A few seconds of training. How does it do it? Record the attention of 1000 sequences, average over heads and sequences, and look where each place of the output reads. But what should the columns be? The *place* of a number in the input says nothing
+# about where it has to go. Its *rank* does: 0 for the smallest of the ten, 9 for the largest.
+#
+# > **Predict.** Row = place in the output, column = rank of the number that it reads. What would you like to see?
+
+# %%
+#| alt: Three 10 by 10 heat maps of attention, averaged over heads and 1000 sequences, row = place in the output. Block 2 with columns by place in the input: evenly grey. Block 1 with columns by rank: nearly even. Block 2 with columns by rank: a clear diagonal, a few cells wide, sharpest at both ends.
+torch.manual_seed(31)
+numbers = torch.randint(NUMBERS, (1000, LENGTH))
+with (
+    torch.no_grad(),
+    record_attention(sorter) as maps,
+):  # one map a block, (1000, 4, 10, 10)
+    sorter(numbers)
+by_place = [m.mean(dim=1) for m in maps]  # mean over heads: (1000, 10, 10)
+order = numbers.argsort(dim=1, stable=True)[:, None, :].expand(
+    -1, LENGTH, -1
+)  # where the smallest stands, the second, ...
+by_rank = [
+    m.gather(-1, order).mean(dim=0) for m in by_place
+]  # columns in order of rank, mean over sequences: (10, 10)
+
+_, axes = plt.subplots(1, 3, figsize=(8.5, 3.3))
+pictures = (
+    (by_place[1].mean(0), "block 2, by place"),
+    (by_rank[0], "block 1, by rank"),
+    (by_rank[1], "block 2, by rank"),
+)
+for ax, (picture, title) in zip(axes, pictures):
+    viz.heatmap(
+        picture, ax, title=title, rows=range(10), columns=range(10), limits=(0, 0.6)
+    )
+    ax.set(
+        xlabel="place of the number read"
+        if "place" in title
+        else "rank of the number read"
+    )
+axes[0].set(ylabel="place in the output")
+plt.show()
+
+diagonal = by_rank[1].argmax(dim=-1)
+print(
+    "block 2: each place reads most from its own rank or the next:",
+    bool(((diagonal - torch.arange(10)).abs() <= 1).all()),
+)
+
+# %% [markdown]
+# By place there is nothing to see. By rank, block 2 shows a diagonal: place 3 reads from numbers of rank 3, and their neighbours. In block 1 all places look nearly everywhere, on average. A token cannot know its rank
+# before it has compared itself with the others, so something of that kind must happen first. But that is a guess about *how*; what you see is *where* block 2 looks. Chapter 12 is about this difference.
+
+# %% [markdown]
+# ### One part at a time
+#
+# Now break it. Below, a block that can leave out one of its parts. Train six kinds of encoder: the full one, and without positions, attention, MLP, residuals, norms.
+#
+# > **Predict.** Sort the five by how badly you think they are missed. Does your order change between 2 blocks and 24?
+
+
+# %%
+class PartialBlock(EncoderBlock):
+    """A pre-norm block without one of its parts: "positions", "attention", "MLP", "residual", "norm" or "nothing"."""
+
+    def __init__(self, dim, num_heads, without="nothing"):
+        super().__init__(dim, num_heads)
+        self.without = without
+        if without == "norm":
+            self.norm1, self.norm2 = nn.Identity(), nn.Identity()
+
+    def forward(self, x):
+        keep = 0.0 if self.without == "residual" else 1.0
+        if self.without != "attention":
+            x = keep * x + self.attn(self.norm1(x))
+        if self.without != "MLP":
+            x = keep * x + self.mlp(self.norm2(x))
+        return x
+
+
+def sorter_without(part, depth):
+    blocks = [PartialBlock(WIDTH, HEADS, part) for _ in range(depth)]
+    return Sorter(blocks, last_norm=part != "norm", positions=part != "positions")
+
+
+torch.manual_seed(0)
+blind = sorter_without(
+    "positions", depth=2
+)  # put another part here, or another depth
+train(blind, steps=150, lr=3e-3)
+print("without positions, at most 40 % right:", accuracy(blind) < 0.4)
+
+# %% [markdown]
+# All of them, with 2, 8 and 24 blocks, three random starts each, 600 steps, from the record:
+
+# %%
+#| alt: PLACEHOLDER alt text that will be replaced once the record is complete and the picture looked at.
+record = load_record("encoder_ablation")
+parts = ["nothing", "norm", "MLP", "residual", "attention", "positions"]
+
+_, ax = plt.subplots(figsize=(7, 3.5))
+for depth, color, marker, shift in (
+    (2, viz.VALUE, "o", -0.2),
+    (8, viz.KEY, "s", 0.0),
+    (24, viz.QUERY, "^", 0.2),
+):
+    runs = [run for run in record["runs"] if run["depth"] == depth]
+    places = [
+        parts.index(run["without"]) + shift + 0.05 * (run["seed"] - 1)
+        for run in runs
+    ]
+    ax.plot(
+        places,
+        [run["accuracy"] for run in runs],
+        marker,
+        color=color,
+        alpha=0.8,
+        label=f"{depth} blocks",
+    )
+ax.axhline(1 / NUMBERS, color=viz.MUTED, linestyle=":", lw=1.5)
+ax.text(-0.4, 1 / NUMBERS + 0.03, "guessing", color=viz.MUTED)
+ax.set(
+    ylabel="places right",
+    ylim=(0, 1.05),
+    xlim=(-0.5, 5.5),
+    xlabel="without",
+    xticks=range(6),
+    xticklabels=parts,
+)
+ax.legend(loc="center left", bbox_to_anchor=(0, 0.55))
+plt.show()
+
+# %% [markdown]
+# PLACEHOLDER
+
+# %% [markdown]
+# ## What you take with you
+#
+# * Attention alone makes tokens alike. **The addition keeps them apart**: the output is the input plus everything that was written into the stream.
+# * **LayerNorm works within a token**, over its features: not over tokens, not over the batch. It divides by $D$, and $\varepsilon = 10^{-6}$ stands under the root.
+# * **Attention mixes, the MLP works on each token.** Two thirds of the parameters are in the MLP. GELU is $x\,\Phi(x)$, with `erf`.
+# * **Pre-norm leaves the stream free**: $x + f(\operatorname{norm}(x))$. The stream grows with depth, so there is a last norm, and the deeper the network, the smaller the steps that its gradients ask for. Post-norm needs warm-up.
+# * A block has $12D^2 + 13D$ parameters and takes $2(12ND^2 + 2N^2D)$ operations. At 197 tokens the square is 4 % of them.
+# * Whether a part is missed depends on the depth and the task. **Take it out and measure.**
+#
+# The picture to keep: **the thick line**. In ViT it runs from the first block to the last with nothing on it but plus signs.
+#
+# ### To read
+#
+# * [Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*](https://arxiv.org/abs/2010.11929), section 3.1: the block in two equations.
+# * [Xiong et al. 2020, *On Layer Normalization in the Transformer Architecture*](https://arxiv.org/abs/2002.04745): pre-norm against post-norm.
+# * [Elhage et al. 2021, *A Mathematical Framework for Transformer Circuits*](https://transformer-circuits.pub/2021/framework/index.html): the residual stream as the place where parts of a network talk to each other.
+#
+# Next, chapter 04: the encoder takes tokens. How does an image become tokens?

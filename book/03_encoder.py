@@ -6,8 +6,8 @@
 # | Write the block that ViT repeats twelve times, and know what each part of it is for | Chapters 01 and 02 | 75 minutes | any CPU |
 #
 # Attention lets tokens look at each other. On its own it is a poor network: stack twelve of them, and soon all tokens are the
-# same. An **encoder block** puts four parts around it that make it stackable: an addition, a normalisation, a small network for each token, and
-# again an addition. By the end of this chapter you have written the block, in the order in which the Vision Transformer has it, and you have
+# same. An **encoder block** puts three things around it that make it stackable: an addition, a normalisation, and a small network for each
+# token. By the end of this chapter you have written the block, in the order in which the Vision Transformer has it, and you have
 # seen what that order changes. Then you take a working encoder apart, one part at a time.
 
 # %% tags=["setup"]
@@ -73,18 +73,18 @@ with torch.no_grad():
         x = layer(x)
         attention_only.append(share_left(x))
 for depth in (0, 1, 2, 3):
-    print(f"after {depth} layers: {attention_only[depth]:.0e}")
+    print(f"layers: {depth}, share left: {attention_only[depth]:.0e}")
 
 # %% [markdown]
-# Two. After three layers, a millionth of a millionth is left. Multiplying by $W_V$ and $W_O$ between the averages does not help: it turns and stretches the space
+# Two. After two layers a thousandth is left, after three about a millionth of a millionth. Multiplying by $W_V$ and $W_O$ between the averages does not help: it turns and stretches the space
 # in which the tokens lie, for all of them alike. And once tokens resemble each other, their queries and keys do too, so the weights become equal, and the
 # next average is flatter still. That is why the fall is so steep. [Dong et al. (2021)](https://arxiv.org/abs/2103.03404) prove it for attention stacked by itself, and
-# show what stops it: the two parts that you meet next.
+# show what stops it: adding instead of replacing, and the MLP. You meet both below.
 #
 # Here are the same twelve attention layers, first with each result *added* to its input, then as whole encoder blocks.
 
 # %%
-#| alt: Share of the variation between tokens that is left, on a logarithmic axis, by number of layers from 0 to 12. Attention alone falls below one part in a trillion after three layers and then stays at the level of rounding. With the addition it falls slowly, to a few hundredths. The whole block stays highest, at about a third.
+#| alt: Share of the variation between tokens that is left after 0 to 12 layers, on a linear axis and on a logarithmic one. Attention alone drops to nothing: at two layers a thousandth, at three about a trillionth, then the level of rounding. With the addition the share falls slowly to below a tenth. The whole block stays highest, above a third.
 torch.manual_seed(5)
 blocks = [keep_size(EncoderBlock(48, num_heads=4)) for _ in range(12)]
 for block, layer in zip(blocks, layers):
@@ -104,22 +104,20 @@ def shares(step):
 with_addition = shares(lambda x, block: x + block.attn(x))
 whole_block = shares(lambda x, block: block(x))
 
-_, ax = plt.subplots(figsize=(7, 3.4))
-ax.semilogy(whole_block, "o-", color=viz.VALUE, label="the whole block")
-ax.semilogy(with_addition, "s-", color=viz.KEY, label="x + attention(x)")
-ax.semilogy(
-    [max(share, 1e-16) for share in attention_only],
-    "^--",
-    color=viz.QUERY,
-    label="attention(x)",
-)
-ax.set(
-    xlabel="layers",
-    ylabel="variation between tokens left",
-    ylim=(1e-17, 10),
-    xticks=range(13),
-)
-ax.legend(loc="center right")
+_, (left, right) = plt.subplots(1, 2, figsize=(7, 3))
+for ax in (left, right):
+    ax.plot(whole_block, "o-", color=viz.VALUE, label="the whole block")
+    ax.plot(with_addition, "s-", color=viz.KEY, label="x + attention(x)")
+    ax.plot(
+        [max(share, 1e-16) for share in attention_only],
+        "^--",
+        color=viz.QUERY,
+        label="attention(x)",
+    )
+    ax.set(xlabel="layers", xticks=range(0, 13, 2))
+left.set(ylabel="variation between tokens left", ylim=(-0.04, 1.05))
+right.set(yscale="log", ylim=(1e-17, 10), title="the same, logarithmic")
+right.legend(loc="center right")
 plt.show()
 
 assert attention_only[3] < 1e-9 < 0.01 < with_addition[12] < whole_block[12]
@@ -165,7 +163,7 @@ print(
 
 # %% [markdown]
 # The input itself: it is still in the output, in full, with 24 contributions added. Backwards the addition is as kind. The derivative of
-# $x + f(x)$ is $1 + f'(x)$, and through the 1 the gradient reaches every layer at full strength, whatever the $f$ do.
+# $x + f(x)$ is $1 + f'(x)$, and through the 1 part of the gradient reaches every layer unchanged, whatever the $f$ do.
 #
 # There is also a quiet side to it. A block that writes nothing changes nothing, so *doing nothing* is easy for it:
 
@@ -253,7 +251,7 @@ plt.show()
 # %% tags=["hide-output"]
 torch.manual_seed(7)
 x = torch.randn(2, 4, 6)  # 2 images, 4 tokens, 6 features
-layer_norm_, batch_norm = nn.LayerNorm(6), nn.BatchNorm1d(6)
+by_layer_norm, batch_norm = nn.LayerNorm(6), nn.BatchNorm1d(6)
 
 
 def by_batch_norm(x):
@@ -266,7 +264,7 @@ other_image, other_token = x.clone(), x.clone()
 other_image[1] = torch.randn(4, 6)
 other_token[0, 2] = torch.randn(6)
 
-for name, function in (("LayerNorm", layer_norm_), ("BatchNorm", by_batch_norm)):
+for name, function in (("LayerNorm", by_layer_norm), ("BatchNorm", by_batch_norm)):
     before = function(x)[0, :2]  # the first two tokens of the first image
     print(
         name,
@@ -351,7 +349,7 @@ check_layer_norm(layer_norm)
 # </details>
 
 # %% [markdown]
-# ## The MLP: thinking alone
+# ## The MLP: each token alone
 #
 # Attention moves information between tokens. What a token *does* with it is the business of the second branch, a **multilayer perceptron** (MLP), that is two linear layers with a bend between them:
 #
@@ -415,7 +413,7 @@ def gelu_quick(x):
 
 
 x = torch.linspace(-4, 4, 4001, dtype=torch.float64)
-_, (left, right) = plt.subplots(1, 2, figsize=(7, 3))
+_, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.7))
 left.plot(x, gelu(x), color=viz.KEY, label="GELU")
 left.plot(x, x.relu(), "--", color=viz.MUTED, label="ReLU")
 left.set(xlabel="x", ylabel="what comes out", title="the bend")
@@ -524,57 +522,52 @@ check_mlp(mlp)
 
 # %%
 #| alt: Two wiring diagrams of a block. On top, pre-norm: the stream is one straight line from left to right, and two branches leave it, pass a norm and then the attention or the MLP, and come back to a plus sign. Below, post-norm: the branches hold only attention and MLP, and the two norms sit on the stream itself, after each plus sign.
-def draw_block(ax, pre_norm):
-    """The wiring of one block, left to right: the stream below, the two branches above it."""
+NORM_BOX, BRANCH_BOX = (
+    "#a84300",
+    "#00694c",
+)  # darker, so that white text can be read
 
-    def box(x, y, name, color, width):
-        ax.text(
-            x, y, name, ha="center", va="center", color=viz.PAPER, fontsize=10.5, zorder=4,
-            bbox={"boxstyle": f"round,pad=0.4,rounding_size={width}", "facecolor": color, "edgecolor": "none"},
-        )  # fmt: skip
 
-    ax.annotate(
-        "",
-        (10.4, 0),
-        (-0.4, 0),
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": viz.KEY,
-            "lw": 5,
-            "mutation_scale": 22,
-        },
+def draw_box(ax, x, y, name, color):
+    shape = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": "none"}
+    ax.text(
+        x, y, name, ha="center", va="center", color=viz.PAPER, zorder=4, bbox=shape
     )
+
+
+def draw_block(ax, pre_norm):
+    """The wiring of one block, left to right: the stream below, two branches above."""
+    thick = {"arrowstyle": "-|>", "color": viz.KEY, "lw": 5, "mutation_scale": 22}
+    thin = {"arrowstyle": "-|>", "color": viz.MUTED, "lw": 1.8}
+    ring = {
+        "boxstyle": "circle,pad=0.15",
+        "facecolor": viz.PAPER,
+        "edgecolor": viz.KEY,
+    }
+    ax.annotate("", (10.4, 0), (-0.4, 0), arrowprops=thick)
+    ax.text(-0.55, 0, "x", ha="right", va="center")
     for start, name in ((0.5, "attention"), (5.4, "MLP")):
         plus = start + (3.5 if pre_norm else 2.4)
         ax.plot([start, start, plus], [0, 1, 1], color=viz.MUTED, lw=1.8, zorder=1)
-        ax.annotate(
-            "",
-            (plus, 0.18),
-            (plus, 1.04),
-            arrowprops={"arrowstyle": "-|>", "color": viz.MUTED, "lw": 1.8},
+        ax.annotate("", (plus, 0.18), (plus, 1.04), arrowprops=thin)
+        ax.text(
+            plus, 0, "+", ha="center", va="center", zorder=4, fontsize=14, bbox=ring
         )
-        ax.text(plus, 0, "+", ha="center", va="center", color=viz.KEY, fontsize=14, zorder=4,
-                bbox={"boxstyle": "circle,pad=0.15", "facecolor": viz.PAPER, "edgecolor": viz.KEY, "lw": 2})  # fmt: skip
         if pre_norm:
-            box(start + 0.85, 1, "norm", "#a84300", 0.3)
-            box(start + 2.35, 1, name, "#00694c", 0.3)
+            draw_box(ax, start + 0.85, 1, "norm", NORM_BOX)
+            draw_box(ax, start + 2.35, 1, name, BRANCH_BOX)
         else:
-            box(start + 1.2, 1, name, "#00694c", 0.3)
-            box(plus + 1.15, 0, "norm", "#a84300", 0.3)
-    ax.text(-0.55, 0, "x", ha="right", va="center", fontsize=12)
-    ax.set(
-        xlim=(-1, 10.8),
-        ylim=(-0.5, 1.6),
-        title="pre-norm (ViT): the stream is free"
-        if pre_norm
-        else "post-norm (2017): the norm stands in the stream",
-    )
+            draw_box(ax, start + 1.2, 1, name, BRANCH_BOX)
+            draw_box(ax, plus + 1.15, 0, "norm", NORM_BOX)
+    ax.set(xlim=(-1, 10.8), ylim=(-0.5, 1.6))
     ax.axis("off")
 
 
-_, axes = plt.subplots(2, 1, figsize=(7, 4))
+_, axes = plt.subplots(2, 1, figsize=(6.5, 3.6))
 draw_block(axes[0], pre_norm=True)
+axes[0].set_title("pre-norm (ViT): the stream is free")
 draw_block(axes[1], pre_norm=False)
+axes[1].set_title("post-norm (2017): the norm stands in the stream")
 plt.show()
 
 # %% [markdown]
@@ -652,7 +645,7 @@ assert 3 < pre[-1] < 8 and abs(post[-1] - 1) < 0.01
 # depth. You have seen that argument in chapter 01.
 #
 # Nothing in the blocks brings it back. So after the last block of a pre-norm network comes **one more norm**, which belongs to no block. It is easily forgotten, since nothing fails: the shapes are right.
-# But whatever reads the output then gets numbers about 5 times too large, here after 24 blocks that have learned nothing. A ViT without its last norm runs, and classifies badly.
+# But whatever reads the output then gets numbers four or five times too large, here after 24 blocks that have learned nothing. A ViT without its last norm runs, and classifies badly.
 
 # %%
 torch.manual_seed(19)
@@ -676,8 +669,7 @@ with torch.no_grad():
 # > stay?
 
 
-# %%
-#| alt: Two panels with logarithmic axes. Left, gradient of each of 24 blocks: in pre-norm it falls gently from about 0.6 at the first block to about 0.13 at the last; in post-norm it stays near 0.6 up to the last block. Right, gradient of the last block against depth from 3 to 48: post-norm stays near 0.6, pre-norm falls from above 0.3 to below 0.1, parallel to a dashed line 1 over the square root of the depth.
+# %% tags=["hide-output"]
 def gradients(block_class, depth, seed):
     """Size of the gradient of each block's last weight matrix, before training, for random targets."""
     torch.manual_seed(seed)
@@ -695,13 +687,9 @@ def gradients(block_class, depth, seed):
 
 
 def typical(block_class, depth):
-    """The geometric mean over three random starts."""
-    return (
-        torch.stack([gradients(block_class, depth, seed) for seed in range(3)])
-        .log()
-        .mean(0)
-        .exp()
-    )
+    """The geometric mean over eight random starts."""
+    each = [gradients(block_class, depth, seed) for seed in range(8)]
+    return torch.stack(each).log().mean(dim=0).exp()
 
 
 depths = [3, 6, 12, 24, 48]
@@ -710,6 +698,17 @@ grown = {
     for name, cls in (("pre", EncoderBlock), ("post", PostNormBlock))
 }
 
+last = {name: [g[-1].item() for g in values] for name, values in grown.items()}
+print(
+    "24 blocks: post-norm's last gradient is at least 3 times pre-norm's:",
+    last["post"][3] > 3 * last["pre"][3],
+)
+for name in ("pre", "post"):
+    fell = last[name][4] < last[name][0] / 2
+    print(f"from 3 to 48 blocks, {name}-norm's falls to less than half:", fell)
+
+# %%
+#| alt: Two panels with logarithmic axes, size of the gradient. Left, each of 24 blocks: post-norm lies around 2 at all blocks; pre-norm lies lower everywhere and falls from above 1 at the first block to below 0.3 at the last. Right, the last block against depth from 3 to 48: post-norm rises from 1 to above 2, pre-norm falls from above 0.6 to below 0.2, close to a dashed line 1 over the square root of the depth.
 _, (left, right) = plt.subplots(1, 2, figsize=(7, 3.3), sharey=True)
 for name, color, line in (("post", viz.QUERY, "s-"), ("pre", viz.KEY, "o-")):
     left.semilogy(
@@ -731,27 +730,21 @@ left.set(
 )
 right.set(xlabel="depth", title="the last block", xticks=depths, xticklabels=depths)
 for ax in (left, right):
-    ax.set(ylim=(0.05, 2), yticks=[0.1, 0.3, 1], yticklabels=["0.1", "0.3", "1"])
+    ax.set(
+        ylim=(0.1, 5), yticks=[0.1, 0.3, 1, 3], yticklabels=["0.1", "0.3", "1", "3"]
+    )
     ax.minorticks_off()
-    ax.legend(loc="lower left" if ax is left else "upper right")
+    ax.legend(loc="lower left")
 plt.show()
 
-last = {name: [g[-1].item() for g in values] for name, values in grown.items()}
-print(
-    "24 blocks: post-norm's last gradient is at least 3 times pre-norm's:",
-    last["post"][3] > 3 * last["pre"][3],
-)
-print(
-    "from 3 to 48 blocks, pre-norm's falls to less than half:",
-    last["pre"][4] < last["pre"][0] / 2,
-)
-
 # %% [markdown]
-# Look at the right panel. In pre-norm, the deeper the network, the smaller the gradients: the last norm divides by the size of the stream, and that has grown like the root of the depth. The network turns its own
-# volume down. In post-norm the stream is back at size 1 after every block, so the last block pulls with full force, whether there are 3 blocks below it or 48.
+# Look at the right panel. In pre-norm, the deeper the network, the smaller the gradient: the last norm divides by the size of the stream, and that has grown like the root of the depth. In post-norm the stream is back at size 1 after
+# every block, so the last block counts in full, whether there are 3 blocks or 48. Its gradient does not shrink, here it even grows.
 #
-# This is what [Xiong et al. (2020)](https://arxiv.org/abs/2002.04745) derive. Note what it is *not*: at this start the gradients of post-norm do not vanish. They are large near the output, all blocks step at
-# once, and in a deep network that is too much. The cure of 2017 was **warm-up**: begin with a tiny learning rate and raise it over the first steps. Does it show in practice?
+# A gradient says how strongly the loss reacts to a block's weights. In a deep pre-norm network it reacts little to each single block. In post-norm it reacts strongly to all of them, and when 24 blocks take their first steps
+# at once, that can be too much. [Xiong et al. (2020)](https://arxiv.org/abs/2002.04745) derive this, the root of the depth included. Note what it is *not*: at this start, the gradients of post-norm do not vanish.
+#
+# The cure of 2017 was **warm-up**: begin with a tiny learning rate and raise it over the first steps. Does all this show in practice?
 
 # %% [markdown]
 # ### A race
@@ -814,16 +807,19 @@ def accuracy(model):
 # > **Predict.** Who is ahead after 100 steps, and is it close?
 
 # %% tags=["hide-output"]
-right = {}
+share_right = {}
 for name, block_class in (("pre", EncoderBlock), ("post", PostNormBlock)):
     torch.manual_seed(0)
     deep = Sorter(
         [block_class(WIDTH, HEADS) for _ in range(24)], last_norm=name == "pre"
     )
     train(deep, steps=100, lr=3e-3, decay=False)
-    right[name] = accuracy(deep)
-print("pre-norm, more than half right: ", right["pre"] > 0.5)
-print("ahead by more than 10 points:   ", right["pre"] > right["post"] + 0.1)
+    share_right[name] = accuracy(deep)
+print("pre-norm, more than half right: ", share_right["pre"] > 0.5)
+print(
+    "ahead by more than 10 points:   ",
+    share_right["pre"] > share_right["post"] + 0.1,
+)
 
 # %% [markdown]
 # One run proves little. The picture below is from a record of 24 longer ones, 300 steps each: two learning rates, with and without 100 steps of warm-up, three random starts (script `benchmarks/encoder_ablation.py`).
@@ -1017,9 +1013,9 @@ def largest_difference(ours, theirs):
     torch.manual_seed(29)
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.3)
-    ours.load_state_dict(translated(theirs.state_dict()))
+    ours.double().load_state_dict(translated(theirs.state_dict()))
     x = torch.randn(2, 7, 24, dtype=torch.float64)
-    return (ours.double()(x) - theirs(x)).abs().max().item()
+    return (ours(x) - theirs(x)).abs().max().item()
 
 
 vit_style = nn.TransformerEncoderLayer(
@@ -1128,8 +1124,8 @@ with torch.no_grad():
 #
 # > **Predict.** Row = place in the output, column = rank of the number that it reads. What would you like to see?
 
-# %%
-#| alt: Three 10 by 10 heat maps of attention, averaged over heads and 1000 sequences, row = place in the output. Block 2 with columns by place in the input: evenly grey. Block 1 with columns by rank: nearly even. Block 2 with columns by rank: a clear diagonal, a few cells wide, sharpest at both ends.
+# %% tags=["hide-output"]
+#| alt: Three 10 by 10 heat maps of attention, averaged over heads and 1000 sequences, row = place in the output, darkest = 0.6. Block 2 with columns by place in the input: evenly pale. Block 1 with columns by rank: nearly even. Block 2 with columns by rank: a clear diagonal, a few cells wide, sharpest at both ends.
 torch.manual_seed(31)
 numbers = torch.randint(NUMBERS, (1000, LENGTH))
 with (
@@ -1145,7 +1141,7 @@ by_rank = [
     m.gather(-1, order).mean(dim=0) for m in by_place
 ]  # columns in order of rank, mean over sequences: (10, 10)
 
-_, axes = plt.subplots(1, 3, figsize=(8.5, 3.3))
+_, axes = plt.subplots(1, 3, figsize=(7.2, 2.9))
 pictures = (
     (by_place[1].mean(0), "block 2, by place"),
     (by_rank[0], "block 1, by rank"),
@@ -1181,7 +1177,7 @@ print(
 # > **Predict.** Sort the five by how badly you think they are missed. Does your order change between 2 blocks and 24?
 
 
-# %%
+# %% tags=["hide-output"]
 class PartialBlock(EncoderBlock):
     """A pre-norm block without one of its parts: "positions", "attention", "MLP", "residual", "norm" or "nothing"."""
 
@@ -1216,7 +1212,7 @@ print("without positions, at most 40 % right:", accuracy(blind) < 0.4)
 # All of them, with 2, 8 and 24 blocks, three random starts each, 600 steps, from the record:
 
 # %%
-#| alt: PLACEHOLDER alt text that will be replaced once the record is complete and the picture looked at.
+#| alt: Accuracy after training for the full encoder and without norm, MLP, residual, attention or positions, at 2, 8 and 24 blocks, three runs each. Nothing missing, without norm and without MLP: all above 0.94. Without residual: 0.99 with 2 blocks, at the level of guessing with 8 and 24. Without attention just below 0.3 and without positions 0.23, at every depth.
 record = load_record("encoder_ablation")
 parts = ["nothing", "norm", "MLP", "residual", "attention", "positions"]
 
@@ -1253,7 +1249,16 @@ ax.legend(loc="center left", bbox_to_anchor=(0, 0.55))
 plt.show()
 
 # %% [markdown]
-# PLACEHOLDER
+# Go through the columns from the right.
+#
+# * **Positions and attention** are missed at every depth. Without positions the encoder is equivariant: equal numbers get equal answers, wherever they should go. 23 %. Without attention, each token knows its own number and its
+#   place, and has to guess the rest from that. Just below 30 %.
+# * **The residual** is the surprise. With two blocks it is hardly missed, 99 %. With eight, nothing is learned at all. That is the first picture of this chapter again: a short stack can do without the stream, a deep one cannot.
+# * **The MLP** is missed a little, most where there are few blocks: 95 to 98 % with two, over 99 % with 24. In this task most of the work is comparing, and attention does that.
+# * **The norm** seems not to be needed. With 24 blocks the encoder makes 0.4 to 1 % mistakes without it, and at most 0.03 % with it: a difference that you see in the numbers, not in the picture.
+#
+# Does that mean that a ViT needs no norm? No. It means that *this* encoder, narrow, started with small weights, on *this* task, can do without. An ablation answers the question that it was asked, at the depth and for the task at which it was asked.
+# Look at the residual once more: had we tried two blocks only, we would have concluded that it is decoration.
 
 # %% [markdown]
 # ## What you take with you
@@ -1261,7 +1266,7 @@ plt.show()
 # * Attention alone makes tokens alike. **The addition keeps them apart**: the output is the input plus everything that was written into the stream.
 # * **LayerNorm works within a token**, over its features: not over tokens, not over the batch. It divides by $D$, and $\varepsilon = 10^{-6}$ stands under the root.
 # * **Attention mixes, the MLP works on each token.** Two thirds of the parameters are in the MLP. GELU is $x\,\Phi(x)$, with `erf`.
-# * **Pre-norm leaves the stream free**: $x + f(\operatorname{norm}(x))$. The stream grows with depth, so there is a last norm, and the deeper the network, the smaller the steps that its gradients ask for. Post-norm needs warm-up.
+# * **Pre-norm leaves the stream free**: $x + f(\operatorname{norm}(x))$. The stream grows with depth, so there is a last norm, and the loss reacts less to each single block. Post-norm needs gentler treatment: warm-up.
 # * A block has $12D^2 + 13D$ parameters and takes $2(12ND^2 + 2N^2D)$ operations. At 197 tokens the square is 4 % of them.
 # * Whether a part is missed depends on the depth and the task. **Take it out and measure.**
 #

@@ -62,3 +62,11 @@ def test_weights_darken_evenly():
 def test_text_and_lines_stand_out_from_the_paper():
     assert contrast(viz.INK, viz.PAPER) > 7 and contrast(viz.MUTED, viz.PAPER) > 4.5
     assert all(contrast(color, viz.PAPER) >= 2.5 for color in (viz.QUERY, viz.KEY, viz.VALUE, viz.OUTPUT))
+
+
+def test_draw_matrix_draws_every_cell_to_scale():
+    ax = viz.draw_matrix(matplotlib.pyplot.subplots()[1], 2, 3, 4, viz.KEY, "K", y=1, caption="(3, 4)", dark=[0])
+    corners = {cell.get_xy() for cell in ax.patches}
+    assert corners == {(2 + j, 1 + 3 / 2 - 1 - i) for i in range(3) for j in range(4)}
+    dark = {cell.get_xy()[1] for cell in ax.patches if cell.get_alpha() > 0.5}
+    assert dark == {1.5} and {text.get_text() for text in ax.texts} == {"K", "(3, 4)"}

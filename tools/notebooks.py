@@ -172,7 +172,8 @@ def execute(path, notebook):
     watch, report = (nbformat.v4.new_code_cell(code) for code in (WATCH, REPORT))
     notebook.cells = [watch, *notebook.cells, report]
     resources = {"metadata": {"path": str(BOOK)}}
-    NotebookClient(notebook, timeout=300, record_timing=True, resources=resources, config=KERNEL).execute()
+    options = {"timeout": 300, "record_timing": False, "coalesce_streams": True}
+    NotebookClient(notebook, resources=resources, config=KERNEL, **options).execute()
     notebook.cells = notebook.cells[1:-1]
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

@@ -219,6 +219,9 @@ def test_judging_leaves_the_random_numbers_alone():
 
 
 def test_every_exercise_has_its_check(capsys):
+    assert [name for names in checks.CHAPTERS.values() for name in names] == list(EXERCISES)
+    with pytest.raises(AttributeError, match="check_nothing"):
+        _ = checks.check_nothing
     for name, exercise in EXERCISES.items():
         getattr(checks, f"check_{name}")(SOLVED[exercise.chapter][name])
         assert capsys.readouterr().out == f"✓ {name}: passed\n"

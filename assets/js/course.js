@@ -2,3 +2,13 @@
 for (const quote of document.querySelectorAll(".bd-article blockquote")) {
   quote.classList.toggle("course-predict", quote.textContent.trimStart().startsWith("Predict"));
 }
+
+// What scrolls sideways must be reachable by keyboard: wide formulas, once they are typeset, at the width of the moment.
+function reachable() {
+  for (const formula of document.querySelectorAll("mjx-container[display]")) {
+    formula.toggleAttribute("tabindex", false);
+    if (formula.scrollWidth > formula.clientWidth) formula.setAttribute("tabindex", "0");
+  }
+}
+window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(reachable));
+window.addEventListener("resize", reachable);

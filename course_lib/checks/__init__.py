@@ -1,22 +1,29 @@
 """Checks for the exercises: one line that says at once whether an answer is right, and if not, why.
 
-One module a chapter holds the records; `EXERCISES` is all of them by name.
+    from course_lib.checks import check_softmax      # one for each exercise: check_<name>
+    check_softmax(my_softmax)
+
+One module a chapter holds the records; `EXERCISES` is all of them by name. A chapter's module is
+imported when it is first asked for, so that a notebook depends on its own chapter's records only.
 """
 
-from course_lib.checks import ch01, ch02, ch03
-from course_lib.checks.exercise import Exercise, Mistake, Verdict
+from importlib import import_module
 
-EXERCISES = {exercise.name: exercise for chapter in (ch01, ch02, ch03) for exercise in chapter.EXERCISES}
+CHAPTERS = {
+    "ch01": ("softmax", "attention_weights", "scaled_dot_product_attention", "masked_attention"),
+    "ch02": ("split_heads", "merge_heads", "multi_head_self_attention"),
+    "ch03": ("layer_norm", "mlp", "encoder_block"),
+}
 
-check_softmax = EXERCISES["softmax"].check
-check_attention_weights = EXERCISES["attention_weights"].check
-check_scaled_dot_product_attention = EXERCISES["scaled_dot_product_attention"].check
-check_masked_attention = EXERCISES["masked_attention"].check
-check_split_heads = EXERCISES["split_heads"].check
-check_merge_heads = EXERCISES["merge_heads"].check
-check_multi_head_self_attention = EXERCISES["multi_head_self_attention"].check
-check_layer_norm = EXERCISES["layer_norm"].check
-check_mlp = EXERCISES["mlp"].check
-check_encoder_block = EXERCISES["encoder_block"].check
 
-__all__ = ["EXERCISES", "Exercise", "Mistake", "Verdict", *(f"check_{name}" for name in EXERCISES)]
+def _records(chapter):
+    return {exercise.name: exercise for exercise in import_module(f"course_lib.checks.{chapter}").EXERCISES}
+
+
+def __getattr__(name):
+    if name == "EXERCISES":
+        return {name: exercise for chapter in CHAPTERS for name, exercise in _records(chapter).items()}
+    for chapter, exercises in CHAPTERS.items():
+        if name.removeprefix("check_") in exercises and name.startswith("check_"):
+            return _records(chapter)[name.removeprefix("check_")].check
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

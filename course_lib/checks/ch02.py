@@ -226,6 +226,11 @@ def _with_weights(x, params, num_heads):
     return _multi_head(x, params, num_heads), _weigh(q, k, q.shape[-1] ** 0.5)
 
 
+def _three(pieces):
+    q, k, v = pieces
+    return q, k, v
+
+
 MULTI_HEAD_SELF_ATTENTION = Exercise(
     name="multi_head_self_attention",
     chapter="02",
@@ -236,6 +241,22 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
     uses={"split_heads": _split, "merge_heads": _merge},
     forbidden=("torch.nn.functional.multi_head_attention_forward", "torch.nn.MultiheadAttention.forward"),
     mistakes=(
+        Mistake(
+            "scaled_dot_product_attention returns two things, the output and the weights: take the first.",
+            lambda x, params, num_heads: _merge((x, x)),
+        ),
+        Mistake(
+            "chunk(3) cuts the batch: cut the columns, chunk(3, dim=-1).",
+            lambda x, params, num_heads: _three(F.linear(x, params["qkv.weight"], params["qkv.bias"]).chunk(3)),
+        ),
+        Mistake(
+            "split(3) makes pieces of 3 columns: use chunk(3, dim=-1) for three equal pieces.",
+            lambda x, params, num_heads: _three(F.linear(x, params["qkv.weight"], params["qkv.bias"]).split(3, dim=-1)),
+        ),
+        Mistake(
+            "F.linear transposes for you: give it the weight as it is stored.",
+            lambda x, params, num_heads: F.linear(x, params["qkv.weight"].T, params["qkv.bias"]),
+        ),
         Mistake(
             "you divide the scores by √D: the dot products run over one head, divide by √d with d = D / num_heads.",
             _variation(scale=lambda D, d: D**0.5),

@@ -9,6 +9,8 @@ import math
 import torch
 from einops import rearrange
 
+from course_lib.attention import scaled_dot_product_attention
+
 # --- split_heads ---------------------------------------------------------------------------------
 
 
@@ -353,6 +355,38 @@ def multi_head_returning_the_weights(x, params, num_heads):
     return out @ params["proj.weight"].T + params["proj.bias"], weights
 
 
+def merge_heads(x):  # stands for the reader's own; the check puts a correct one in its place
+    return x.transpose(1, 2).flatten(2)
+
+
+def split_heads(x, num_heads):
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def multi_head_forgetting_the_weights(x, params, num_heads):
+    q, k, v = (x @ params["qkv.weight"].T + params["qkv.bias"]).chunk(3, dim=-1)
+    out = scaled_dot_product_attention(*(split_heads(part, num_heads) for part in (q, k, v)))
+    return merge_heads(out) @ params["proj.weight"].T + params["proj.bias"]
+
+
+def multi_head_chunking_the_batch(x, params, num_heads):
+    q, k, v = torch.nn.functional.linear(x, params["qkv.weight"], params["qkv.bias"]).chunk(3)
+    out, _ = scaled_dot_product_attention(*(split_heads(part, num_heads) for part in (q, k, v)))
+    return merge_heads(out) @ params["proj.weight"].T + params["proj.bias"]
+
+
+def multi_head_splitting_by_three(x, params, num_heads):
+    q, k, v = torch.nn.functional.linear(x, params["qkv.weight"], params["qkv.bias"]).split(3, dim=-1)
+    out, _ = scaled_dot_product_attention(*(split_heads(part, num_heads) for part in (q, k, v)))
+    return merge_heads(out) @ params["proj.weight"].T + params["proj.bias"]
+
+
+def multi_head_transposing_twice(x, params, num_heads):
+    q, k, v = torch.nn.functional.linear(x, params["qkv.weight"].T, params["qkv.bias"]).chunk(3, dim=-1)
+    out, _ = scaled_dot_product_attention(*(split_heads(part, num_heads) for part in (q, k, v)))
+    return merge_heads(out) @ params["proj.weight"].T + params["proj.bias"]
+
+
 RIGHT = {
     "split_heads": (split_by_stacking, split_by_einops, split_by_slices),
     "merge_heads": (merge_by_concatenation, merge_by_einops, merge_by_contiguous_view),
@@ -403,5 +437,9 @@ WRONG = {
         multi_head_softmax_over_queries: "along the queries",
         multi_head_with_one_head: "never use num_heads",
         multi_head_returning_the_weights: "return the output alone",
+        multi_head_forgetting_the_weights: "returns two things",
+        multi_head_chunking_the_batch: "chunk(3) cuts the batch",
+        multi_head_splitting_by_three: "pieces of 3 columns",
+        multi_head_transposing_twice: "F.linear transposes for you",
     },
 }

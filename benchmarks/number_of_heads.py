@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from chapter import definitions
 
+from course_lib.interpret import record_attention
+
 chapter = definitions(
     "02_multi_head_attention", "Neighbours", "neighbours", "train", "test", "NUM_SYMBOLS", "LENGTH", "WIDTH"
 )
@@ -21,18 +23,32 @@ SEEDS = tuple(range(5))
 OUT = Path(__file__).parent.parent / "data" / "results" / "number_of_heads.json"
 
 
-def accuracy(num_heads, seed, **training):
-    """Train one model and return the share of symbols that it names on 1000 new sequences."""
+@torch.no_grad()
+def symbol_spread(model):
+    """How much of one head's weight goes to the place before, and by how much that varies with the symbols."""
+    with record_attention(model) as maps:
+        model(torch.randint(chapter.NUM_SYMBOLS, (1000, chapter.LENGTH)))
+    places = torch.arange(chapter.LENGTH)
+    before, after = (maps[0][:, 0, places, (places + step) % chapter.LENGTH] for step in (-1, 1))  # (1000, 14)
+    return round((before / (before + after)).std(dim=0).mean().item(), 4)
+
+
+def trained(num_heads, seed, **training):
     torch.manual_seed(seed)
     model = chapter.Neighbours(num_heads)
     chapter.train(model, **training)
+    return model
+
+
+def accuracy(model):
+    """Share of symbols that the model names on 1000 new sequences."""
     return round(sum(chapter.test(model)) / 2, 4)
 
 
 def main():
     torch.set_num_threads(1)
-    measured = [[accuracy(num_heads, seed) for seed in SEEDS] for num_heads in HEADS]
-    longer = [[accuracy(n, seed, steps=LONGER["steps"]) for seed in SEEDS] for n in LONGER["heads"]]
+    measured = [[accuracy(trained(n, seed)) for seed in SEEDS] for n in HEADS]
+    longer = [[trained(n, seed, steps=LONGER["steps"]) for seed in SEEDS] for n in LONGER["heads"]]
     record = {
         "what": "share of neighbours named on 1000 new sequences after training, one entry a seed",
         "dim": chapter.WIDTH,
@@ -40,7 +56,11 @@ def main():
         "symbols": chapter.NUM_SYMBOLS,
         "heads": HEADS,
         "accuracy": measured,
-        "longer": {**LONGER, "accuracy": longer},
+        "longer": {
+            **LONGER,
+            "accuracy": [[accuracy(model) for model in models] for models in longer],
+            "symbol_spread": [symbol_spread(model) for model in longer[0]],
+        },
         "training": "as in the chapter: 300 steps of 64 sequences, AdamW, learning rate 0.01",
         "seeds": SEEDS,
         "device": f"CPU, {platform.machine()}",

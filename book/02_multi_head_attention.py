@@ -966,7 +966,7 @@ assert max(shares[1][0], shares[2][1]) < 0.3
 # The points were computed once with `benchmarks/number_of_heads.py`, five seeds each.
 
 # %% tags=["hide-output"]
-#| alt: Share of right answers against the number of heads, 1 to 32, five seeds each. After 300 steps, one head: between 55 and 58 percent. 2, 4, 8 and 16 heads: all at 100 percent. 32 heads of width 1: between 80 and 85 percent. After 4000 steps, open squares: one head still below 60 percent, 32 heads near 100 percent.
+#| alt: Share of right answers against the number of heads, 1 to 32, five seeds each. After 300 steps, one head: between 55 and 58 percent. 2, 4, 8 and 16 heads: all at 100 percent. 32 heads of width 1: between 80 and 85 percent. After 4000 steps, open squares: three of the five runs with one head are still between 55 and 60 percent, two are at 90; 32 heads are near 100 percent.
 record = load_record("number_of_heads")
 heads = record["heads"]
 
@@ -999,11 +999,16 @@ lowest = {
     number: min(accuracies) for number, accuracies in zip(heads, record["accuracy"])
 }
 assert all(lowest[number] > 0.99 for number in (2, 4, 8, 16)) and lowest[32] < 0.9
-assert max(longer["accuracy"][0]) < 0.65 and min(longer["accuracy"][1]) > 0.95
+spread = longer[
+    "symbol_spread"
+]  # how much the one head's weights vary with the symbols
+for share, varies in zip(longer["accuracy"][0], spread):
+    assert (share > 0.8) == (varies > 0.05)
+assert min(longer["accuracy"][1]) > 0.95
 
 # %% [markdown]
 # The task needs two looks, so two heads are enough, and up to 16 do not hurt. The two ends fail for different reasons. With 32 heads each has a width of 1, a score is the product of two numbers, and the model
-# learns more slowly: with 4000 steps it nearly gets there. One head does not, however long it trains. On real translation, [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), table 3, found one head worse than the best setting, and too many worse again.
+# learns more slowly: with 4000 steps it nearly gets there. One head stays near 55 % in three of five runs even then. In the other two it has found a way round, 90 %: there its weights depend on the symbols as well as on the places. On real translation, [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), table 3, found one head worse than the best setting, and too many worse again.
 #
 # Common choices keep $d$ near 64. The original Transformer has 8 heads in $D = 512$; ViT-B has 12 in 768.
 #

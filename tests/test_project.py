@@ -123,6 +123,13 @@ def test_a_missing_record_names_those_there_are():
         records.load_record("nothing")
 
 
+def test_every_record_is_described_and_complete():
+    table = (ROOT / "data/README.md").read_text()
+    for file in (ROOT / "data/results").glob("*.json"):
+        assert f"`{file.name}`" in table
+        assert {"what", "device", "versions"} <= set(records.load_record(file.stem)), file.name
+
+
 def test_no_large_file_is_tracked():
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
     sizes = {name: (ROOT / name).stat().st_size for name in names if name and (ROOT / name).is_file()}

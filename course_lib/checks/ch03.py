@@ -44,7 +44,7 @@ LAYER_NORM = Exercise(
     name="layer_norm",
     chapter="03",
     signature="layer_norm(x, weight, bias, eps=1e-6)",
-    task="per token: subtract the mean over the features, divide by √(variance + eps), then times `weight` plus `bias`: (..., D) -> (..., D).",
+    task="subtract each token's mean over its features, divide by √(variance + eps), multiply by `weight` and add `bias`: (..., D) -> (..., D).",
     probes=_layer_norm_probes,
     oracle=_layer_norm,
     forbidden=("torch.nn.functional.layer_norm", "torch.layer_norm", "torch.nn.LayerNorm.forward"),
@@ -60,7 +60,7 @@ LAYER_NORM = Exercise(
             ),
         ),
         Mistake(
-            "you divide by the standard deviation of D - 1 plus epsilon, so two things are off: take .var(-1, correction=0), add eps, then the root.",
+            "you divide by x.std(-1) + eps, and two things are off: std divides by D - 1, and epsilon stands outside the root. Take .var(-1, correction=0), add eps, then the root.",
             lambda x, weight, bias, eps=1e-6: (
                 (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + eps) * weight + bias
             ),
@@ -104,6 +104,18 @@ LAYER_NORM = Exercise(
         Mistake(
             "you normalise over the tokens: LayerNorm works along the last dimension, over the features of one token.",
             lambda x, weight, bias, eps=1e-6: _normalise(x, eps, dim=-2) * weight + bias,
+        ),
+        Mistake(
+            "you normalise over dimension 1, which is the features only for a matrix: count from the end, dim=-1.",
+            lambda x, weight, bias, eps=1e-6: _normalise(x, eps, dim=1) * weight + bias,
+        ),
+        Mistake(
+            "you normalise over tokens and features together: each token has a mean and a variance of its own, dim=-1 alone.",
+            lambda x, weight, bias, eps=1e-6: _normalise(x, eps, dim=(-2, -1)) * weight + bias,
+        ),
+        Mistake(
+            "you divide by the root times `weight`: divide first, then multiply by `weight`.",
+            lambda x, weight, bias, eps=1e-6: (_normalise(x, eps) / weight) + bias,
         ),
         Mistake(
             "mean and variance lost their last dimension: keep it with keepdim=True.",
@@ -175,7 +187,7 @@ MLP = Exercise(
     name="mlp",
     chapter="03",
     signature="mlp(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias)",
-    task="x @ fc1_weightᵀ + fc1_bias, then GELU in its erf form, then @ fc2_weightᵀ + fc2_bias: (..., D) -> (..., D).",
+    task="compute x @ fc1_weightᵀ + fc1_bias, then GELU in its erf form, then @ fc2_weightᵀ + fc2_bias: (..., D) -> (..., D).",
     probes=_mlp_probes,
     oracle=_mlp,
     mistakes=(
@@ -206,6 +218,12 @@ MLP = Exercise(
         Mistake(
             "you return Φ(h) alone: GELU is h times Φ(h).",
             _mlp_with(lambda h: 0.5 * (1 + torch.erf(h / 2**0.5))),
+        ),
+        Mistake(
+            "GELU comes before the first layer: it stands between the two, after fc1.",
+            lambda x, fc1_weight, fc1_bias, fc2_weight, fc2_bias: F.linear(
+                F.linear(F.gelu(x), fc1_weight, fc1_bias), fc2_weight, fc2_bias
+            ),
         ),
         Mistake(
             "there is no activation, so the two layers collapse into one: put GELU between them.",
@@ -339,11 +357,17 @@ def _mlp_first(x, params, num_heads, norm_of_mlp=_norm2, norm_of_attention=_norm
     return x + _self_attention(norm_of_attention(x, params), params, num_heads)
 
 
+def _second_half(x, params, keep_normalised=False):
+    """The MLP's half of the block; with keep_normalised its result is added to what the norm made of x."""
+    read = _norm2(x, params)
+    return (read if keep_normalised else x) + _mlp_of(read, params)
+
+
 ENCODER_BLOCK = Exercise(
     name="encoder_block",
     chapter="03",
     signature="encoder_block(x, params, num_heads)",
-    task="x + attention(norm1(x)), and with the result x + mlp(norm2(x)), eps 1e-6 in both norms: (B, N, D) -> (B, N, D).",
+    task="compute x + attention(norm1(x)), and with the result x + mlp(norm2(x)), eps 1e-6 in both norms: (B, N, D) -> (B, N, D).",
     probes=_block_probes,
     oracle=_block,
     uses={"layer_norm": _layer_norm, "mlp": _mlp, "self_attention": _self_attention},
@@ -368,6 +392,22 @@ ENCODER_BLOCK = Exercise(
         Mistake(
             "you add to the normalised x: the norm is for the branch alone, the stream goes past it untouched.",
             _normalised_residual,
+        ),
+        Mistake(
+            "in the first half you add to the normalised x: give norm1(x) a name of its own, x itself stays as it was.",
+            lambda x, params, num_heads: _second_half(
+                _norm1(x, params) + _self_attention(_norm1(x, params), params, num_heads), params
+            ),
+        ),
+        Mistake(
+            "in the second half you add to the normalised x: give norm2(x) a name of its own, x itself stays as it was.",
+            lambda x, params, num_heads: _second_half(
+                x + _self_attention(_norm1(x, params), params, num_heads), params, keep_normalised=True
+            ),
+        ),
+        Mistake(
+            "the names are those of the real weights: norm1.weight, norm1.bias, norm2.weight and so on.",
+            lambda x, params, num_heads: params["norm1"],
         ),
         Mistake(
             "you normalise what the branches return: normalise what they read, f(norm(x)).",

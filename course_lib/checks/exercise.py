@@ -39,7 +39,7 @@ class Exercise:
         name: the function that the reader writes.
         chapter: "01", "02", ...
         signature: the call, in words that a message can show.
-        task: what the function must do, with shapes.
+        task: what the function must do, with shapes; reads on from "the task is to".
         probes: random generator -> list of keyword arguments, at least three, of different shapes.
         oracle: the right answer, computed by other means than the reader's; one tensor or a tuple.
         mistakes: tried in order; the first that behaves as the answer does gives the hint.
@@ -86,7 +86,7 @@ class Exercise:
 
     def _problem(self, inputs, outcome):
         """What is wrong with the outcome and where, and general advice; ("", "") if nothing is."""
-        asked = f"Asked for: {self.task}"
+        asked = f"the task is to {self.task}"
         if isinstance(outcome, Raised):
             if outcome.kind is NotImplementedError:
                 return "not attempted", ""
@@ -98,7 +98,7 @@ class Exercise:
 
         got, expected = _as_tuple(outcome.value), _as_tuple(self.oracle(**inputs))
         if len(got) != len(expected):
-            return f"expected {len(expected)} tensors ({', '.join(self.parts)}), got {len(got)}", asked
+            return f"expected {len(expected)} to be returned ({', '.join(self.parts)}), got {len(got)}", asked
         for part, wanted, given in zip(self.parts, expected, got, strict=True):
             difference = _difference(wanted, given)
             if difference:
@@ -222,7 +222,9 @@ def _difference(wanted, given):
         return None
     index = tuple(int(i) for i in (~right).nonzero()[0])
     name = f"at index {list(index)} " if index else ""
-    return f"{name}expected {wanted[index]:.6g}, got {given[index]:.6g}"
+    pairs = [(f"{wanted[index]:.{digits}g}", f"{given[index]:.{digits}g}") for digits in (6, 9, 12)]
+    expected, got = next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
+    return f"{name}expected {expected}, got {got}"
 
 
 def _alike(a, b):

@@ -372,6 +372,52 @@ def block_without_mlp(x, params, num_heads):
     return x + _attn(_norm(x, params, "norm1"), params, num_heads)
 
 
+def norm_over_dimension_one(x, weight, bias, eps=1e-6):
+    centred = x - x.mean(1, keepdim=True)
+    return centred / (x.var(1, correction=0, keepdim=True) + eps).sqrt() * weight + bias
+
+
+def norm_over_tokens_and_features(x, weight, bias, eps=1e-6):
+    centred = x - x.mean((-2, -1), keepdim=True)
+    return centred / (x.var((-2, -1), correction=0, keepdim=True) + eps).sqrt() * weight + bias
+
+
+def norm_with_a_bracket_slip(x, weight, bias, eps=1e-6):
+    root = (x.var(-1, correction=0, keepdim=True) + eps).sqrt()
+    return (x - x.mean(-1, keepdim=True)) / (root * weight) + bias
+
+
+def mlp_gelu_first(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
+    hidden = torch.nn.functional.gelu(x) @ fc1_weight.T + fc1_bias
+    return hidden @ fc2_weight.T + fc2_bias
+
+
+# The check puts correct ones in place of these.
+layer_norm = mlp = self_attention = None
+
+
+def _mlp_weights(params):
+    return [params[f"mlp.{layer}.{kind}"] for layer in ("fc1", "fc2") for kind in ("weight", "bias")]
+
+
+def block_first_half_on_the_normalised(x, params, num_heads):
+    x = layer_norm(x, params["norm1.weight"], params["norm1.bias"])
+    x = x + self_attention(x, params, num_heads)
+    read = layer_norm(x, params["norm2.weight"], params["norm2.bias"])
+    return x + mlp(read, *_mlp_weights(params))
+
+
+def block_second_half_on_the_normalised(x, params, num_heads):
+    x = x + self_attention(layer_norm(x, params["norm1.weight"], params["norm1.bias"]), params, num_heads)
+    x = layer_norm(x, params["norm2.weight"], params["norm2.bias"])
+    return x + mlp(x, *_mlp_weights(params))
+
+
+def block_with_other_names(x, params, num_heads):
+    x = x + self_attention(layer_norm(x, *params["norm1"]), params, num_heads)
+    return x + mlp(layer_norm(x, *params["norm2"]), *params["mlp"])
+
+
 RIGHT = {
     "layer_norm": (norm_by_moments, norm_by_var_mean, norm_with_features_in_front),
     "mlp": (mlp_by_einsum, mlp_with_erfc),
@@ -397,6 +443,9 @@ WRONG = {
         norm_without_weight_and_bias: "`weight` and `bias` are not used",
         norm_without_bias: "`bias` is missing",
         norm_with_bias_first: "before you multiply",
+        norm_over_dimension_one: "normalise over dimension 1",
+        norm_over_tokens_and_features: "tokens and features together",
+        norm_with_a_bracket_slip: "the root times `weight`",
     },
     "mlp": {
         mlp_with_relu: "that is ReLU",
@@ -415,6 +464,7 @@ WRONG = {
         mlp_first_bias_too_late: "`fc1_bias` comes after",
         mlp_without_second_bias: "`fc2_bias` is missing",
         mlp_with_residual: "the residual belongs to the block",
+        mlp_gelu_first: "before the first layer",
     },
     "encoder_block": {
         block_post_norm: "post-norm",
@@ -435,5 +485,8 @@ WRONG = {
         block_with_eps_of_pytorch: "eps=1e-5",
         block_with_one_head: "single head",
         block_without_mlp: "the MLP is missing: after",
+        block_first_half_on_the_normalised: "in the first half",
+        block_second_half_on_the_normalised: "in the second half",
+        block_with_other_names: "the names are those of the real weights",
     },
 }

@@ -68,8 +68,9 @@ _opened = set()
 sys.addaudithook(lambda event, args: _opened.add(args[0]) if event == "open" and isinstance(args[0], str) else None)
 """
 REPORT = """
-import json, sys
-print(json.dumps(sorted(_opened | {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())})))
+import json, os, sys
+_files = _opened | {{getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}}
+print(json.dumps(sorted(f for f in map(os.path.realpath, _files) if f.startswith({folders!r}))))
 """
 
 
@@ -169,7 +170,9 @@ def _with_outputs(source, executed):
 
 def execute(path, notebook):
     """Run `notebook` in its folder. Returns it with clean outputs, and the repository's files that it used."""
-    watch, report = (nbformat.v4.new_code_cell(code) for code in (WATCH, REPORT))
+    folders = tuple(f"{(ROOT / name).resolve()}{os.sep}" for name in ("course_lib", "data"))
+    codes = WATCH, REPORT.format(folders=folders)
+    watch, report = (nbformat.v4.new_code_cell(code) for code in codes)
     notebook.cells = [watch, *notebook.cells, report]
     resources = {"metadata": {"path": str(BOOK)}}
     options = {"timeout": 300, "record_timing": False, "coalesce_streams": True}
@@ -199,15 +202,13 @@ def _smaller(png):
 
 
 def _used(files):
-    """{path in the repository: digest} for the library and data files among `files`."""
-    found = {}
-    for name in files:
-        file = Path(BOOK, name)
-        if file.suffix != ".pyc" and file.is_file() and file.resolve().is_relative_to(ROOT):
-            relative = file.resolve().relative_to(ROOT)
-            if relative.parts[0] in ("course_lib", "data") and relative.parts[:2] != ("data", "cache"):
-                found[relative.as_posix()] = _digest(file.resolve().read_bytes())
-    return dict(sorted(found.items()))
+    """{path in the repository: digest} of the library and data files that a chapter opened."""
+    found = {Path(name).relative_to(ROOT.resolve()).as_posix(): Path(name) for name in files}
+    return {
+        name: _digest(file.read_bytes())
+        for name, file in sorted(found.items())
+        if file.is_file() and file.suffix != ".pyc" and not name.startswith("data/cache/")
+    }
 
 
 def _digest(data):

@@ -1,9 +1,12 @@
 """The project as a whole: versions agree everywhere, and style and spelling are checked."""
 
+import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -134,3 +137,27 @@ def test_no_large_file_is_tracked():
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
     sizes = {name: (ROOT / name).stat().st_size for name in names if name and (ROOT / name).is_file()}
     assert max(sizes.values(), default=0) < 2_000_000
+
+
+def test_the_installed_package_is_complete(tmp_path):
+    """What Colab gets: built as a wheel and unpacked elsewhere, it finds its records and its widgets' scripts."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import course_lib; from course_lib.records import load_record; from course_lib.widgets import AttentionPlayground;"
+        "print(course_lib.__file__, load_record('attention_cost')['dim'], len(AttentionPlayground()._esm) > 1000)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.stdout.split() == [str(tmp_path / "site/course_lib/__init__.py"), "64", "True"], result.stderr
+
+
+def test_setup_cells_install_this_package():
+    for path in (ROOT / "book").glob("[0-9][0-9]_*.ipynb"):
+        code = "".join(line for cell in json.loads(path.read_text())["cells"] for line in cell["source"])
+        (line,) = re.findall(r'%pip install -q "(.*)"', code)
+        requirement = Requirement(line)
+        assert requirement.name == PROJECT["project"]["name"] and requirement.url.startswith("git+https://")

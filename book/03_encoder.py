@@ -47,9 +47,8 @@ viz.set_style()
 # %% tags=["hide-output"]
 def share_left(x):
     """How much of the tokens (B, N, D) is not common to all tokens of their sequence: 1 = all of it, 0 = nothing."""
-    return (
-        (x - x.mean(dim=1, keepdim=True)).square().sum() / x.square().sum()
-    ).item()
+    differences = x - x.mean(dim=1, keepdim=True)
+    return (differences.square().sum() / x.square().sum()).item()
 
 
 def keep_size(module):
@@ -114,7 +113,7 @@ for ax in (left, right):
     ax.set(xlabel="layers", xticks=range(0, 13, 2))
 left.set(ylabel="share left", ylim=(-0.04, 1.05))
 right.set(yscale="log", ylim=(1e-17, 10), title="the same, logarithmic")
-left.legend(loc="center right")
+right.legend(loc="center right")
 plt.show()
 
 assert attention_only[3] < 1e-9 < 1e-3 < with_addition[12] < whole_block[12]
@@ -251,9 +250,7 @@ by_layer_norm, batch_norm = nn.LayerNorm(6), nn.BatchNorm1d(6)
 
 
 def by_batch_norm(x):
-    return batch_norm(x.transpose(1, 2)).transpose(
-        1, 2
-    )  # it wants the features in the middle
+    return batch_norm(x.mT).mT  # it wants (B, D, N), the features in the middle
 
 
 other_image, other_token = x.clone(), x.clone()
@@ -262,15 +259,10 @@ other_token[0, 2] = torch.randn(6)
 
 for name, function in (("LayerNorm", by_layer_norm), ("BatchNorm", by_batch_norm)):
     before = function(x)[0, :2]  # the first two tokens of the first image
+    same_image = torch.equal(function(other_image)[0, :2], before)
+    same_token = torch.equal(function(other_token)[0, :2], before)
     print(
-        name,
-        "- other image, same result:",
-        torch.equal(function(other_image)[0, :2], before),
-        end="; ",
-    )
-    print(
-        "other token, same result:",
-        torch.equal(function(other_token)[0, :2], before),
+        f"{name}: same with another image {same_image}, with another token {same_token}"
     )
 
 # %% [markdown]
@@ -361,20 +353,15 @@ mlp_block = MLP(6, hidden_dim=24).double()
 x = torch.randn(2, 7, 6, dtype=torch.float64)  # 2 sequences, 7 tokens of width 6
 shuffle = torch.randperm(7)
 
-print(
-    "shuffled along:",
-    torch.allclose(mlp_block(x[:, shuffle]), mlp_block(x)[:, shuffle], atol=1e-12),
-)
-print(
-    "only two kept: ",
-    torch.allclose(mlp_block(x[:, [1, 4]]), mlp_block(x)[:, [1, 4]], atol=1e-12),
-)
+for name, chosen in (("shuffled", shuffle), ("only two kept", [1, 4])):
+    same = torch.allclose(
+        mlp_block(x[:, chosen]), mlp_block(x)[:, chosen], atol=1e-12
+    )
+    print(f"{name}: each token's result is the same: {same}")
 
 convolution = nn.Conv1d(6, 24, kernel_size=1).double()
-convolution.weight.data, convolution.bias.data = (
-    mlp_block.fc1.weight.data[:, :, None],
-    mlp_block.fc1.bias.data,
-)
+convolution.weight.data = mlp_block.fc1.weight.data[:, :, None]
+convolution.bias.data = mlp_block.fc1.bias.data
 same = torch.allclose(convolution(x.mT).mT, mlp_block.fc1(x), atol=1e-12)
 print("its first layer is a convolution of width 1:", same)
 
@@ -759,17 +746,15 @@ class Sorter(nn.Module):
     def __init__(self, blocks, last_norm=True, positions=True):
         super().__init__()
         self.number = nn.Embedding(NUMBERS, WIDTH)
-        self.position = (
-            nn.Parameter(torch.randn(LENGTH, WIDTH)) if positions else 0.0
-        )
+        shape = LENGTH, WIDTH
+        self.position = nn.Parameter(torch.randn(shape)) if positions else 0.0
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6) if last_norm else nn.Identity()
         self.readout = nn.Linear(WIDTH, NUMBERS)
 
     def forward(self, numbers):
-        return self.readout(
-            self.norm(self.blocks(self.number(numbers) + self.position))
-        )
+        x = self.number(numbers) + self.position  # (B, 10, 32)
+        return self.readout(self.norm(self.blocks(x)))
 
 
 def train(model, steps, lr, decay=True, warmup=0):
@@ -792,12 +777,8 @@ def train(model, steps, lr, decay=True, warmup=0):
 def accuracy(model):
     """Share of places that hold the right number, on 1000 new sequences."""
     numbers = torch.randint(NUMBERS, (1000, LENGTH))
-    return (
-        (model(numbers).argmax(-1) == numbers.sort(dim=1).values)
-        .float()
-        .mean()
-        .item()
-    )
+    right = model(numbers).argmax(-1) == numbers.sort(dim=1).values
+    return right.float().mean().item()
 
 
 # %% [markdown]
@@ -880,13 +861,10 @@ def self_attention(x, params, num_heads):
     qkv = F.linear(
         x, params["attn.qkv.weight"], params["attn.qkv.bias"]
     )  # (B, N, 3D)
-    q, k, v = (
-        split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1)
-    )  # each (B, H, N, d)
-    output, _ = scaled_dot_product_attention(q, k, v)
-    return F.linear(
-        merge_heads(output), params["attn.proj.weight"], params["attn.proj.bias"]
-    )
+    q, k, v = (split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1))
+    output, _ = scaled_dot_product_attention(q, k, v)  # (B, H, N, d)
+    output = merge_heads(output)  # (B, N, D)
+    return F.linear(output, params["attn.proj.weight"], params["attn.proj.bias"])
 
 
 # %% [markdown]

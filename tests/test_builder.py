@@ -168,6 +168,16 @@ def test_an_edit_by_hand_is_noticed_and_undone(path, which):
     assert texts(path) == before
 
 
+def test_answers_are_kept(path, capsys):
+    notebooks.build(path)
+    mine = notebooks.products(path)[1]
+    edit(mine, "...  # your code here", "return x + x + x")
+    answered = mine.read_text()
+    notebooks.build(path)
+    assert "your answers are kept in book/01_small.yours.ipynb" in capsys.readouterr().out
+    assert mine.with_suffix(".yours.ipynb").read_text() == answered and "your code here" in mine.read_text()
+
+
 def test_a_broken_notebook_is_built_again(path):
     notebooks.build(path)
     before = texts(path)

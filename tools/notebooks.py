@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 
 SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
+STUB = "...  # your code here"
 ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
 
 # Without this the kernel warns on the terminal that its (local) connection is not encrypted.
@@ -129,7 +130,7 @@ def solution(cell):
 
 
 def stub(cell):
-    return SOLUTION.sub(lambda match: f"{match['indent']}...  # your code here\n", cell.source).rstrip("\n")
+    return SOLUTION.sub(lambda match: f"{match['indent']}{STUB}\n", cell.source).rstrip("\n")
 
 
 def solved(source):
@@ -276,8 +277,21 @@ def build(path, force=False):
         stored.metadata["course"] = {"code": digest, "inputs": inputs}
     for product, text in zip(products(path), render(source, stored), strict=True):
         if not product.is_file() or product.read_text() != text:
+            set_answers_aside(product)
             write_atomically(product, text)
             print(f"{path.name}: wrote {product.relative_to(ROOT)}")
+
+
+def set_answers_aside(product):
+    """Keep a copy of a learner's notebook in which somebody has worked on an exercise."""
+    try:
+        exercises = [c for c in nbformat.read(product, as_version=4).cells if "exercise" in c.metadata.get("tags", [])]
+    except (FileNotFoundError, ValueError, nbformat.ValidationError):
+        return
+    if product.parent == BOOK and any(STUB not in cell.source for cell in exercises):
+        copy = product.with_suffix(".yours.ipynb")
+        write_atomically(copy, product.read_text())
+        print(f"{product.name}: your answers are kept in {copy.relative_to(ROOT)}")
 
 
 def write_atomically(path, text):

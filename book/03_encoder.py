@@ -1223,6 +1223,24 @@ plt.show()
 # Look at the residual once more: had we tried two blocks only, we would have concluded that it is decoration.
 
 # %% [markdown]
+# ## Three to think about
+#
+# No code, a pencil.
+#
+# 1. Let $a > 0$. Show that LayerNorm gives the same for $a x + b$ as for $x$ if $\varepsilon = 0$. What happens with $\varepsilon > 0$ when $a$ is very small?
+# 2. In a pre-norm block, $\gamma$ and $\beta$ of `norm1` are followed at once by the linear layer `qkv`. Change the weights of `qkv` so that `norm1` can do without them. Why does this not work in a post-norm block?
+# 3. How many parameters do ViT-B's twelve blocks and its last norm have together? All of ViT-B/16 has 86,567,656. How much is left for everything else?
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. The mean becomes $a\mu + b$ and the standard deviation $a\sigma$, so $(ax + b - a\mu - b)/(a\sigma) = (x - \mu)/\sigma$. With $\varepsilon$ the root is $\sqrt{a^2\sigma^2 + \varepsilon}$. When $a^2\sigma^2$ is much smaller than $\varepsilon$, the result shrinks towards 0.
+# 2. With $\hat x$ the normalised token, `qkv` computes $(\gamma \cdot \hat x + \beta)\,W + b = \hat x\,(\operatorname{diag}(\gamma)\, W) + (\beta W + b)$, so take $\operatorname{diag}(\gamma) W$ as weights and $\beta W + b$ as bias. In a post-norm block the normalised token also goes on along the stream, where there is no weight to take $\gamma$ and $\beta$ over.
+# 3. $12 \cdot 7\,087\,872 + 2 \cdot 768 = 85\,056\,000$. There are 1,511,656 left, for the patches, the positions, the class token and the head. You will count them in chapter 06.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * Attention alone makes tokens alike. **The addition keeps them apart much longer**: the output is the input plus everything that was written into the stream.

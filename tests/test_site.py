@@ -179,3 +179,11 @@ def test_start_leads_to_chapter_one(open_page, site):
     page.wait_for_url(site + CHAPTERS[0] + ".html")
     assert page.locator("h1").is_visible()
     assert visit.faults == []
+
+
+def test_the_playground_is_live_on_the_page(open_page):
+    page = open_page("book/01_attention.html").read_through().page
+    assert page.locator(".course-widget-live").count() == 1
+    before = page.locator("[data-output]").get_attribute("data-output")
+    page.get_by_label("scale", exact=True).fill("5")
+    page.wait_for_function("before => document.querySelector('[data-output]').dataset.output !== before", arg=before)

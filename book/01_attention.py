@@ -45,7 +45,7 @@ print("weighted average:", (trust * readings).sum().item())
 #
 # $$\underbrace{\text{output}}_{(N_q,\, d_v)} \;=\; \underbrace{\text{weights}}_{(N_q,\, N_k)} \;\underbrace{\text{values}}_{(N_k,\, d_v)}$$
 #
-# $N_k$ is the number of values, $d_v$ the width of each, and $N_q$ the number of people who ask.
+# $N_k$ is the number of values, $d_v$ the width of each, and $N_q$ the number of people, one row each.
 
 # %%
 # Three values of width 2, and two rows of weights: (3, 2) and (2, 3).
@@ -106,8 +106,8 @@ plt.show()
 #
 # You know that *it* is the animal. Replace *tired* by *wide*, and *it* becomes the street. Let us make this happen with
 # vectors of width 2 that you can follow by hand. The first component says "this could be tired", the second
-# "this could be wide". The key of *it* is a little of both, since *it* could be either. The last word has already
-# found its way into the query of *it*: in a real model, an earlier layer does that. The vectors are made up, small and round. A trained model finds its own.
+# "this could be wide". The key of *it* is a little of both, since *it* could be either. There are two queries for *it*, one
+# for each ending; how the ending gets into the query is a later matter. The vectors are made up, small and round. A trained model finds its own.
 
 # %%
 words = ["animal", "cross", "street", "it"]
@@ -245,14 +245,14 @@ plt.show()
 
 # %% [markdown]
 # Same shape, no error, all numbers between 0 and 1. Nothing you would notice. The rows no longer sum to 1, so the outputs are no longer
-# averages: query 3 hands out a third more than it has, and query 2 a third less. Remember this bug. Near the end of the chapter you will *train* it, and it will look fine.
+# averages: query 3 hands out a third more than it has, and query 2 three tenths less. Remember this bug. Near the end of the chapter you will *train* it, and it will look fine.
 
 # %% [markdown]
 # ## Three roles: query, key, value
 #
 # In the example above, queries and keys were given. In a Transformer they are made, from the tokens themselves. A **token** is a vector that stands
 # for one piece of the input: a word here, later a patch of an image. $N$ tokens of width $D$ are the rows of a
-# matrix $X$ of shape $(N, D)$. Three matrices give each token its three roles. They are learned; until then they are random:
+# matrix $X$ of shape $(N, D)$. Three matrices give each token its three roles. They are learned; until then they are random. The products are called *projections*:
 #
 # $$Q = X W_Q, \qquad K = X W_K, \qquad V = X W_V$$
 #
@@ -278,9 +278,9 @@ for name, S in (("without", without_roles), ("with", with_roles)):
     )
 
 # %% [markdown]
-# Without the projections, *it* scores *animal* exactly as *animal* scores *it*. But *it* needs the animal
+# Without the projections, *it* scores *animal* exactly as *animal* scores *it*. (The weights still differ, since each row has a sum of its own.) But *it* needs the animal
 # to be understood, and the animal does not need *it*. With $W_Q \ne W_K$ the two directions are free. And with a $W_V$ of its own,
-# what a token is found by need not be what it hands over: a dictionary, too, files a long entry under a short word.
+# what a token is found by need not be what it hands over: a printed dictionary, too, files a long entry under a short word.
 #
 # Here is the whole computation, drawn to scale for 5 tokens of width 6:
 
@@ -319,7 +319,7 @@ plt.show()
 # Five keys in the plane, five values, one query. Drag the query, or use the sliders. Watch three things:
 #
 # * Turn the query towards a key and its weight grows. But look at the long key: **a dot product rewards length as well as direction.**
-# * Move the scale, a number by which all scores are multiplied before the softmax. At 0 the weights are equal. At 5 one key takes almost all.
+# * Move the scale, a number by which all scores are multiplied before the softmax. At 0 the weights are equal. At 5 one key usually takes almost all.
 #   Which scale is the right one? That is the next section.
 # * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
 
@@ -379,20 +379,19 @@ for d in widths:
 
 # %% [markdown]
 # Without the division, at $d = 768$, a network that has learned nothing is already certain: one key out of 197 gets about nine tenths of the weight, chosen by accident.
-# The softmax is **saturated**. With the division the favourite gets one twentieth, at every width. (In ViT-B the queries of one attention have width 64;
-# chapter 02 shows why. One key then gets three quarters.) Here is one such row of weights, sorted:
+# The softmax is **saturated**. With the division the favourite gets one twentieth on average, at every width. (A common width is 64. There one key gets three quarters.)
+# Here are the weights of a row, sorted, on average over 400 queries. Mind the two axes:
 
 # %% tags=["hide-input"]
-#| alt: Two bar charts of the 40 largest of the 197 weights of one query at d = 768, sorted. Unscaled, one bar reaches almost to 1 and the others cannot be seen. Scaled, the first bar is below 0.1 and the others fall off slowly.
+#| alt: Two bar charts of the 40 largest of 197 weights at d = 768, sorted, averaged over 400 queries. Without the scale the first bar reaches above 0.9 and the others can hardly be seen. With it the first bar is at 0.05, and the others fall off slowly.
 torch.manual_seed(12)
-row = random_scores(768)[0]
+scores = random_scores(768)
 _, axes = plt.subplots(1, 2, figsize=(7, 2.6))
-for ax, p, title in zip(
-    axes,
-    (row.softmax(0), (row / 768**0.5).softmax(0)),
-    ("softmax of the scores", "softmax of the scores / $\\sqrt{d}$"),
+for ax, scale, title in zip(
+    axes, (1, 768**0.5), ("without the scale", "with the scale")
 ):
-    ax.bar(range(40), p.sort(descending=True).values[:40], color=viz.KEY)
+    sorted_weights = (scores / scale).softmax(dim=-1).sort(descending=True).values
+    ax.bar(range(40), sorted_weights.mean(dim=0)[:40], color=viz.KEY)
     ax.set(title=title, xlabel="the 40 largest, sorted", ylabel="weight")
 plt.show()
 
@@ -414,48 +413,46 @@ print("formula equals autograd:", torch.allclose(by_hand, by_autograd, atol=1e-1
 
 
 # %%
-#| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the typical gradient of softmax. The scaled curve is flat at 0.1. The unscaled curve starts at 0.2, rises to 0.3 at d = 32, falls below the scaled one beyond d = 128 and is below 0.01 at d = 512.
-def typical_gradient(scores):
-    """Size of the matrix ∂p/∂s (root of the sum of squares), the median over the rows of `scores`."""
+#| alt: A plot with logarithmic axes: width d from 4 to 1024 against the size of the gradient of softmax, for each curve the median and a band that holds the middle half of the queries. The scaled curve is flat at 0.1 and its band is thin. The unscaled one rises to 0.3 near d = 32, crosses the scaled one between 128 and 256 and falls below 0.01 at d = 1024, while its band becomes enormous.
+def gradient_sizes(scores):
+    """Size of ∂p/∂s (root of the sum of squares) for each row: its quartiles."""
     p = scores.double().softmax(dim=-1)  # (rows, 197)
     matrices = p.diag_embed() - p[:, :, None] * p[:, None, :]  # (rows, 197, 197)
-    return matrices.flatten(1).norm(dim=1).median()
+    quarters = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    return matrices.flatten(1).norm(dim=1).quantile(quarters)
 
 
 torch.manual_seed(13)
 many_widths = [4, 8, 16, 32, 64, 128, 256, 512, 1024]
-unscaled = [
-    typical_gradient(random_scores(d, num_queries=100)) for d in many_widths
-]
-scaled = [
-    typical_gradient(random_scores(d, num_queries=100) / d**0.5)
-    for d in many_widths
-]
+drawn = [random_scores(d, num_queries=100) for d in many_widths]
+unscaled = torch.stack([gradient_sizes(s) for s in drawn])  # (9, 3)
+scaled = torch.stack(
+    [gradient_sizes(s / d**0.5) for s, d in zip(drawn, many_widths)]
+)
 
-_, ax = plt.subplots()
-ax.loglog(
-    many_widths, scaled, "o-", color=viz.KEY, label=r"softmax($QK^\top / \sqrt{d}$)"
-)
-ax.loglog(
-    many_widths, unscaled, "s--", color=viz.QUERY, label=r"softmax($QK^\top$)"
-)
-ax.set(
-    xlabel="width d of queries and keys",
-    ylabel="typical gradient",
-    xticks=many_widths,
-    xticklabels=many_widths,
-)
+_, ax = plt.subplots(figsize=(7, 3.2))
+for sizes, color, line, name in (
+    (scaled, viz.KEY, "o-", "with the scale"),
+    (unscaled, viz.QUERY, "s--", "without"),
+):
+    low, median, high = sizes.T
+    ax.loglog(many_widths, median, line, color=color, label=name)
+    ax.fill_between(many_widths, low, high, color=color, alpha=0.2, lw=0)
+ax.set(xlabel="width d of queries and keys", ylabel="gradient", ylim=(1e-4, 1))
+ax.set_xticks(many_widths, many_widths)
 ax.minorticks_off()
-ax.legend()
+ax.legend(loc="lower left")
 plt.show()
 
-assert max(scaled) < 1.5 * min(scaled)  # the same at every width
-assert max(unscaled) > 2 * scaled[0]  # somewhat sharp weights react more ...
-assert unscaled[-1] < scaled[-1] / 10  # ... saturated ones hardly at all
+assert scaled[:, 1].max() < 1.5 * scaled[:, 1].min()  # the same at every width
+assert unscaled[3, 1] > 2 * scaled[3, 1]  # somewhat sharp weights react more ...
+assert unscaled[-1, 1] < scaled[-1, 1] / 10  # ... saturated ones hardly at all
 
 # %% [markdown]
-# This is the gradient with respect to what goes into the softmax, for a typical query. With the scale it is the same at every width. Without it, two things happen. Up to a width of
-# about 100 the weights become sharper and react even more. Then they saturate, and next to nothing gets through: at $d = 1024$ less than a tenth of what the scaled scores pass on.
+# The lines are the median over the queries, the bands hold the middle half of them. With the scale, all queries get about the same gradient, at every width. Without it two things happen. At small widths the sharper weights react even more, most of all near
+# $d = 32$. From there on they saturate, and somewhere past 100 the curve falls below the scaled one. At $d = 1024$ next to nothing gets through for half of the queries, while a few, whose two best keys happen to be close, still get a large gradient:
+# what a query can learn is a matter of luck.
+#
 # That is the reason for $\sqrt d$: **not merely smaller numbers, but scores whose spread does not depend on the width.** You choose the width, and the softmax does not notice.
 #
 # Dividing by $d$ instead would also keep the numbers small. It fails on the other side: the spread becomes $1/\sqrt d$, all scores
@@ -606,7 +603,7 @@ plt.show()
 # ## Masks: who may attend to whom
 #
 # Sometimes a token must not look at another one. Sentences in a batch have different lengths and are filled up with
-# padding, which means nothing. A model that predicts the next word must not see it. A **mask** says who may attend to whom. Here, and in
+# padding, which means nothing. A model that predicts the next word must not see that word. A **mask** says who may attend to whom. Here, and in
 # `torch.nn.functional.scaled_dot_product_attention`, `True` means *may attend*.
 #
 # The rule is simple to say: **masking a key is the same as removing it.** It holds if the forbidden *scores* are set to $-\infty$ before the softmax,
@@ -631,7 +628,7 @@ for name, row in (("before", before), ("after", after), ("removed", removed)):
 # Masked afterwards, the weights no longer sum to 1. The forbidden keys are silent, but they have still taken their share. Masked before, the result
 # is what you get without those keys.
 #
-# One case is left, and it breaks many implementations: a row in which *nothing* is allowed. You get one if your mask also forbids padding to look at anything, or if a whole sentence is empty.
+# One case is left that is easy to get wrong: a row in which *nothing* is allowed. You get one if your mask also forbids padding to look at anything, or if a whole sentence is empty.
 
 # %%
 nothing = torch.zeros(1, 4, dtype=torch.bool)
@@ -645,7 +642,7 @@ print("course_lib: weights", weights.tolist(), "output", output.tolist())
 print("PyTorch:    output", theirs.tolist())
 
 # %% [markdown]
-# A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. So does PyTorch's function. The
+# A softmax over nothing is $0/0$. A convention is needed, and ours is: who may attend to nothing gets **zeros**. So does the function of recent PyTorch. The
 # rule "masking is removing" suggests it: an empty sum is 0.
 #
 # Two masks that you will meet often, as pictures:
@@ -686,6 +683,8 @@ for ax, mask, title in zip(
 plt.show()
 
 # %% [markdown]
+# (Rows 4 and 5 are padding that asks. They are still filled; their outputs are thrown away later.)
+#
 # ViT needs no mask: in an image, every patch may look at every other. But you will meet masks in every other Transformer, and
 # this trap with them: `nn.MultiheadAttention` reads a boolean mask **the other way round**. There, `True` means *may not attend*.
 
@@ -765,14 +764,14 @@ print("twice the tokens:", count_operations(100, 16) // base, "times the work")
 print("twice the width: ", count_operations(50, 32) // base, "times the work")
 
 # %% [markdown]
-# So attention costs $O(N^2 d)$ operations: the number grows like $N^2 d$. Its rivals for mixing a sequence are a recurrent network, which walks from token to token and carries a memory along,
+# So attention costs $O(N^2 d)$ operations: the number grows like $N^2 d$. ($O(1)$ does not grow at all.) Its rivals for mixing a sequence are a recurrent network, which walks from token to token and carries a memory along,
 # and a convolution, which looks at $k$ neighbours ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), table 1 and section 4):
 #
 # | layer | operations | steps that must wait for each other | layers or steps between the two ends |
 # |:--|:--|:--|:--|
 # | self-attention | $O(N^2 d)$ | $O(1)$ | $O(1)$ |
 # | recurrence | $O(N d^2)$ | $O(N)$ | $O(N)$ |
-# | convolution of width $k$ | $O(k N d^2)$ | $O(1)$ | $O(N/k)$, with growing gaps $O(\log_k N)$ |
+# | convolution of width $k$ | $O(k N d^2)$ | $O(1)$ | $O(N/k)$ |
 #
 # The last column counts through how many steps a signal has to pass from the first token to the last. With attention it is one, however long the sequence. A convolution of width 3 reaches
 # one neighbour further with each layer: to connect the two ends of 197 tokens it takes 196 layers. That short path is what the $N^2$ buys.
@@ -827,8 +826,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Up to about 2000 tokens attention is faster than the recurrence, although at 256 it already does twice as many operations: it does them all at once, and the recurrence must wait for each step. Then the square
-# catches up. The convolution is cheapest everywhere, and sees three tokens.
+# Up to about 2000 tokens attention is faster than the recurrence (a GRU, the kind that is used most), although at 256 it already does twice as many operations: it does them in a few large matrix products, and the recurrence makes one small step after another.
+# Then the square catches up. In its last step the solid curve grows more than fourfold, the dotted one does not: it is the storing of the $N \times N$ weights that begins to cost. The convolution is cheapest everywhere, and sees three tokens.
 #
 # The *fused* kernel computes the same numbers without ever storing the whole weight matrix
 # ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). For long sequences that saves memory and time. It has a price that will matter in chapter 02: with the weights never
@@ -978,7 +977,7 @@ print(
 assert abs(accuracy - best_guess) < 0.02
 
 # %% [markdown]
-# Something between, about a quarter. Without positions, two places that hold the same symbol have the same query, get the same weights and so write the same answer, though they should write different ones.
+# Something between, a little over a quarter. Without positions, two places that hold the same symbol have the same query, get the same weights and so write the same answer, though they should write different ones.
 # The model still sees *which* symbols there are, not where. The best it can do is to name the commonest among the others, and that is what it does. More training would not help.
 
 # %% [markdown]
@@ -1033,8 +1032,8 @@ print(f"times 100:        {share_of_equal_rows(100):.0%} of the rows agree")
 print(f"as they are:      {share_of_equal_rows(1):.0%} of the rows agree")
 
 # %% [markdown]
-# With large scores nearly every row is saturated: the winner takes all, with the scale and without it. Test data must leave room for the mistake to show. The checks in this
-# course compare with a reference on fresh inputs of moderate size and several shapes, and the blocks of `course_lib` are held against PyTorch's to $10^{-12}$.
+# With large scores nearly every row is saturated: the winner takes all, with the scale and without it. Test data must leave room for the mistake to show. That is why the checks in this
+# course use fresh inputs of moderate size, in several shapes.
 
 # %% [markdown]
 # ## The block, tested

@@ -31,21 +31,22 @@ def attention_weights(query, key, mask=None):
             f"query {tuple(query.shape)} and key {tuple(key.shape)} must agree in their last dimension: "
             "each score is a dot product. Project one of them to the width of the other."
         )
-    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5  # (..., Nq, Nk)
+    # The query is scaled, not the scores: in float16 the unscaled scores can overflow.
+    scores = (query / query.shape[-1] ** 0.5) @ key.transpose(-2, -1)  # (..., Nq, Nk)
     if mask is None:
         return scores.softmax(dim=-1)
 
     _check_mask(mask, scores.shape)
-    # The lowest finite number instead of -inf: a row with nothing allowed would be 0/0 = NaN in the
-    # forward pass and in the gradient. The second fill turns such a row into zeros.
+    # The lowest finite number, not -inf: a row with nothing allowed then comes out uniform instead of
+    # 0/0 = NaN, and the second fill turns it into zeros.
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
 def _check_mask(mask, scores_shape):
-    if mask.dtype != torch.bool:
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
         raise ValueError(
-            f"mask must be boolean (True = may attend), got {mask.dtype}: "
+            f"mask must be a boolean tensor (True = may attend), got {getattr(mask, 'dtype', type(mask).__name__)}: "
             "use mask.bool() if 1 means 'may attend' in yours, mask == 0 if it is added to the scores."
         )
     try:
@@ -104,9 +105,9 @@ def merge_heads(x):
 
 
 def _check_head_count(dim, num_heads):
-    if num_heads < 1 or dim % num_heads:
+    if not isinstance(num_heads, int) or num_heads < 1 or dim % num_heads:
         raise ValueError(
-            f"dim {dim} cannot be cut into num_heads {num_heads} heads of equal width: choose a divisor of {dim}."
+            f"dim {dim} cannot be cut into num_heads {num_heads} heads of equal width: choose an integer that divides {dim}."
         )
 
 

@@ -30,13 +30,13 @@ def record_attention(model):
         raise ValueError(
             f"{type(model).__name__} contains 0 MultiHeadSelfAttention layers; at least 1 is needed to record from."
         )
-    maps = []
+    maps, before = [], [layer.recorder for layer in layers]
     for layer in layers:
         layer.recorder = maps.append
     try:
         yield maps
     finally:
-        for layer in layers:
-            layer.recorder = None
+        for layer, recorder in zip(layers, before, strict=True):
+            layer.recorder = recorder
     if not maps:
         raise ValueError("0 attention maps were recorded: run the model inside the `with` block.")

@@ -16,6 +16,6 @@ def load_record(name):
     for folder in FOLDERS:
         file = folder / f"{name}.json"
         if file.is_file():
-            return json.loads(file.read_text())
+            return json.loads(file.read_text(encoding="utf-8"))
     known = sorted({file.stem for folder in FOLDERS for file in folder.glob("*.json")})
     raise ValueError(f"no record {name!r}; there are {', '.join(known) or 'none'}: run the script that writes it.")

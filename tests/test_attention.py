@@ -217,6 +217,43 @@ def test_attention_dropout_acts_on_the_weights():
         assert_equal(layer(x), expected)
 
 
+def test_output_dropout_acts_on_the_output():
+    assert (MultiHeadSelfAttention(8, 2, proj_drop=1.0)(torch.randn(2, 5, 8)) == 0).all()
+
+
+def test_masking_holds_for_huge_scores():
+    query, key, value = inputs(2, 3, 4, 5, 6, seed=9)
+    mask = random_mask(query, key, seed=10)
+    ours, _ = scaled_dot_product_attention(1e12 * query, key, value, mask)
+    assert_equal(ours, F.scaled_dot_product_attention(1e12 * query, key, value, attn_mask=mask))
+
+
+def test_recording_in_float16_does_not_overflow():
+    layer = MultiHeadSelfAttention(64, 1).half()
+    with torch.no_grad():
+        layer.qkv.weight.copy_(torch.eye(64).repeat(3, 1))
+    x = torch.full(
+        (1, 3, 64), 60.0, dtype=torch.float16
+    )  # unscaled scores: 64 * 60² = 230,400; the largest half is 65,504
+    with record_attention(layer) as maps:
+        assert layer(x).isfinite().all() and maps[0].isfinite().all()
+
+
+def test_every_layer_is_recorded_in_order_and_with_gradients():
+    model = nn.Sequential(MultiHeadSelfAttention(8, 2), MultiHeadSelfAttention(8, 4))
+    with record_attention(model) as outer, record_attention(model[1]) as inner:
+        model(torch.randn(1, 3, 8))
+    assert [m.shape[1] for m in outer] == [2] and [m.shape[1] for m in inner] == [4]
+    with record_attention(model) as maps:
+        model(torch.randn(1, 3, 8))
+    assert [m.shape[1] for m in maps] == [2, 4] and all(m.requires_grad for m in maps)
+
+
+def test_defaults():
+    layer = MultiHeadSelfAttention(16)
+    assert layer.num_heads == 8 and layer.qkv.bias is not None
+
+
 def test_recording_leaves_nothing_behind():
     layer = MultiHeadSelfAttention(8, 2)
     x = torch.randn(1, 3, 8)
@@ -234,7 +271,7 @@ def test_recording_never_comes_back_empty():
         pass
 
 
-@pytest.mark.parametrize(("dim", "num_heads"), [(10, 3), (8, 0)])
+@pytest.mark.parametrize(("dim", "num_heads"), [(10, 3), (8, 0), (8, -2), (8, 2.0)])
 def test_head_count_must_divide_the_width(dim, num_heads):
     with pytest.raises(ValueError, match=f"dim {dim} .* {num_heads} heads"):
         MultiHeadSelfAttention(dim, num_heads)

@@ -58,7 +58,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     monkeypatch.setattr(notebooks, "BOOK", tmp_path / "book")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     return tmp_path
 
 
@@ -108,10 +107,12 @@ def test_what_is_built(path):
     assert all("SOLUTION" not in text for text in texts(path))
 
 
-def test_two_executions_give_the_same_bytes(path):
+def test_two_executions_give_the_same_bytes(path, capsys):
     notebooks.build(path)
     first = texts(path)
+    capsys.readouterr()
     notebooks.build(path, force=True)
+    assert capsys.readouterr().out == "01_small.py: executing (asked for)\n"
     assert texts(path) == first
 
 
@@ -150,6 +151,12 @@ def test_a_change_underneath_is_noticed(project, path, monkeypatch, name, old, n
     forbid_execution(monkeypatch)
     with pytest.raises(AssertionError, match="executed"):
         notebooks.build(path)
+
+
+def test_a_missing_input_is_noticed(project, path):
+    notebooks.build(path)
+    (project / "course_lib/inner.py").unlink()
+    assert notebooks.stale(path) == "course_lib/inner.py changed"
 
 
 def test_an_unused_module_may_change(project, path):

@@ -2,12 +2,14 @@
 
 import importlib
 
+import einops
 import notebooks
 import numpy as np
 import pytest
 import torch
 
 from course_lib import checks
+from course_lib.attention import split_heads
 from course_lib.checks import EXERCISES
 
 CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
@@ -160,6 +162,18 @@ def raises(scores, dim=-1):
     raise KeyError("a\nmessage in\nthree lines")
 
 
+def is_slightly_off(scores, dim=-1):
+    return softmax(scores, dim) + (1e-7 if scores.dtype == torch.float64 else 0.0)
+
+
+def is_slightly_off_in_float32(scores, dim=-1):
+    return softmax(scores, dim) + (1e-4 if scores.dtype == torch.float32 else 0.0)
+
+
+def has_a_comma_too_many(scores, dim=-1):
+    return (softmax(scores, dim),)
+
+
 class Agreeable(torch.Tensor):
     """Says that it equals everything."""
 
@@ -181,6 +195,9 @@ def is_agreeable(scores, dim=-1):
         (loses_the_gradient, "carries no gradient"),
         (has_the_wrong_type, "expected torch.float64, got torch.float16"),
         (has_the_wrong_shape, "expected shape (5,), got (1, 5)"),
+        (is_slightly_off, "expected 0."),
+        (is_slightly_off_in_float32, "(2, 5), dim 0"),
+        (has_a_comma_too_many, "expected a tensor, got tuple"),
         (raises, "KeyError: 'a\\nmessage in\\nthree lines'"),
         (is_agreeable, "expected 0."),
         (3, "expected a function, got int"),
@@ -216,6 +233,30 @@ def test_judging_leaves_the_random_numbers_alone():
     before = torch.get_rng_state()
     EXERCISES["softmax"].judge(lambda scores, dim: torch.rand(scores.shape))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_parameter_changed_in_place_is_named():
+    def spoils(x, params, num_heads):
+        result = EXERCISES["encoder_block"].oracle(x, params, num_heads)
+        params["norm1.bias"].detach().add_(1)
+        return result
+
+    assert "changes its input params in place" in EXERCISES["encoder_block"].judge(spoils).line
+
+
+def test_gradients_are_asked_for_even_where_they_are_switched_off():
+    with torch.no_grad():
+        assert EXERCISES["softmax"].judge(softmax).status == "passed"
+        assert "carries no gradient" in EXERCISES["softmax"].judge(loses_the_gradient).line
+
+
+def test_a_float_for_the_number_of_heads_does_not_stick():
+    def divides(x, num_heads):
+        return einops.rearrange(x, "B N (H d) -> B H N d", H=num_heads / 1)
+
+    assert EXERCISES["split_heads"].judge(divides).status == "error"
+    assert EXERCISES["split_heads"].judge(SOLVED["02"]["split_heads"]).status == "passed"
+    assert split_heads(torch.ones(3, 4, 10), 2).shape == (3, 2, 4, 5)
 
 
 def test_every_exercise_has_its_check(capsys):

@@ -90,6 +90,15 @@ def test_dropout_rates_reach_their_layers():
     assert (block.attn.attn_drop.p, block.attn.proj_drop.p, block.mlp.drop.p) == (0.25, 0.5, 0.5)
 
 
+def test_epsilon_is_vits_and_not_pytorchs():
+    block = EncoderBlock(8, 2)
+    assert block.norm1.eps == block.norm2.eps == 1e-6
+
+
+def test_mlp_dropout():
+    assert (MLP(5, 11, drop=1.0)(torch.randn(2, 3, 5)) == 0).all()
+
+
 def test_equivariance():
     block = random_block(torch.float64)
     x = torch.randn(2, 7, 20, dtype=torch.float64)

@@ -90,7 +90,7 @@ def read_source(path):
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
@@ -260,7 +260,7 @@ def stale(path):
     if reason := outputs_stale(solved(source), stored):
         return reason
     for product, text in zip(products(path), render(source, stored), strict=True):
-        if not product.is_file() or product.read_text() != text:
+        if not product.is_file() or product.read_text(encoding="utf-8") != text:
             return f"{product.relative_to(ROOT)} is not what the source gives"
     return None
 
@@ -276,7 +276,7 @@ def build(path, force=False):
         stored, inputs = execute(path, notebook)
         stored.metadata["course"] = {"code": digest, "inputs": inputs}
     for product, text in zip(products(path), render(source, stored), strict=True):
-        if not product.is_file() or product.read_text() != text:
+        if not product.is_file() or product.read_text(encoding="utf-8") != text:
             set_answers_aside(product)
             write_atomically(product, text)
             print(f"{path.name}: wrote {product.relative_to(ROOT)}")
@@ -290,13 +290,15 @@ def set_answers_aside(product):
         return
     if product.parent == BOOK and any(STUB not in cell.source for cell in exercises):
         copy = product.with_suffix(".yours.ipynb")
-        write_atomically(copy, product.read_text())
+        write_atomically(copy, product.read_text(encoding="utf-8"))
         print(f"{product.name}: your answers are kept in {copy.relative_to(ROOT)}")
 
 
 def write_atomically(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
         file.write(text)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)

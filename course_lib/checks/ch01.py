@@ -31,7 +31,17 @@ SOFTMAX = Exercise(
     task="exponentiate, then divide by the sum along `dim`, so that every slice along `dim` is positive and sums to 1.",
     probes=_softmax_probes,
     oracle=lambda scores, dim: torch.softmax(scores, dim),
-    forbidden=("torch.softmax", "torch.Tensor.softmax", "torch.nn.functional.softmax", "torch.nn.Softmax.forward"),
+    forbidden=(
+        "torch.softmax",
+        "torch.Tensor.softmax",
+        "torch.special.softmax",
+        "torch.nn.functional.softmax",
+        "torch.nn.Softmax.forward",
+        "torch.log_softmax",
+        "torch.Tensor.log_softmax",
+        "torch.special.log_softmax",
+        "torch.nn.functional.log_softmax",
+    ),
     mistakes=(
         Mistake(
             "exp overflows for scores near 900 and inf/inf is NaN: subtract the maximum along `dim` first, the result does not change.",

@@ -22,7 +22,7 @@ def _split_probes(generator):
 
 
 def _split(x, num_heads):
-    return rearrange(x, "B N (H d) -> B H N d", H=num_heads)
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 SPLIT_HEADS = Exercise(
@@ -86,7 +86,7 @@ def _merge_probes(generator):
 
 
 def _merge(x):
-    return rearrange(x, "B H N d -> B N (H d)")
+    return torch.cat(x.unbind(dim=1), dim=-1)
 
 
 MERGE_HEADS = Exercise(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from unittest import mock
 
+import einops
 import torch
 
 # By how much an answer may differ from the oracle: rounding, and nothing more.
@@ -38,7 +39,7 @@ class Exercise:
     Args:
         name: the function that the reader writes.
         chapter: "01", "02", ...
-        signature: the call, in words that a message can show.
+        signature: the call as the chapter writes it.
         task: what the function must do, with shapes; reads on from "the task is to".
         probes: random generator -> list of keyword arguments, at least three, of different shapes.
         oracle: the right answer, computed by other means than the reader's; one tensor or a tuple.
@@ -64,6 +65,7 @@ class Exercise:
         """Print one line: passed, not attempted, or what is wrong and where, with a hint."""
         print(self.judge(candidate).line)
 
+    @torch.enable_grad()  # also where the notebook has switched gradients off
     def judge(self, candidate, seed=None):
         """Run `candidate` on every probe, fresh each time unless `seed` is given, and return the `Verdict`."""
         generator = torch.Generator().manual_seed(secrets.randbits(62) if seed is None else seed)
@@ -93,10 +95,11 @@ class Exercise:
             if outcome.kind is ShortcutError:
                 return f"you call {outcome.text}", "that is the ready-made answer; here you write your own."
             return f"{outcome.kind.__name__}: {outcome.text}", asked
-        if outcome.value is None or outcome.value is ...:
+        if outcome.value is None:
             return "not attempted", ""
 
-        got, expected = _as_tuple(outcome.value), _as_tuple(self.oracle(**inputs))
+        expected = _as_tuple(self.oracle(**inputs))
+        got = _as_tuple(outcome.value) if len(self.parts) > 1 else (outcome.value,)
         if len(got) != len(expected):
             return f"expected {len(expected)} to be returned ({', '.join(self.parts)}), got {len(got)}", asked
         for part, wanted, given in zip(self.parts, expected, got, strict=True):
@@ -165,16 +168,24 @@ class ShortcutError(Exception):
 def run(function, inputs, forbidden=()):
     """Call `function` on copies of the inputs and say what came of it; nothing outside is disturbed."""
     copies = {name: _copy(value) for name, value in inputs.items()}
-    with torch.random.fork_rng(devices=[]), ExitStack() as stack:
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), ExitStack() as stack:
         for dotted in forbidden:
             stack.enter_context(_refuse(dotted))
         try:
             value = function(*copies.values())  # by position: the reader may name the parameters otherwise
         except Exception as error:  # whatever the reader's code raises becomes one line
+            _forget_einops_recipes()
             text = " ".join(str(error).split())
             return Raised(type(error), text[:200] or "no message")
     changed = next((name for name, value in inputs.items() if not _same(value, copies[name])), "")
     return Returned(value, changed)
+
+
+def _forget_einops_recipes():
+    """einops remembers a failed call with H=3.0 as one with H=3, and would fail for all that come after."""
+    recipes = getattr(einops.einops, "_reconstruct_from_shape", None)
+    if hasattr(recipes, "cache_clear"):
+        recipes.cache_clear()
 
 
 def _with_globals(candidate, replacements):
@@ -211,6 +222,8 @@ def _difference(wanted, given):
     """None if `given` equals `wanted` to rounding, otherwise the first thing that differs."""
     if not isinstance(given, torch.Tensor):
         return f"expected a tensor, got {_describe(given)}"
+    if given.device != wanted.device or given.layout != wanted.layout:
+        return f"expected a dense tensor on {wanted.device}, got {given.layout} on {given.device}"
     if given.shape != wanted.shape:
         return f"expected shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
     if given.dtype != wanted.dtype:

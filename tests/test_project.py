@@ -156,7 +156,9 @@ def test_the_installed_package_is_complete(tmp_path):
 
 
 def test_setup_cells_install_this_package():
-    for path in (ROOT / "book").glob("[0-9][0-9]_*.ipynb"):
+    paths = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
+    assert paths
+    for path in paths:
         code = "".join(line for cell in json.loads(path.read_text())["cells"] for line in cell["source"])
         (line,) = re.findall(r'%pip install -q "(.*)"', code)
         requirement = Requirement(line)

@@ -10,13 +10,15 @@ from einops import rearrange
 from torch import nn
 
 
-def attention_weights(query, key, mask=None):
+def attention_weights(query, key, mask=None, bias=None):
     """How much each query attends to each key: softmax(Q Kᵀ / √d), row by row.
 
     Args:
         query: (..., Nq, d).
         key: (..., Nk, d). Leading dimensions broadcast against those of `query`.
         mask: boolean, broadcastable to (..., Nq, Nk); True = may attend. None = all may.
+        bias: numbers added to the scores before the softmax, broadcastable to (..., Nq, Nk), such as
+            those of `course_lib.pos_embed.RelativePositionBias`. None = none.
 
     Returns:
         (..., Nq, Nk). Each row sums to 1. A row that may attend to nothing is all zeros, never NaN.
@@ -33,6 +35,8 @@ def attention_weights(query, key, mask=None):
         )
     # The query is scaled, not the scores: in float16 the unscaled scores can overflow.
     scores = (query / query.shape[-1] ** 0.5) @ key.transpose(-2, -1)  # (..., Nq, Nk)
+    if bias is not None:
+        scores = scores + bias
     if mask is None:
         return scores.softmax(dim=-1)
 
@@ -125,6 +129,7 @@ class MultiHeadSelfAttention(nn.Module):
         qkv_bias: whether q, k and v get a bias (in ViT they do).
         attn_drop: dropout rate on the attention weights, between 0 and 1.
         proj_drop: dropout rate on the output, between 0 and 1.
+        rel_pos: a module that gives a bias (H, N, N) on the scores, as in chapter 05, or None.
 
     Shapes: (B, N, D) -> (B, N, D).
 
@@ -134,7 +139,7 @@ class MultiHeadSelfAttention(nn.Module):
     Source: Vaswani et al. 2017, section 3.2.2; Dosovitskiy et al. 2021, equations 5 to 8. Chapter 02.
     """
 
-    def __init__(self, dim, num_heads=8, *, qkv_bias=True, attn_drop=0.0, proj_drop=0.0):
+    def __init__(self, dim, num_heads=8, *, qkv_bias=True, attn_drop=0.0, proj_drop=0.0, rel_pos=None):
         super().__init__()
         _check_head_count(dim, num_heads)
         self.dim = dim
@@ -143,6 +148,7 @@ class MultiHeadSelfAttention(nn.Module):
         self.attn_drop = nn.Dropout(attn_drop)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
+        self.rel_pos = rel_pos
         self.recorder = None  # set by record_attention: a function that is given the weights
 
     def forward(self, x):
@@ -152,9 +158,13 @@ class MultiHeadSelfAttention(nn.Module):
         return self.proj_drop(self.proj(merge_heads(self._attend(q, k, v))))  # (B, H, N, d) -> (B, N, D)
 
     def _attend(self, q, k, v):
-        if self.recorder is None:
+        bias = self.rel_pos() if self.rel_pos is not None else None  # (H, N, N)
+        # PyTorch's fused kernel is the slower one for bfloat16 on a CPU, 2 to 3 times (benchmarks/vit_speed.py).
+        fused = self.recorder is None and not (q.dtype == torch.bfloat16 and q.device.type == "cpu")
+        if fused:
             dropout = self.attn_drop.p if self.training else 0.0
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        weights = attention_weights(q, k)  # (B, H, N, N)
-        self.recorder(weights)
-        return self.attn_drop(weights) @ v
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        weights = attention_weights(q.contiguous(), k.contiguous(), bias=bias)  # (B, H, N, N)
+        if self.recorder is not None:
+            self.recorder(weights)
+        return self.attn_drop(weights) @ v.contiguous()

@@ -1,0 +1,141 @@
+"""Where a token stands: position embeddings, learned, computed or relative.
+
+Chapter 05 derives and compares them. Legend: N positions, (gh, gw) patch grid, D embedding dimension, H heads.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+POS_EMBEDS = ("learn", "sincos1d", "sincos2d", "relative", "none")
+
+
+def sincos_pos_embed_1d(positions, embed_dim, temperature=10_000.0):
+    """Sines and cosines of a position at D/2 frequencies, from 1 down to almost 1/temperature.
+
+    Args:
+        positions: (N,) numbers, such as torch.arange(N).
+        embed_dim: D, even.
+        temperature: the slowest wave is almost this many times longer than the fastest.
+
+    Returns:
+        (N, D) in float64 precision rounded to float32: all sines, then all cosines. (Vaswani et al.
+        alternate sine and cosine: the same numbers in another order.)
+
+    Raises:
+        ValueError: `embed_dim` is not a positive even number.
+
+    Source: Vaswani et al. 2017, section 3.5. Chapter 05.
+    """
+    if embed_dim < 2 or embed_dim % 2:
+        raise ValueError(f"embed_dim {embed_dim} must be a positive multiple of 2: a sine and a cosine per frequency.")
+    half = embed_dim // 2
+    frequencies = temperature ** -(torch.arange(half, dtype=torch.float64) / half)  # (D/2,)
+    angles = torch.as_tensor(positions, dtype=torch.float64)[:, None] * frequencies  # (N, D/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def sincos_pos_embed_2d(grid_size, embed_dim, temperature=10_000.0):
+    """One half of the vector says in which column a patch stands, the other half in which row.
+
+    Args:
+        grid_size: (gh, gw), or one number if the grid is square.
+        embed_dim: D, a multiple of 4.
+        temperature: as in `sincos_pos_embed_1d`.
+
+    Returns:
+        (gh·gw, D), float32, patches in reading order: sin(column), cos(column), sin(row), cos(row), D/4 numbers each.
+
+    Raises:
+        ValueError: `embed_dim` is not a positive multiple of 4.
+
+    Source: Chen, Xie & He 2021 (MoCo v3), appendix; He et al. 2022 (MAE) use the same layout. Chapter 05.
+    """
+    if embed_dim < 4 or embed_dim % 4:
+        raise ValueError(
+            f"embed_dim {embed_dim} must be a positive multiple of 4: sine and cosine of the row and of the column."
+        )
+    gh, gw = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+    rows, columns = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
+    halves = [sincos_pos_embed_1d(axis.flatten(), embed_dim // 2, temperature) for axis in (columns, rows)]
+    return torch.cat(halves, dim=1)
+
+
+def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
+    """Stretch position embeddings to another patch grid, as for images of another size.
+
+    The patches' embeddings are treated as a small image of D channels and resized (bicubic, with
+    antialiasing where the grid shrinks). The prefix tokens have no place in the grid and stay as they are.
+
+    Args:
+        pos_embed: (1, prefix + g·g, D), the old grid square.
+        new_grid_size: (gh, gw).
+        num_prefix_tokens: how many embeddings at the front belong to no patch: 1 for a class token.
+
+    Returns:
+        (1, prefix + gh·gw, D); `pos_embed` itself if the grid is already that.
+
+    Raises:
+        ValueError: `pos_embed` is not (1, N, D), or its patches are not a square grid.
+
+    Source: Dosovitskiy et al. 2021, section 3.2; the filter is the one that timm uses. Chapter 05.
+    """
+    if pos_embed.ndim != 3 or pos_embed.shape[0] != 1:
+        raise ValueError(f"pos_embed {tuple(pos_embed.shape)} must be (1, N, D): use pos_embed[None] if it is (N, D).")
+    num_patches = pos_embed.shape[1] - num_prefix_tokens
+    side = round(max(num_patches, 0) ** 0.5)
+    if num_patches < 1 or side * side != num_patches:
+        raise ValueError(
+            f"pos_embed {tuple(pos_embed.shape)} less {num_prefix_tokens} prefix tokens leaves {num_patches} patches, "
+            "which is no square grid: check num_prefix_tokens."
+        )
+    if tuple(new_grid_size) == (side, side):
+        return pos_embed
+    prefix, patches = pos_embed.split([num_prefix_tokens, num_patches], dim=1)
+    picture = rearrange(patches, "1 (gh gw) D -> 1 D gh gw", gh=side).to(
+        torch.promote_types(patches.dtype, torch.float32)
+    )
+    picture = F.interpolate(picture, size=tuple(new_grid_size), mode="bicubic", antialias=True)
+    return torch.cat([prefix, rearrange(picture, "1 D gh gw -> 1 (gh gw) D").to(patches.dtype)], dim=1)
+
+
+class RelativePositionBias(nn.Module):
+    """A learned number for each offset between two patches and each head, added to the attention scores.
+
+    Two pairs of patches with the same offset (rows, columns) share a number, wherever they lie. A class
+    token has no offset: it gets three numbers of its own, for class to patch, patch to class, and class to class.
+
+    The parameter carries timm's name: `relative_position_bias_table`, ((2gh-1)·(2gw-1) + 3, H).
+
+    Args:
+        grid_size: (gh, gw).
+        num_heads: H.
+        num_prefix_tokens: 1 with a class token (the table then has the three rows more), 0 without.
+
+    Shapes: () -> (H, N, N), N = prefix + gh·gw; row = query, column = key.
+
+    Source: Liu et al. 2021 (Swin), section 3.2; Bao et al. 2022 (BEiT) for the class token. Chapter 05.
+    """
+
+    def __init__(self, grid_size, num_heads, num_prefix_tokens=1):
+        super().__init__()
+        index, offsets = relative_position_index(grid_size)
+        if num_prefix_tokens:
+            index = F.pad(index, (1, 0, 1, 0))
+            index[0, :], index[:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
+            offsets += 3
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, num_heads))
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self):
+        return rearrange(self.relative_position_bias_table[self.index], "Nq Nk H -> H Nq Nk")
+
+
+def relative_position_index(grid_size):
+    """Number the offsets between patches: ((gh·gw, gh·gw) integers, how many there are). Chapter 05."""
+    gh, gw = grid_size
+    row, column = torch.arange(gh).repeat_interleave(gw), torch.arange(gw).repeat(gh)  # (gh·gw,) each
+    down = row[:, None] - row + gh - 1  # 0 ... 2gh-2, query row minus key row
+    right = column[:, None] - column + gw - 1  # 0 ... 2gw-2
+    return down * (2 * gw - 1) + right, (2 * gh - 1) * (2 * gw - 1)

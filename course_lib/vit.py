@@ -188,8 +188,11 @@ _HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
 # Base, Large and Huge are the paper's Table 1; Tiny and Small are those of DeiT (Touvron et al. 2021).
 VIT_CONFIGS = {
     "vit_tiny_patch16_224": ViTConfig(patch_size=16, **_TINY),
+    "vit_tiny_patch16_384": ViTConfig(patch_size=16, img_size=384, **_TINY),
     "vit_small_patch16_224": ViTConfig(patch_size=16, **_SMALL),
+    "vit_small_patch16_384": ViTConfig(patch_size=16, img_size=384, **_SMALL),
     "vit_small_patch32_224": ViTConfig(patch_size=32, **_SMALL),
+    "vit_small_patch32_384": ViTConfig(patch_size=32, img_size=384, **_SMALL),
     "vit_base_patch8_224": ViTConfig(patch_size=8, **_BASE),
     "vit_base_patch16_224": ViTConfig(patch_size=16, **_BASE),
     "vit_base_patch16_384": ViTConfig(patch_size=16, img_size=384, **_BASE),

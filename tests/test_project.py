@@ -19,15 +19,20 @@ from course_lib import __version__, attention, interpret, records, vit, viz
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-# What Colab has installed (its backend-info of 2026-08-19): our bounds must not make pip replace any of it.
+# What Colab has installed (its backend-info of 2026-08-19; filelock and scikit-learn from its list of 2023, and
+# they only rise): our bounds must not make pip replace any of it.
 COLAB = {
     "anywidget": "0.9.21",
     "einops": "0.8.2",
+    "filelock": "3.12.4",
     "ipywidgets": "7.7.1",
     "matplotlib": "3.10.0",
     "numpy": "2.1.3",
+    "safetensors": "0.8.0",
+    "scikit-learn": "1.2.2",
     "torch": "2.11.0",
     "torchvision": "0.26.0",
+    "tqdm": "4.67.0",
 }
 
 

@@ -1,0 +1,154 @@
+"""Bring weights under one set of names, timm's, whichever library wrote them.
+
+Four ways of naming the same tensors are known: timm's own, torchvision's, Hugging Face's (the files
+on the hub and the names in memory since transformers 5) and Google's (JAX). Chapter 06.
+"""
+
+import re
+
+import torch
+
+# What training scripts and wrappers put before every name.
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+# A tensor that only this library's files have.
+MARKERS = {
+    "timm": "patch_embed.proj.weight",
+    "torchvision": "conv_proj.weight",
+    "huggingface": "embeddings.patch_embeddings.projection.weight",
+    "google": "embedding/kernel",
+}
+
+TORCHVISION = (
+    (r"conv_proj\.", "patch_embed.proj."),
+    (r"class_token", "cls_token"),
+    (r"encoder\.pos_embedding", "pos_embed"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"ln_1\.", "norm1."),
+    (r"ln_2\.", "norm2."),
+    (r"self_attention\.in_proj_", "attn.qkv."),
+    (r"self_attention\.out_proj\.", "attn.proj."),
+    (r"mlp\.(linear_1|0)\.", "mlp.fc1."),  # linear_1 in the published files, 0 in memory
+    (r"mlp\.(linear_2|3)\.", "mlp.fc2."),
+    (r"encoder\.ln\.", "norm."),
+    (r"heads\.head\.", "head."),
+    (r"heads\.pre_logits\.", "pre_logits.fc."),
+)
+
+HUGGINGFACE = (
+    (r"^vit\.", ""),
+    (r"embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"embeddings\.cls_token", "cls_token"),
+    (r"embeddings\.position_embeddings", "pos_embed"),
+    (r"^(?:encoder\.layer|layers)\.(\d+)\.", r"blocks.\1."),
+    (r"attention\.attention\.(query|key|value)\.", r"attn.\1."),
+    (r"attention\.q_proj\.", "attn.query."),
+    (r"attention\.k_proj\.", "attn.key."),
+    (r"attention\.v_proj\.", "attn.value."),
+    (r"attention\.(?:output\.dense|o_proj)\.", "attn.proj."),
+    (r"layernorm_before\.", "norm1."),
+    (r"layernorm_after\.", "norm2."),
+    (r"intermediate\.dense\.", "mlp.fc1."),
+    (r"(?<=\d\.)output\.dense\.", "mlp.fc2."),
+    (r"^layernorm\.", "norm."),
+    (r"^pooler\.dense\.", "pre_logits.fc."),
+    (r"^classifier\.", "head."),
+)
+
+GOOGLE = (
+    (r"^(?:opt/target/|params/)", ""),
+    (r"^embedding/", "patch_embed.proj/"),
+    (r"^cls$", "cls_token"),
+    (r"^Transformer/posembed_input/pos_embedding", "pos_embed"),
+    (r"^Transformer/encoderblock_(\d+)/", r"blocks.\1."),
+    (r"LayerNorm_0/", "norm1/"),
+    (r"LayerNorm_2/", "norm2/"),
+    (r"MultiHeadDotProductAttention_1/(query|key|value)/", r"attn.\1/"),
+    (r"MultiHeadDotProductAttention_1/out/", "attn.proj/"),
+    (r"MlpBlock_3/Dense_0/", "mlp.fc1/"),
+    (r"MlpBlock_3/Dense_1/", "mlp.fc2/"),
+    (r"^Transformer/encoder_norm/", "norm/"),
+    (r"^pre_logits/", "pre_logits.fc/"),
+    (r"/(?:kernel|scale)$", ".weight"),
+    (r"/bias$", ".bias"),
+)
+
+
+def to_timm_names(weights):
+    """Rename, reshape and fuse until every tensor stands under timm's name, in timm's shape.
+
+    Args:
+        weights: {name: tensor} as `course_lib.formats.read_weights` gives it.
+
+    Returns:
+        (library, {timm's name: tensor}); library is "timm", "torchvision", "huggingface" or "google".
+
+    Raises:
+        ValueError: no name is one that a Vision Transformer has, or a part of q, k and v is missing.
+    """
+    weights = _unwrap(weights)
+    library = _library(weights)
+    if library == "torchvision":
+        weights = _rename(weights, TORCHVISION)
+    elif library == "huggingface":
+        weights = _fuse_qkv(_rename(weights, HUGGINGFACE))
+    elif library == "google":
+        weights = _fuse_qkv({name: _from_jax(name, x) for name, x in _rename(weights, GOOGLE).items()})
+    return library, weights
+
+
+def _unwrap(weights):
+    for prefix in WRAPPERS * 2:  # they can be nested: module._orig_mod.
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _library(weights):
+    for library, marker in MARKERS.items():
+        if any(name == marker or name.endswith(("." + marker, "/" + marker)) for name in weights):
+            return library
+    names = ", ".join(list(weights)[:3])
+    raise ValueError(
+        f"0 of {len(weights)} names are those of a Vision Transformer (the first are {names}): these weights belong to another model."
+    )
+
+
+def _rename(weights, rules):
+    renamed = {}
+    for name, tensor in weights.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _from_jax(name, x):
+    """JAX multiplies from the other side, and keeps the heads apart: (D, H, d) and (H, d, D)."""
+    if name == "patch_embed.proj.weight":
+        return x.permute(3, 2, 0, 1)  # (P, P, C, D) -> (D, C, P, P)
+    if re.search(r"attn\.(query|key|value)\.weight$", name):
+        return x.flatten(1).T  # (D, H, d) -> (D, D)
+    if re.search(r"attn\.(query|key|value)\.bias$", name):
+        return x.flatten()  # (H, d) -> (D,)
+    if name.endswith("attn.proj.weight"):
+        return x.flatten(0, 1).T  # (H, d, D) -> (D, D)
+    if name.endswith((".fc1.weight", ".fc2.weight", ".fc.weight", "head.weight")):
+        return x.T  # (in, out) -> (out, in)
+    return x
+
+
+def _fuse_qkv(weights):
+    """Lay query, key and value on top of each other, as timm does: three (D, D) -> (3D, D)."""
+    fused = {}
+    for name, tensor in weights.items():
+        part = re.fullmatch(r"(blocks\.\d+\.attn\.)(query|key|value)(\.weight|\.bias)", name)
+        if not part:
+            fused[name] = tensor
+        elif part[2] == "query":
+            names = [part[1] + which + part[3] for which in ("query", "key", "value")]
+            missing = [name for name in names if name not in weights]
+            if missing:
+                raise ValueError(f"{', '.join(missing)} missing beside {name}: the file is not complete.")
+            fused[f"{part[1]}qkv{part[3]}"] = torch.cat([weights[name] for name in names])
+    return fused

@@ -1,0 +1,210 @@
+"""Fetch a file so that it is either there and proven, or not there at all. Chapter 06.
+
+A download that breaks off is continued; two at once wait for each other; the file appears under its
+name only when it is complete and its digest is right.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from filelock import FileLock
+
+ATTEMPTS = 3
+TIMEOUT = 30  # seconds without an answer
+CHUNK = 2**20
+# Hex digits before the ending of a torch-style file name: the beginning of its SHA-256. At least one is a
+# letter here, or the date in model-20261120.pth would count.
+SHORT_HASH = re.compile(r"-(?=[0-9]*[a-f])([0-9a-f]{8})\.(?:pth|pt|bin|safetensors)$")
+
+
+def cache_folder():
+    """Where downloaded weights lie: torch's own folder, so that files which torchvision fetched are found again."""
+    import torch
+
+    folder = os.environ.get("COURSE_LIB_CACHE")
+    return Path(folder) if folder else Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def fetch(url, path, *, size=None, sha256=None):
+    """Make sure that `path` holds the file at `url`, and return `path`.
+
+    Args:
+        url: an https address.
+        path: where the file belongs.
+        size, sha256: what it must be (of the digest, the first digits are enough); None = unknown. Without
+            `sha256` the short one in the file's name counts; without either, the digest of the first
+            download is kept beside the file, and from then on the file is held to it.
+
+    Raises:
+        ValueError: the file cannot be had, or is not what it must be. Nothing is left under `path` then
+            that was not there before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            _download(url, path, size, sha256)
+        verify(path, size=size, sha256=sha256, advice="delete it and try again")
+        if not (sha256 or SHORT_HASH.search(path.name) or _record(path).exists()):
+            _remember(path)
+    return path
+
+
+def verify(path, *, size=None, sha256=None, advice="download it again"):
+    """Raise a `ValueError` unless the file at `path` is the expected one: its size and all that is known of its digest."""
+    found = path.stat().st_size
+    if size is not None and found != size:
+        raise ValueError(f"{path} has {found:,} bytes, not {size:,}: it is cut short or another file. Please {advice}.")
+    digest = file_digest(path)
+    short, record = SHORT_HASH.search(path.name), _record(path)
+    recorded = record.read_text(encoding="utf-8").split()[0] if record.exists() else None
+    for expected, origin in (
+        (sha256, "published"),
+        (short and short[1], "in its name"),
+        (recorded, "of its first download"),
+    ):
+        if expected and not digest.startswith(expected):
+            raise ValueError(
+                f"{path} has SHA-256 {digest[:16]}…, not {expected[:16]} ({origin}): it is damaged, or was changed. Please {advice}."
+            )
+
+
+def file_digest(path):
+    """The SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(path):
+    return path.with_name(path.name + ".sha256")
+
+
+def _remember(path):
+    _record(path).write_text(f"{file_digest(path)}  {path.name}\n", encoding="utf-8")
+
+
+def _download(url, path, size, sha256):
+    if os.environ.get("COURSE_LIB_OFFLINE"):
+        raise ValueError(f"{path.name} is not here yet and COURSE_LIB_OFFLINE is set: {_by_hand(url, path)}")
+    part = path.with_name(path.name + ".part")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _transfer(url, part, size)
+            break
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            final = isinstance(error, (urllib.error.HTTPError, ValueError)) and getattr(error, "code", 0) not in (
+                408,
+                429,
+                500,
+                502,
+                503,
+                504,
+            )
+            if final or attempt == ATTEMPTS:
+                raise ValueError(f"could not download {url} ({_reason(error)}): {_by_hand(url, path)}") from error
+            time.sleep(2**attempt)
+    _accept(part, path, url, size, sha256)
+
+
+def _reason(error):
+    return " ".join(str(getattr(error, "reason", error)).split())[:120] or type(error).__name__
+
+
+def _by_hand(url, path):
+    return f"fetch {url} in a browser and save it as {path}, or give the path of a copy that you have."
+
+
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, file, code, message, headers, newurl):
+        _check_https(newurl)
+        return super().redirect_request(request, file, code, message, headers, newurl)
+
+
+def _check_https(url):
+    if not url.startswith("https://"):
+        raise ValueError(f"{url} is not an https address: refused")
+
+
+def _transfer(url, part, size):
+    """Fetch `url` into `part`, going on where an earlier attempt broke off if the server still has the same file."""
+    _check_https(url)
+    state = part.with_name(part.name + ".json")
+    done, tag = 0, None
+    if part.exists() and state.exists():
+        done, tag = part.stat().st_size, json.loads(state.read_text(encoding="utf-8")).get("tag")
+    request = urllib.request.Request(url, headers={"User-Agent": "course-lib"})
+    if done and tag:
+        request.add_header("Range", f"bytes={done}-")
+        request.add_header("If-Range", tag)
+    try:
+        response = urllib.request.build_opener(_OnlyHttps).open(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing after what is here: complete, or longer than the server's file
+            part.unlink()
+            raise ConnectionError("the part that was here did not fit the server's file") from error
+        raise
+    with response:
+        if response.status != 206:
+            done = 0
+        state.write_text(
+            json.dumps({"tag": response.headers.get("ETag") or response.headers.get("Last-Modified")}), encoding="utf-8"
+        )
+        rest = response.headers.get("Content-Length")
+        expected = size or (done + int(rest) if rest else None)
+        _check_space(part.parent, (expected or 0) - done)
+        _copy(response, part, done, expected)
+    found = part.stat().st_size
+    if expected is not None and found != expected:
+        if found > expected:
+            part.unlink()
+        raise ConnectionError(f"the connection ended after {found:,} of {expected:,} bytes")
+
+
+def _check_space(folder, needed):
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(f"no space: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free in {folder}")
+
+
+def _copy(response, part, done, expected):
+    from tqdm.auto import tqdm
+
+    with (
+        open(part, "ab" if done else "wb") as file,
+        tqdm(total=expected, initial=done, unit="B", unit_scale=True, desc=part.stem) as bar,
+    ):
+        while block := response.read(CHUNK):
+            file.write(block)
+            bar.update(len(block))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _accept(part, path, url, size, sha256):
+    """Give the finished download its name, if it is what it must be."""
+    digest, short = file_digest(part), SHORT_HASH.search(path.name)
+    expected = sha256 or (short and short[1]) or ""
+    found = part.stat().st_size
+    if not digest.startswith(expected) or (size is not None and found != size):
+        part.unlink()
+        raise ValueError(
+            f"what {url} sends ({found:,} bytes, SHA-256 {digest[:16]}…) is not the file that was published "
+            f"(SHA-256 {expected[:16] or 'unknown'}): it was changed there, or on the way. Nothing was kept; {_by_hand(url, path)}"
+        )
+    os.replace(part, path)
+    part.with_name(part.name + ".json").unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder):
+    """Make sure that a rename in `folder` outlasts a power cut."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,159 @@
+"""Read a weights file, whatever wrote it, without running any code that it may hold.
+
+The format is recognised from the first bytes, never from the name. Chapter 06.
+"""
+
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+# A zip may unpack to far more than it is on disk. Weights hardly shrink, so this much is never needed.
+MOST_TIMES_LARGER = 20
+ALWAYS_ALLOWED = 2**30  # bytes
+
+
+def read_weights(path):
+    """Read all tensors of a weights file.
+
+    Args:
+        path: a `.pth`, `.pt` or `.bin` of PyTorch (zip or the older format), a `.safetensors` or a NumPy `.npz`.
+
+    Returns:
+        {name: tensor} under the names that the file uses.
+
+    Raises:
+        ValueError: one line that says what the file is instead, or what is wrong with it.
+    """
+    readers = {"torch": _read_torch, "npz": _read_npz, "safetensors": load_file}
+    kind = recognise(path)
+    try:
+        tensors = readers[kind](path)
+    except (SafetensorError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, KeyError, struct.error) as error:
+        raise ValueError(
+            f"{path} is damaged or cut short ({_first_line(error)}): delete it and download again."
+        ) from error
+    if not tensors:
+        raise ValueError(f"{path} holds no tensors: it is no weights file, or not one of a single model.")
+    return tensors
+
+
+def recognise(path):
+    """Say which kind of weights file this is: "torch", "npz" or "safetensors".
+
+    Raises:
+        ValueError: it is none of them; the line says what it looks like.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(512)
+    text = start.lstrip().lower()
+    if size == 0:
+        raise ValueError(f"{path} is empty: delete it and download again.")
+    if text.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or download the file itself."
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        raise ValueError(
+            f"{path} is a web page (HTML), not weights: the server answered with an error or a login. "
+            "Delete it and download again."
+        )
+    if text.startswith((b"{", b"[")):
+        raise ValueError(f"{path} is JSON, not weights: an error message, or the index of a file in several parts.")
+    if start.startswith(b"PK"):
+        return _recognise_zip(path)
+    if start.startswith(b"\x80"):
+        return "torch"  # a pickle: the format of torch before 1.6
+    if size > 8 and start[8:9] == b"{":
+        (header,) = struct.unpack("<Q", start[:8])
+        if header + 8 > size:
+            raise ValueError(
+                f"{path} is cut short: its header alone is longer than the file. Delete it and download again."
+            )
+        return "safetensors"
+    raise ValueError(
+        f"{path} is no weights file that is known here (its first bytes are {start[:8]!r}): expected .pth, .safetensors or .npz."
+    )
+
+
+def _recognise_zip(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path} is damaged or cut short (its table of contents is missing): delete it and download again."
+        ) from error
+    unpacked, size = sum(member.file_size for member in members), path.stat().st_size
+    if unpacked > MOST_TIMES_LARGER * size + ALWAYS_ALLOWED:
+        raise ValueError(
+            f"{path} ({size:,} bytes) would unpack to {unpacked:,} bytes, far more than weights do: refused."
+        )
+    if any(member.filename.endswith("/data.pkl") for member in members):
+        return "torch"
+    if members and all(member.filename.endswith(".npy") for member in members):
+        return "npz"
+    raise ValueError(
+        f"{path} is a zip archive without weights in it (it holds {members[0].filename if members else 'nothing'})."
+    )
+
+
+def _read_torch(path):
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # torch.load does not look at the checksums
+        if broken:
+            raise ValueError(f"{path} is damaged (the checksum of {broken} is wrong): delete it and download again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's age; what matters is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if not found:
+            raise ValueError(
+                f"{path} holds more than tensors, or is damaged: refused, nothing in it was run. Download it again."
+            ) from error
+        raise ValueError(
+            f"{path} asks to run code ({found[1]}), which weights never need: refused, nothing was run. "
+            "Get the file from its publisher, best as .safetensors."
+        ) from error
+    return _tensors_of(content)
+
+
+def _tensors_of(content):
+    """The tensors of a training checkpoint; of several sets the averaged one (EMA), which is what is evaluated."""
+    if not isinstance(content, dict):
+        return {}
+    for name in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(content.get(name), dict):
+            return _tensors_of(content[name])
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _read_npz(path):
+    tensors = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for name in archive.files:
+            try:
+                tensors[name] = torch.from_numpy(archive[name])
+            except (ValueError, TypeError) as error:
+                if "allow_pickle" in str(error):
+                    raise ValueError(
+                        f"{path} holds Python objects ({name}), which could run code: refused, nothing was run."
+                    ) from error
+                raise ValueError(
+                    f"{path} holds {name}, which is no array of numbers ({_first_line(error)}): refused."
+                ) from error
+    return tensors
+
+
+def _first_line(error):
+    return " ".join(str(error).split())[:120] or type(error).__name__

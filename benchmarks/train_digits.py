@@ -99,12 +99,25 @@ def main():
     published.load_state_dict(kept.state_dict())
     published.preprocessing = IMAGES
     save_weights(published, file)
-    facts = {"file": file.name, "size": file.stat().st_size, "sha256": file_digest(file), "architecture": NAME}
-    results = {"val": runs[0]["val"][-1], "test": runs[0]["test"]}
-    manifest = [facts | {"data": "scikit-learn digits, 1200 training images", "record": "digits_vit.json", **results}]
-    (ROOT / "data" / "checkpoints" / "manifest.json").write_text(
-        json.dumps(manifest, indent=2) + "\n", encoding="utf-8"
-    )
+    entry = {
+        "name": f"course/{NAME}",
+        "architecture": NAME,
+        "url": None,
+        "file": file.name,
+        "size": file.stat().st_size,
+        "sha256": file_digest(file),
+        "mean": IMAGES.mean,
+        "std": IMAGES.std,
+        "input_size": 8,
+        "resize": None,
+        "interpolation": IMAGES.interpolation,
+        "norm_eps": published.config.norm_eps,
+        "num_classes": published.config.num_classes,
+        "top1": round(100 * runs[0]["test"], 1),
+        "top1_from": "test split of course_lib.data.digits, data/results/digits_vit.json",
+        "licence": "MIT",
+    }
+    write_json("checkpoints/manifest.json", [entry])
     record = {
         "what": "ViT on scikit-learn's digits: accuracy on the validation split by epoch, on the test split at the end",
         "recipe": RECIPE,
@@ -113,7 +126,11 @@ def main():
         "device": "cpu, 1 thread",
         "runs": runs,
     }
-    (ROOT / "data" / "results" / "digits_vit.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json("results/digits_vit.json", record)
+
+
+def write_json(name, content):
+    (ROOT / "data" / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from course_lib.files import sync_folder, write_atomically
+
 ATTEMPTS = 3
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 2**20
@@ -86,7 +88,7 @@ def _record(path):
 
 
 def _remember(path):
-    _record(path).write_text(f"{file_digest(path)}  {path.name}\n", encoding="utf-8")
+    write_atomically(_record(path), f"{file_digest(path)}  {path.name}\n".encode())
 
 
 def _download(url, path, size, sha256):
@@ -200,11 +202,3 @@ def _accept(part, path, url, size, sha256):
     os.replace(part, path)
     part.with_name(part.name + ".json").unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder):
-    """Make sure that a rename in `folder` outlasts a power cut."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)

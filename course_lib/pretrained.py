@@ -8,19 +8,18 @@ Chapter 06. Reading a file is in `formats`, renaming in `convert`, the list of n
 """
 
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from course_lib.convert import to_timm_names
-from course_lib.download import cache_folder, fetch, sync_folder, verify
+from course_lib.download import cache_folder, fetch, verify
+from course_lib.files import write_atomically
 from course_lib.formats import read_weights
 from course_lib.pos_embed import resample_pos_embed
-from course_lib.registry import DEFAULTS, REGISTRY, Preprocessing, WeightsEntry, default_weights, find_entry
+from course_lib.registry import DEFAULTS, FOLDERS, REGISTRY, Preprocessing, WeightsEntry, default_weights, find_entry
 from course_lib.vit import VIT_CONFIGS
 
 __all__ = [
@@ -28,11 +27,10 @@ __all__ = [
     "default_weights", "find_entry", "load_pretrained", "read_timm_state", "save_weights",
 ]  # fmt: skip
 
-# Weights that come with the course: in a checkout in data/checkpoints, in an installed package beside this file.
-FOLDERS = (Path(__file__).parent.parent / "data" / "checkpoints", Path(__file__).parent / "checkpoints")
-
 # What LayerNorm adds to the variance, where nothing beside the file says otherwise.
 DEFAULT_EPS = {"timm": 1e-6, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
+
+NAMES_OF = {"timm": "timm's", "torchvision": "torchvision's", "google": "Google's", "huggingface": "Hugging Face's"}
 
 SIZE_NAMES = {(192, 12): "ViT-Ti", (384, 12): "ViT-S", (768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
 
@@ -77,7 +75,7 @@ def load_pretrained(model, weights, *, num_classes=None):
     model.preprocessing = facts.preprocessing and facts.preprocessing.at(model.patch_embed.img_size)
     if model.preprocessing is None:
         notes.append("how these weights want their images is not known: see where you got them from.")
-    print(f"{path.name}: {library} weights, {len(state)} tensors, all in place.", *notes, sep="\n  ")
+    print(f"{path.name}: {len(state)} tensors under {NAMES_OF[library]} names, all in place.", *notes, sep="\n  ")
     return model
 
 
@@ -107,19 +105,7 @@ def save_weights(model, path):
 
     about = {"config": asdict(model.config), "preprocessing": model.preprocessing and asdict(model.preprocessing)}
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    data = save(state, metadata={"course_lib": json.dumps(about)})
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-    sync_folder(path.parent)
+    write_atomically(path, save(state, metadata={"course_lib": json.dumps(about)}))
 
 
 def _locate(weights):

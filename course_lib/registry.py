@@ -1,6 +1,6 @@
 """The published weights that are known by name: where they are, what proves them, how they want their images.
 
-The facts stand in `registry.json`. What could not be found at a source is null there: unknown, never a guess.
+The facts stand in `registry.json`, those of the course's own weights in `manifest.json` beside them. What could not be found at a source is null there: unknown, never a guess.
 Chapter 06.
 """
 
@@ -8,6 +8,10 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+# Weights that come with the course, with their own list: in a checkout in data/checkpoints, in an installed
+# package beside this file.
+FOLDERS = (Path(__file__).parent.parent / "data" / "checkpoints", Path(__file__).parent / "checkpoints")
 
 # What `create_model(name, pretrained=True)` loads.
 DEFAULTS = {
@@ -95,7 +99,7 @@ class WeightsEntry:
         preprocessing: a `Preprocessing`, or None.
         norm_eps: what its LayerNorms add to the variance.
         num_classes: outputs of its head; 0 if it has none.
-        top1, top1_from: the accuracy that was published, in percent, and by whom. Not measured here.
+        top1, top1_from: accuracy in percent, and whose figure it is: its publisher's, except for the course's own.
         licence: as its publisher states it.
     """
 
@@ -136,7 +140,8 @@ def _entry(facts):
 
 
 def _read():
-    facts = json.loads((Path(__file__).parent / "registry.json").read_text(encoding="utf-8"))
+    files = [Path(__file__).parent / "registry.json", *(folder / "manifest.json" for folder in FOLDERS)]
+    facts = [facts for file in files if file.is_file() for facts in json.loads(file.read_text(encoding="utf-8"))]
     return {entry["name"]: _entry(entry) for entry in facts}
 
 

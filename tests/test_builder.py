@@ -14,10 +14,10 @@ CHAPTER = '''\
 # %% tags=["setup"]
 import json
 import matplotlib.pyplot as plt
-from course_lib.outer import double
+from course_lib.outer import RUN, double
 
 # %%
-print(double(3), json.load(open("../data/results/run.json"))["accuracy"])
+print(double(3), json.load(open(RUN))["accuracy"])
 
 # %%
 #| alt: A line that rises.
@@ -40,6 +40,18 @@ print("passed" if triple(2) == 6 else "not attempted")
 '''
 
 
+OUTER = """\
+from pathlib import Path
+
+from course_lib.inner import factor
+
+RUN = Path(__file__).parent.parent / "data/results/run.json"
+
+def double(x):
+    return factor * x
+"""
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A small course of one chapter, with a library and a record of its own."""
@@ -47,7 +59,7 @@ def project(tmp_path, monkeypatch):
         "_config.yml": "repository:\n  url: https://example.org/course\n  branch: trunk\n",
         "book/01_small.py": CHAPTER,
         "course_lib/__init__.py": "",
-        "course_lib/outer.py": "from course_lib.inner import factor\n\ndef double(x):\n    return factor * x\n",
+        "course_lib/outer.py": OUTER,
         "course_lib/inner.py": "factor = 2\n",
         "course_lib/unused.py": "",
         "data/results/run.json": '{"accuracy": 0.5}',

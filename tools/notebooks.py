@@ -38,6 +38,8 @@ from nbclient import NotebookClient
 from PIL import Image
 from traitlets.config import Config
 
+from course_lib.files import write_atomically
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 
@@ -170,14 +172,15 @@ def _with_outputs(source, executed):
 
 
 def execute(path, notebook):
-    """Run `notebook` in its folder. Returns it with clean outputs, and the repository's files that it used."""
+    """Run `notebook`. Returns it with clean outputs, and the repository's files that it used."""
     folders = tuple(f"{(ROOT / name).resolve()}{os.sep}" for name in ("course_lib", "data"))
     codes = WATCH, REPORT.format(folders=folders)
     watch, report = (nbformat.v4.new_code_cell(code) for code in codes)
     notebook.cells = [watch, *notebook.cells, report]
-    resources = {"metadata": {"path": str(BOOK)}}
     options = {"timeout": 300, "record_timing": False, "coalesce_streams": True}
-    NotebookClient(notebook, resources=resources, config=KERNEL, **options).execute()
+    with tempfile.TemporaryDirectory() as folder:  # an empty one: the checks keep the answers in the working folder
+        resources = {"metadata": {"path": folder}}
+        NotebookClient(notebook, resources=resources, config=KERNEL, **options).execute()
     notebook.cells = notebook.cells[1:-1]
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -278,7 +281,7 @@ def build(path, force=False):
     for product, text in zip(products(path), render(source, stored), strict=True):
         if not product.is_file() or product.read_text(encoding="utf-8") != text:
             set_answers_aside(product)
-            write_atomically(product, text)
+            write_atomically(product, text.encode())
             print(f"{path.name}: wrote {product.relative_to(ROOT)}")
 
 
@@ -290,18 +293,8 @@ def set_answers_aside(product):
         return
     if product.parent == BOOK and any(STUB not in cell.source for cell in exercises):
         copy = product.with_suffix(".yours.ipynb")
-        write_atomically(copy, product.read_text(encoding="utf-8"))
+        write_atomically(copy, product.read_bytes())
         print(f"{product.name}: your answers are kept in {copy.relative_to(ROOT)}")
-
-
-def write_atomically(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def main():

@@ -30,7 +30,7 @@ SOFTMAX = Exercise(
     signature="softmax(scores, dim=-1)",
     task="exponentiate, then divide by the sum along `dim`, so that every slice along `dim` is positive and sums to 1.",
     probes=_softmax_probes,
-    oracle=lambda scores, dim: torch.softmax(scores, dim),
+    oracle=lambda scores, dim=-1: torch.softmax(scores, dim),
     forbidden=(
         "torch.softmax",
         "torch.Tensor.softmax",

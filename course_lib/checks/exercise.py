@@ -16,6 +16,8 @@ from unittest import mock
 import einops
 import torch
 
+from course_lib import pieces
+
 # By how much an answer may differ from the oracle: rounding, and nothing more.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
@@ -42,7 +44,8 @@ class Exercise:
         signature: the call as the chapter writes it.
         task: what the function must do, with shapes; reads on from "the task is to".
         probes: random generator -> list of keyword arguments, at least three, of different shapes.
-        oracle: the right answer, computed by other means than the reader's; one tensor or a tuple.
+        oracle: the right answer, computed by other means than the reader's: a tensor, a dict of tensors, a whole
+            number, or a tuple of these.
         mistakes: tried in order; the first that behaves as the answer does gives the hint.
         parts: the names of the returned tensors, where there are several.
         uses: right answers to the exercises that this one may build on. They stand in for the
@@ -62,8 +65,11 @@ class Exercise:
     forbidden: tuple[str, ...] = ()
 
     def check(self, candidate):
-        """Print one line: passed, not attempted, or what is wrong and where, with a hint."""
-        print(self.judge(candidate).line)
+        """Print one line: passed, not attempted, or what is wrong and where, with a hint. What passed is kept."""
+        verdict = self.judge(candidate)
+        print(verdict.line)
+        if verdict.status == "passed":
+            pieces.keep(self, candidate)
 
     @torch.enable_grad()  # also where the notebook has switched gradients off
     def judge(self, candidate, seed=None):
@@ -108,7 +114,8 @@ class Exercise:
                 return f"{part}: {difference}" if len(expected) > 1 else difference, asked
         if outcome.changed:
             return f"your function changes its input {outcome.changed} in place", "compute a new tensor instead."
-        if any(wanted.requires_grad and not given.requires_grad for wanted, given in zip(expected, got, strict=True)):
+        pairs = zip(_tensors(expected), _tensors(got), strict=True)
+        if any(wanted.requires_grad and not given.requires_grad for wanted, given in pairs):
             return "the result carries no gradient", "stay with tensors: no .detach(), .item(), .tolist() or numpy."
         return "", ""
 
@@ -220,6 +227,11 @@ def _resolve(path):
 
 def _difference(wanted, given):
     """None if `given` equals `wanted` to rounding, otherwise the first thing that differs."""
+    if isinstance(wanted, dict):
+        return _difference_of_dicts(wanted, given)
+    if isinstance(wanted, int):
+        same = type(given) is int and given == wanted
+        return None if same else f"expected the whole number {wanted}, got {_describe(given)}"
     if not isinstance(given, torch.Tensor):
         return f"expected a tensor, got {_describe(given)}"
     if given.device != wanted.device or given.layout != wanted.layout:
@@ -240,6 +252,16 @@ def _difference(wanted, given):
     return f"{name}expected {expected}, got {got}"
 
 
+def _difference_of_dicts(wanted, given):
+    if not isinstance(given, dict):
+        return f"expected a dict, got {_describe(given)}"
+    for what, names in (("missing", wanted.keys() - given.keys()), ("left over", given.keys() - wanted.keys())):
+        if names:
+            return f"{len(names)} names {what}, among them {min(map(str, names))}"
+    differences = {name: _difference(value, given[name]) for name, value in wanted.items()}
+    return next((f"{name}: {difference}" for name, difference in differences.items() if difference), None)
+
+
 def _alike(a, b):
     """Whether two outcomes are the same: the same error, or the same numbers in the same shapes."""
     if isinstance(a, Raised) or isinstance(b, Raised):
@@ -251,6 +273,10 @@ def _alike(a, b):
 
 
 def _same_numbers(a, b):
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same_numbers(a[name], b[name]) for name in a)
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return type(a) is type(b) and a == b
     if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
         return type(a) is type(b)
     return (
@@ -259,6 +285,12 @@ def _same_numbers(a, b):
         and a.requires_grad == b.requires_grad
         and torch.allclose(a.detach(), b.detach(), rtol=1e-5, atol=1e-6, equal_nan=True)
     )
+
+
+def _tensors(values):
+    """The tensors in a tuple of results, those of a dict by name."""
+    inner = (x for v in values for x in ([v[name] for name in sorted(v)] if isinstance(v, dict) else [v]))
+    return [x for x in inner if isinstance(x, torch.Tensor)]
 
 
 def _as_tuple(value):

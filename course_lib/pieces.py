@@ -1,0 +1,173 @@
+"""Carry your own functions from chapter to chapter.
+
+When a check passes in a notebook, your function is kept in `my_pieces.py` beside the notebooks. A later
+chapter takes it from there; what you have not written yet, it takes from the course, and says so. Chapter 06.
+"""
+
+import builtins
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+from course_lib.files import write_atomically
+
+FILE = "my_pieces.py"
+DRIVE = Path("/content/drive/MyDrive")  # where Colab puts a mounted Google Drive
+
+HEADER = '''"""Your pieces. The course's checks write this file: one block for each exercise that you have passed.
+
+Blocks are replaced when you pass an exercise again. Delete a block to have it forgotten.
+"""
+'''
+BLOCK = re.compile(r"^# %% piece: (\w+)\n(.*?)(?=^# %% piece: |\Z)", re.M | re.S)
+
+
+def pieces_file():
+    """Where the pieces are kept: in the working folder; in Colab on your Drive, once it is mounted."""
+    return (DRIVE if DRIVE.is_dir() else Path.cwd()) / FILE
+
+
+def keep(exercise, function):
+    """Put the source of `function`, which has just passed, into the file. Outside of a notebook nothing happens.
+
+    A function that does not pass any more when it stands alone (it uses a variable of some other cell) is
+    not kept, and a line says why.
+    """
+    if not _in_notebook():
+        return
+    try:
+        source = _source(function, _exercise_names())
+        verdict = exercise.judge(_load(exercise.name, source, kept_pieces()))
+        if verdict.status != "passed":
+            raise ValueError(f"standing alone it gives: {verdict.problem}")
+        _write(kept_pieces() | {exercise.name: source})
+    except (OSError, TypeError, ValueError, NameError, SyntaxError) as error:
+        print(
+            f"  ({exercise.name} is right, but was not kept for later chapters: {' '.join(str(error).split())[:150]})"
+        )
+
+
+def my_pieces(*names):
+    """The functions of these exercises: yours where you have passed, the course's where not. Prints which is whose.
+
+    Args:
+        names: of exercises, such as "softmax", "encoder_block".
+
+    Returns:
+        the functions in that order.
+
+    Raises:
+        ValueError: there is no exercise of that name.
+    """
+    from course_lib.checks import EXERCISES
+
+    unknown = [name for name in names if name not in EXERCISES]
+    if unknown:
+        raise ValueError(f"no exercise {unknown[0]!r}; there are {', '.join(EXERCISES)}.")
+    kept, functions = kept_pieces(), []
+    for name in names:
+        function, whose = _resolve(name, kept)
+        functions.append(function)
+        print(f"{name:<32} {whose}")
+    return tuple(functions)
+
+
+def kept_pieces():
+    """{exercise: source} of what the file holds."""
+    try:
+        return dict(BLOCK.findall(pieces_file().read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def download_pieces():
+    """In Colab without Drive: save the file to your computer, to be uploaded again another day."""
+    from google.colab import files
+
+    files.download(str(pieces_file()))
+
+
+def upload_pieces():
+    """In Colab without Drive: bring back a file that you have downloaded. Your newer pieces win over those in it."""
+    from google.colab import files
+
+    for content in files.upload().values():
+        _write(dict(BLOCK.findall(content.decode("utf-8"))) | kept_pieces())
+
+
+def _in_notebook():
+    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+
+
+def _exercise_names():
+    from course_lib.checks import EXERCISES
+
+    return set(EXERCISES)
+
+
+def _resolve(name, kept):
+    """The function for an exercise and whose it is; a piece that does not load any more gives way to the course's."""
+    from course_lib.checks import EXERCISES
+
+    course = EXERCISES[name].oracle
+    if name not in kept:
+        return course, f"the course's (exercise of chapter {EXERCISES[name].chapter})"
+    try:
+        return _load(name, kept[name], kept), "yours"
+    except Exception as error:  # whatever the reader's file does
+        return (
+            course,
+            f"the course's (yours does not load: {type(error).__name__}: {' '.join(str(error).split())[:80]})",
+        )
+
+
+def _load(name, source, kept):
+    """Run one block in a namespace of its own, in which it finds the other pieces that it calls."""
+    code = compile(source, f"{FILE}:{name}", "exec")
+    others = (_exercise_names() & _names_in(code)) - {name}
+    space = {other: _resolve(other, {k: v for k, v in kept.items() if k != name})[0] for other in others}
+    exec(code, space)
+    return space[name]
+
+
+def _source(function, exercises):
+    """Everything that `function` needs, as a text that can be run alone: imports, constants, helpers, itself."""
+    blocks, seen = [], set()
+
+    def add(name, value):
+        if name in seen:
+            return
+        seen.add(name)
+        if isinstance(value, types.ModuleType):
+            blocks.append(f"import {value.__name__} as {name}")
+        elif isinstance(value, types.FunctionType) and value.__module__ == "__main__":
+            for other in sorted(_names_in(value.__code__)):
+                if other in value.__globals__ and other not in exercises and not hasattr(builtins, other):
+                    add(other, value.__globals__[other])
+            blocks.append(inspect.cleandoc("\n" + inspect.getsource(value)))
+            if value.__name__ != name:
+                blocks.append(f"{name} = {value.__name__}")
+        elif isinstance(value, bool | int | float | str | tuple | None):
+            blocks.append(f"{name} = {value!r}")
+        elif getattr(value, "__module__", "__main__") != "__main__" and hasattr(value, "__qualname__"):
+            blocks.append(f"from {value.__module__} import {value.__qualname__} as {name}")
+        # Anything else stays out; if it was needed, the check of the finished text says so.
+
+    add(function.__name__, function)
+    return "\n".join(blocks) + "\n"
+
+
+def _names_in(code):
+    """All global names that a code object and the functions inside it may look up."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _write(pieces):
+    """Replace the file in one step, in the order in which the course asks for the pieces."""
+    from course_lib.checks import EXERCISES
+
+    blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in EXERCISES if name in pieces]
+    write_atomically(pieces_file(), "\n\n".join([HEADER, *blocks]).encode())

@@ -1,0 +1,188 @@
+"""The reader's pieces: kept by the checks, found again by later chapters, never lost and never a trap."""
+
+import inspect
+import os
+import sys
+import types
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+from notebooks import KERNEL
+
+from course_lib import pieces
+from course_lib.checks import EXERCISES
+
+SETUP = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from einops import rearrange
+from course_lib.checks import *
+from course_lib.checks import check_softmax, check_attention_weights, check_split_heads, check_merge_heads
+from course_lib.pieces import my_pieces
+"""
+SOFTMAX = """
+SHIFT = "amax"
+
+def largest(x, dim):
+    return getattr(x, SHIFT)(dim, keepdim=True)
+
+def softmax(scores, dim=-1):
+    e = torch.exp(scores - largest(scores, dim))
+    return e / e.sum(dim, keepdim=True)
+
+check_softmax(softmax)
+"""
+WEIGHTS = """
+def attention_weights(query, key):
+    return softmax(query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5, -1)
+
+check_attention_weights(attention_weights)
+"""
+
+
+def run(folder, *cells):
+    """Run code cells in a notebook in `folder` and return what each printed."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells)])
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, resources=resources, config=KERNEL, timeout=120, coalesce_streams=True).execute()
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells[1:]]
+
+
+def test_from_one_notebook_to_another(tmp_path):
+    """A helper, a constant and another exercise that the answer uses travel with it."""
+    printed = run(tmp_path, SOFTMAX, WEIGHTS, "def merge_heads(x):\n    ...\n\ncheck_merge_heads(merge_heads)")
+    assert printed[:2] == ["✓ softmax: passed\n", "✓ attention_weights: passed\n"]
+    assert printed[2].startswith("○ merge_heads")
+    (printed,) = run(
+        tmp_path,
+        'weights, merge = my_pieces("attention_weights", "merge_heads")\n'
+        "print(weights(torch.zeros(2, 3), torch.zeros(4, 3)))\n"
+        "print(merge(torch.zeros(2, 3, 5, 4)).shape)",
+    )
+    assert printed.splitlines()[:2] == [
+        "attention_weights                yours",
+        "merge_heads                      the course's (exercise of chapter 02)",
+    ]
+    assert "0.2500" in printed and "[2, 5, 12]" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["my_pieces.py"]
+
+
+def test_what_cannot_stand_alone_is_not_kept(tmp_path):
+    code = (
+        "ones = torch.ones(1)\n\ndef split_heads(x, num_heads):\n"
+        "    return rearrange(x * ones.to(x.dtype), 'b n (h d) -> b h n d', h=num_heads)\n\ncheck_split_heads(split_heads)"
+    )
+    (printed,) = run(tmp_path, code)
+    first, second = printed.splitlines()
+    assert first == "✓ split_heads: passed"
+    assert "was not kept" in second and "name 'ones' is not defined" in second
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
+    """`attention_weights` calls `softmax`; the reader's is an empty stub, so the course's is used."""
+    stub = "def softmax(scores, dim=-1):\n    ...\n"
+    run(tmp_path, stub, WEIGHTS)
+    assert [name for name, _ in pieces.BLOCK.findall((tmp_path / "my_pieces.py").read_text())] == ["attention_weights"]
+    (printed,) = run(
+        tmp_path, '(weights,) = my_pieces("attention_weights")\nprint(weights(torch.zeros(2, 3), torch.zeros(4, 3)))'
+    )
+    assert "yours" in printed and "0.2500" in printed
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(**sources):
+        pieces._write(sources)
+        return tmp_path / "my_pieces.py"
+
+    return write
+
+
+def test_a_broken_piece_gives_way_to_the_course(kept, capsys):
+    kept(softmax="def softmax(scores, dim=-1:\n    return scores\n", merge_heads="raise RuntimeError('no')\n")
+    functions = pieces.my_pieces("softmax", "merge_heads")
+    assert functions == (EXERCISES["softmax"].oracle, EXERCISES["merge_heads"].oracle)
+    lines = capsys.readouterr().out.splitlines()
+    assert "yours does not load: SyntaxError" in lines[0] and "yours does not load: RuntimeError: no" in lines[1]
+
+
+def test_helpers_of_the_same_name_do_not_meet(kept, capsys):
+    kept(
+        softmax="def scale(x):\n    return 2 * x\n\ndef softmax(scores, dim=-1):\n    return scale(scores)\n",
+        merge_heads="def scale(x):\n    return 3 * x\n\ndef merge_heads(x):\n    return scale(x)\n",
+    )
+    first, second = pieces.my_pieces("softmax", "merge_heads")
+    assert (first(1), second(1)) == (2, 3)
+
+
+def test_the_file_reads_from_top_to_bottom(kept):
+    file = kept(merge_heads="b = 2\n", softmax="a = 1\n")
+    text = file.read_text()
+    assert text.index("piece: softmax") < text.index("piece: merge_heads")
+    space = {}
+    exec(text, space)
+    assert (space["a"], space["b"]) == (1, 2)
+    assert pieces.kept_pieces() == {"softmax": "a = 1\n\n\n", "merge_heads": "b = 2\n"}
+
+
+def test_passing_again_replaces_the_block(kept):
+    kept(softmax="a = 1\n", merge_heads="b = 2\n")
+    kept(**(pieces.kept_pieces() | {"softmax": "a = 3\n"}))
+    assert [source.strip() for source in pieces.kept_pieces().values()] == ["a = 3", "b = 2"]
+
+
+def test_a_write_that_fails_loses_nothing(kept, monkeypatch):
+    file = kept(softmax="a = 1\n")
+    before = file.read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        pieces._write({"softmax": "a = 2\n"})
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_unknown_exercises_are_named():
+    with pytest.raises(ValueError, match="no exercise 'sofmax'; there are softmax, "):
+        pieces.my_pieces("sofmax")
+
+
+def test_nothing_is_kept_outside_a_notebook(kept, tmp_path):
+    EXERCISES["merge_heads"].check(EXERCISES["merge_heads"].oracle)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colab_without_drive(kept, monkeypatch, tmp_path):
+    """Downloaded today, uploaded tomorrow: what was written in between wins."""
+    file = kept(softmax="a = 1\n", merge_heads="b = 2\n")
+    sent = []
+    files = types.SimpleNamespace(download=sent.append, upload=lambda: {"my_pieces.py": file.read_bytes()})
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(files=files))
+    pieces.download_pieces()
+    assert sent == [str(tmp_path / "my_pieces.py")]
+    old = file.read_bytes()
+    kept(softmax="a = 3\n")
+    files.upload = lambda: {"my_pieces.py": old}
+    pieces.upload_pieces()
+    assert [source.strip() for source in pieces.kept_pieces().values()] == ["a = 3", "b = 2"]
+
+
+def test_in_colab_the_mounted_drive_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "DRIVE", tmp_path)
+    assert pieces.pieces_file() == tmp_path / "my_pieces.py"
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_course_stands_in_with_the_same_signature(name):
+    """The oracle can be called as the exercise says, with the same arguments left out."""
+    exercise = EXERCISES[name]
+    asked = inspect.signature(eval(f"lambda {exercise.signature.partition('(')[2].rstrip(')')}: 0", {"torch": torch}))
+    given = inspect.signature(exercise.oracle)
+    defaults = [[p.default for p in signature.parameters.values()] for signature in (asked, given)]
+    assert defaults[1][: len(defaults[0])] == defaults[0]
+    assert inspect.Parameter.empty not in defaults[1][len(defaults[0]) :]

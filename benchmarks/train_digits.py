@@ -8,6 +8,7 @@ data/results/digits_vit.json and the manifest data/checkpoints/manifest.json too
 """
 
 import json
+import math
 import platform
 from pathlib import Path
 
@@ -27,21 +28,30 @@ RECIPE = {
     "learning_rate": 2e-3,
     "weight_decay": 0.05,
     "batch": 50,
-    "epochs": 120,
+    "epochs": 300,
     "warmup_epochs": 5,
     "schedule": "linear warm-up, then cosine to 0",
-    "augmentation": "shift by up to 1 pixel each way",
+    "augmentation": "turn by up to 15 degrees, shear 0.2, scale 0.85 to 1.15, shift by up to 1 pixel",
     "label_smoothing": 0.1,
-    "drop_rate": 0.1,
 }
 IMAGES = Preprocessing(mean=(0.5,), std=(0.5,), input_size=(8, 8), resize=None, interpolation="bilinear")
 
 
-def shifted(images):
-    """Each image moved by -1, 0 or 1 pixel in both directions; what comes in is background."""
-    padded = F.pad(images, (1, 1, 1, 1), value=-1.0)  # -1 is black after normalising
-    moves = torch.randint(3, (len(images), 2)).tolist()
-    return torch.stack([image[:, y : y + 8, x : x + 8] for image, (y, x) in zip(padded, moves, strict=True)])
+def jittered(images):
+    """Each image turned, sheared, scaled and shifted a little, at random; what comes in is background."""
+    count = len(images)
+
+    def uniform(limit):
+        return (2 * torch.rand(count) - 1) * limit
+
+    angle, scale = uniform(math.radians(15)), 1 + uniform(0.15)
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = angle.cos() * scale
+    matrix[:, 0, 1] = uniform(0.2) - angle.sin() * scale
+    matrix[:, 1, 0] = angle.sin() * scale
+    matrix[:, 0, 2], matrix[:, 1, 2] = uniform(0.25), uniform(0.25)  # 1 pixel, where the image is 2 wide
+    grid = F.affine_grid(matrix, images.shape, align_corners=False)
+    return F.grid_sample(images + 1, grid, align_corners=False) - 1  # -1 is background after normalising
 
 
 def normalised(split):
@@ -57,7 +67,7 @@ def accuracy(model, images, labels):
 def train(seed):
     """One run: the model, and its accuracy on the validation split by epoch."""
     torch.manual_seed(seed)
-    model = create_model(NAME, drop_rate=RECIPE["drop_rate"])
+    model = create_model(NAME)
     (images, labels), val = normalised("train"), normalised("val")
     steps = len(images) // RECIPE["batch"]
     optimiser = torch.optim.AdamW(model.parameters(), RECIPE["learning_rate"], weight_decay=RECIPE["weight_decay"])
@@ -75,7 +85,7 @@ def train(seed):
         model.train()
         for rows in torch.randperm(len(images)).split(RECIPE["batch"]):
             loss = F.cross_entropy(
-                model(shifted(images[rows])), labels[rows], label_smoothing=RECIPE["label_smoothing"]
+                model(jittered(images[rows])), labels[rows], label_smoothing=RECIPE["label_smoothing"]
             )
             optimiser.zero_grad()
             loss.backward()
@@ -95,10 +105,8 @@ def main():
         if seed == 0:
             kept = model
     file = ROOT / "data" / "checkpoints" / f"{NAME}.safetensors"
-    published = create_model(NAME)  # without the dropout, which is of training only
-    published.load_state_dict(kept.state_dict())
-    published.preprocessing = IMAGES
-    save_weights(published, file)
+    kept.preprocessing = IMAGES
+    save_weights(kept, file)
     entry = {
         "name": f"course/{NAME}",
         "architecture": NAME,
@@ -111,8 +119,8 @@ def main():
         "input_size": 8,
         "resize": None,
         "interpolation": IMAGES.interpolation,
-        "norm_eps": published.config.norm_eps,
-        "num_classes": published.config.num_classes,
+        "norm_eps": kept.config.norm_eps,
+        "num_classes": kept.config.num_classes,
         "top1": round(100 * runs[0]["test"], 1),
         "top1_from": "test split of course_lib.data.digits, data/results/digits_vit.json",
         "licence": "MIT",

@@ -38,12 +38,12 @@ def keep(exercise, function):
     if not _in_notebook():
         return
     try:
-        source = _source(function, _exercise_names())
+        source = _source(exercise.name, function)
         verdict = exercise.judge(_load(exercise.name, source, kept_pieces()))
         if verdict.status != "passed":
             raise ValueError(f"standing alone it gives: {verdict.problem}")
         _write(kept_pieces() | {exercise.name: source})
-    except (OSError, TypeError, ValueError, NameError, SyntaxError) as error:
+    except Exception as error:  # whatever the reader's code does when it is run again
         print(
             f"  ({exercise.name} is right, but was not kept for later chapters: {' '.join(str(error).split())[:150]})"
         )
@@ -98,7 +98,7 @@ def upload_pieces():
 
 
 def _in_notebook():
-    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    return "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
 
 
 def _exercise_names():
@@ -132,9 +132,9 @@ def _load(name, source, kept):
     return space[name]
 
 
-def _source(function, exercises):
+def _source(exercise, function):
     """Everything that `function` needs, as a text that can be run alone: imports, constants, helpers, itself."""
-    blocks, seen = [], set()
+    blocks, seen, exercises = [], set(), _exercise_names()
 
     def add(name, value):
         if name in seen:
@@ -155,7 +155,7 @@ def _source(function, exercises):
             blocks.append(f"from {value.__module__} import {value.__qualname__} as {name}")
         # Anything else stays out; if it was needed, the check of the finished text says so.
 
-    add(function.__name__, function)
+    add(exercise, function)
     return "\n".join(blocks) + "\n"
 
 

@@ -93,6 +93,15 @@ def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
     assert "yours" in printed and "0.2500" in printed
 
 
+def test_a_function_of_another_name(tmp_path):
+    printed = run(
+        tmp_path, SOFTMAX.replace("def softmax", "def mine").replace("check_softmax(softmax)", "check_softmax(mine)")
+    )
+    assert printed == ["✓ softmax: passed\n"]
+    (printed,) = run(tmp_path, '(softmax,) = my_pieces("softmax")\nprint(softmax(torch.zeros(2)))')
+    assert "yours" in printed and "0.5000" in printed
+
+
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -93,7 +93,8 @@ class PatchEmbed(nn.Module):
     Shapes: (B, C, height, width) -> (B, N, D).
 
     Raises:
-        ValueError: P does not divide the image size, or an image comes in another size or number of channels.
+        ValueError: P does not divide the image size, or an image comes in another size or number of channels,
+            or in whole numbers.
 
     Source: Dosovitskiy et al. 2021, equation 1. Chapter 04.
     """
@@ -112,5 +113,10 @@ class PatchEmbed(nn.Module):
             raise ValueError(
                 f"images {tuple(images.shape)} must be (B, {', '.join(map(str, expected))}): resize them, "
                 "or build the model with their img_size and in_chans."
+            )
+        if not images.is_floating_point():
+            raise ValueError(
+                f"images are {images.dtype}, the weights {self.proj.weight.dtype}: scale them to floating point first, "
+                "as the weights want them (model.preprocessing.transform() does it)."
             )
         return rearrange(self.proj(images), "B D gh gw -> B (gh gw) D")

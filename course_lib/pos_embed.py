@@ -50,7 +50,7 @@ def sincos_pos_embed_2d(grid_size, embed_dim, temperature=10_000.0):
     Raises:
         ValueError: `embed_dim` is not a positive multiple of 4.
 
-    Source: Chen, Xie & He 2021 (MoCo v3), appendix; He et al. 2022 (MAE) use the same layout. Chapter 05.
+    Source: the layout is that of the code of He et al. 2022 (MAE); other libraries put the row first. Chapter 05.
     """
     if embed_dim < 4 or embed_dim % 4:
         raise ValueError(
@@ -77,12 +77,14 @@ def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
         (1, prefix + gh·gw, D); `pos_embed` itself if the grid is already that.
 
     Raises:
-        ValueError: `pos_embed` is not (1, N, D), or its patches are not a square grid.
+        ValueError: `pos_embed` is not (1, N, D), its patches are not a square grid, or the new grid is empty.
 
     Source: Dosovitskiy et al. 2021, section 3.2; the filter is the one that timm uses. Chapter 05.
     """
     if pos_embed.ndim != 3 or pos_embed.shape[0] != 1:
         raise ValueError(f"pos_embed {tuple(pos_embed.shape)} must be (1, N, D): use pos_embed[None] if it is (N, D).")
+    if min(new_grid_size) < 1:
+        raise ValueError(f"the new grid {tuple(new_grid_size)} must have at least 1 row and 1 column.")
     num_patches = pos_embed.shape[1] - num_prefix_tokens
     side = round(max(num_patches, 0) ** 0.5)
     if num_patches < 1 or side * side != num_patches:
@@ -115,11 +117,18 @@ class RelativePositionBias(nn.Module):
 
     Shapes: () -> (H, N, N), N = prefix + gh·gw; row = query, column = key.
 
+    Raises:
+        ValueError: `num_prefix_tokens` is neither 0 nor 1.
+
     Source: Liu et al. 2021 (Swin), section 3.2; Bao et al. 2022 (BEiT) for the class token. Chapter 05.
     """
 
     def __init__(self, grid_size, num_heads, num_prefix_tokens=1):
         super().__init__()
+        if num_prefix_tokens not in (0, 1):
+            raise ValueError(
+                f"num_prefix_tokens {num_prefix_tokens} must be 0 or 1: only a class token has rows of its own here."
+            )
         index, offsets = relative_position_index(grid_size)
         if num_prefix_tokens:
             index = F.pad(index, (1, 0, 1, 0))

@@ -56,6 +56,7 @@ class DropPath(nn.Module):
 
     def __init__(self, rate=0.0):
         super().__init__()
+        _check_rate("rate", rate)
         self.rate = rate
 
     def forward(self, x):
@@ -138,7 +139,7 @@ class ViTConfig:
         norm_eps: what LayerNorm adds to the variance.
         drop_rate: dropout after the embedding, after the attention's projection and in the MLP.
         attn_drop_rate: dropout on the attention weights.
-        drop_path_rate: stochastic depth of the last block; the others rise to it linearly from 0.
+        drop_path_rate: stochastic depth of the last block; the others rise to it linearly from 0 in the first.
         pos_embed: "learn", "sincos1d", "sincos2d", "relative" or "none".
         global_pool: "token" reads the answer off a class token; "avg" averages the patches, without one.
         representation_size: width of the hidden layer (tanh) of the head used in pre-training; None for none.
@@ -167,16 +168,39 @@ class ViTConfig:
     representation_size: int | None = None
 
     def __post_init__(self):
+        if isinstance(self.img_size, list):
+            object.__setattr__(self, "img_size", tuple(self.img_size))
+        sides = self.img_size if isinstance(self.img_size, tuple) else (self.img_size,)
+        if len(sides) > 2 or not all(_is_count(side) for side in sides):
+            raise ValueError(f"img_size {self.img_size!r} must be a positive integer, or two of them: (height, width).")
+        for name in ("patch_size", "in_chans", "embed_dim", "depth", "num_heads"):
+            if not _is_count(getattr(self, name)):
+                raise ValueError(f"{name} {getattr(self, name)!r} must be a positive integer.")
+        if self.num_classes != 0 and not _is_count(self.num_classes):
+            raise ValueError(f"num_classes {self.num_classes!r} must be a positive integer, or 0 for no head.")
+        if self.representation_size is not None and not _is_count(self.representation_size):
+            raise ValueError(f"representation_size {self.representation_size!r} must be a positive integer or None.")
+        if not self.embed_dim * self.mlp_ratio >= 1:
+            raise ValueError(
+                f"mlp_ratio {self.mlp_ratio} leaves no hidden width for embed_dim {self.embed_dim}: 4 is usual."
+            )
+        if not (isinstance(self.norm_eps, float) and self.norm_eps > 0):
+            raise ValueError(f"norm_eps {self.norm_eps!r} must be a positive number, such as 1e-6.")
         if self.pos_embed not in POS_EMBEDS:
             raise ValueError(f"pos_embed {self.pos_embed!r} must be one of {', '.join(POS_EMBEDS)}.")
         if self.global_pool not in ("token", "avg"):
             raise ValueError(f"global_pool {self.global_pool!r} must be 'token' or 'avg'.")
-        for name in ("in_chans", "embed_dim", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1.")
         for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below 1.")
+            _check_rate(name, getattr(self, name))
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _check_rate(name, rate):
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} {rate} must be at least 0 and below 1.")
 
 
 _TINY = {"embed_dim": 192, "depth": 12, "num_heads": 3}
@@ -369,13 +393,12 @@ def create_model(name, *, pretrained=False, **overrides):
     """
     if name not in VIT_CONFIGS:
         raise ValueError(f"no model {name!r}; there are {', '.join(VIT_CONFIGS)}.")
-    try:
-        config = replace(VIT_CONFIGS[name], **overrides)
-    except TypeError as error:
-        fields = ", ".join(ViTConfig.__dataclass_fields__)
+    unknown = [field for field in overrides if field not in ViTConfig.__dataclass_fields__]
+    if unknown:
         raise ValueError(
-            f"{', '.join(overrides)}: not all of these are fields of ViTConfig, which has {fields}."
-        ) from error
+            f"{', '.join(unknown)}: no field of ViTConfig; there are {', '.join(ViTConfig.__dataclass_fields__)}."
+        )
+    config = replace(VIT_CONFIGS[name], **overrides)
     model = VisionTransformer(config)
     if pretrained:
         from course_lib.pretrained import default_weights, load_pretrained

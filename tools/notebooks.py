@@ -99,6 +99,8 @@ def read_source(path):
         if "setup" in tags:
             tags.append("hide-input")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if "hide-output" in tags:
+            cell.metadata["jupyter"] = {"outputs_hidden": True}  # folded in JupyterLab too, until it is run
         if "setup" in tags:
             cell.source = SETUP.format(**repository) + cell.source
         if alt := ALT.match(cell.source):

@@ -64,8 +64,8 @@ def accuracy(model, images, labels):
     return (model.eval()(images).argmax(1) == labels).double().mean().item()
 
 
-def train(seed):
-    """One run: the model, and its accuracy on the validation split by epoch."""
+def train(seed, stop=RECIPE["epochs"]):
+    """One run, up to epoch `stop` of the schedule: the model, and its accuracy on the validation split by epoch."""
     torch.manual_seed(seed)
     model = create_model(NAME)
     (images, labels), val = normalised("train"), normalised("val")
@@ -81,7 +81,7 @@ def train(seed):
         [warmup],
     )
     curve = []
-    for _ in range(RECIPE["epochs"]):
+    for _ in range(stop):
         model.train()
         for rows in torch.randperm(len(images)).split(RECIPE["batch"]):
             loss = F.cross_entropy(

@@ -95,9 +95,9 @@ def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
     if tuple(new_grid_size) == (side, side):
         return pos_embed
     prefix, patches = pos_embed.split([num_prefix_tokens, num_patches], dim=1)
-    picture = rearrange(patches, "1 (gh gw) D -> 1 D gh gw", gh=side).to(
-        torch.promote_types(patches.dtype, torch.float32)
-    )
+    # Channels stay last in memory: in the usual layout torch's filter goes wrong for a target one column wide.
+    picture = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, g·g, D) -> (1, D, g, g)
+    picture = picture.to(torch.promote_types(patches.dtype, torch.float32))
     picture = F.interpolate(picture, size=tuple(new_grid_size), mode="bicubic", antialias=True)
     return torch.cat([prefix, rearrange(picture, "1 D gh gw -> 1 (gh gw) D").to(patches.dtype)], dim=1)
 

@@ -12,6 +12,8 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 import chapter
 import encoder_ablation
 import number_of_heads
+import position_kinds
+import train_digits
 
 
 def test_definitions_come_from_the_chapter():
@@ -36,3 +38,15 @@ def test_a_recorded_number_of_heads_again():
     record = load_record("number_of_heads")
     again = number_of_heads.accuracy(number_of_heads.trained(2, record["seeds"][0]))
     assert again == pytest.approx(record["accuracy"][record["heads"].index(2)][0], abs=0.03)
+
+
+def test_a_recorded_kind_of_positions_again():
+    runs = load_record("position_kinds")["runs"]
+    (run,) = [run for run in runs if (run["kind"], run["seed"]) == ("learn, std 1", 0)]
+    again = position_kinds.curves("learn, std 1", 0, stop=200)["ask"]
+    assert again == pytest.approx(run["ask"][: len(again)], abs=0.1) and len(again) == 4
+
+
+def test_the_recorded_digits_again():
+    _, curve = train_digits.train(0, stop=6)
+    assert curve == pytest.approx(load_record("digits_vit")["runs"][0]["val"][:6], abs=0.05)

@@ -337,7 +337,7 @@ def test_attention_with_relative_bias_equals_timm(prefix, fused, dtype):
         check(maps[0], their_maps[0].detach())
 
 
-@pytest.mark.parametrize("new", [(24, 24), (5, 5), (14, 14), (7, 20), (20, 7), (1, 3)], ids=str)
+@pytest.mark.parametrize("new", [(24, 24), (5, 5), (14, 14), (7, 20), (20, 7), (1, 3), (3, 1)], ids=str)
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 def test_resampling_equals_timm(new, prefix):
     from timm.layers import resample_abs_pos_embed

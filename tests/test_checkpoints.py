@@ -1,0 +1,39 @@
+"""The weights that come with the course are what their list says, and do what their record says."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+
+from course_lib.data import digits
+from course_lib.download import file_digest
+from course_lib.records import load_record
+from course_lib.registry import REGISTRY
+from course_lib.vit import create_model
+
+FOLDER = Path(__file__).parent.parent / "data" / "checkpoints"
+MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
+
+
+def test_the_list_is_complete():
+    assert sorted(entry["file"] for entry in MANIFEST) == sorted(file.name for file in FOLDER.glob("*.safetensors"))
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 10e6  # the repository stays small
+
+
+@pytest.mark.parametrize("facts", MANIFEST, ids=lambda facts: facts["file"])
+def test_size_and_digest(facts):
+    file = FOLDER / facts["file"]
+    assert (file.stat().st_size, file_digest(file)) == (facts["size"], facts["sha256"])
+    assert REGISTRY[facts["name"]].sha256 == facts["sha256"]
+
+
+def test_the_digits_are_read_as_recorded():
+    """Looked up through the registry, prepared as the entry says; one image may fall the other way elsewhere."""
+    with contextlib.redirect_stdout(None):
+        model = create_model("vit_digits_patch2_8", pretrained=True).eval()
+    images, labels = digits("test")
+    found = (model(model.preprocessing.transform()(images)).argmax(1) == labels).double().mean().item()
+    entry, run = REGISTRY["course/vit_digits_patch2_8"], load_record("digits_vit")["runs"][0]
+    assert found == pytest.approx(run["test"], abs=1.5 / len(labels))
+    assert entry.top1 == round(100 * run["test"], 1)

@@ -61,11 +61,11 @@ def my_pieces(*names):
     Raises:
         ValueError: there is no exercise of that name.
     """
-    from course_lib.checks import EXERCISES
+    from course_lib.checks import NAMES
 
-    unknown = [name for name in names if name not in EXERCISES]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise ValueError(f"no exercise {unknown[0]!r}; there are {', '.join(EXERCISES)}.")
+        raise ValueError(f"no exercise {unknown[0]!r}; there are {', '.join(NAMES)}.")
     kept, functions = kept_pieces(), []
     for name in names:
         function, whose = _resolve(name, kept)
@@ -101,19 +101,14 @@ def _in_notebook():
     return "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
 
 
-def _exercise_names():
-    from course_lib.checks import EXERCISES
-
-    return set(EXERCISES)
-
-
 def _resolve(name, kept):
     """The function for an exercise and whose it is; a piece that does not load any more gives way to the course's."""
-    from course_lib.checks import EXERCISES
+    from course_lib.checks import find
 
-    course = EXERCISES[name].oracle
+    exercise = find(name)
+    course = exercise.oracle
     if name not in kept:
-        return course, f"the course's (exercise of chapter {EXERCISES[name].chapter})"
+        return course, f"the course's (exercise of chapter {exercise.chapter})"
     try:
         return _load(name, kept[name], kept), "yours"
     except Exception as error:  # whatever the reader's file does
@@ -125,8 +120,10 @@ def _resolve(name, kept):
 
 def _load(name, source, kept):
     """Run one block in a namespace of its own, in which it finds the other pieces that it calls."""
+    from course_lib.checks import NAMES
+
     code = compile(source, f"{FILE}:{name}", "exec")
-    others = (_exercise_names() & _names_in(code)) - {name}
+    others = (_names_in(code) & set(NAMES)) - {name}
     space = {other: _resolve(other, {k: v for k, v in kept.items() if k != name})[0] for other in others}
     exec(code, space)
     return space[name]
@@ -134,7 +131,9 @@ def _load(name, source, kept):
 
 def _source(exercise, function):
     """Everything that `function` needs, as a text that can be run alone: imports, constants, helpers, itself."""
-    blocks, seen, exercises = [], set(), _exercise_names()
+    from course_lib.checks import NAMES
+
+    blocks, seen = [], set()
 
     def add(name, value):
         if name in seen:
@@ -144,7 +143,7 @@ def _source(exercise, function):
             blocks.append(f"import {value.__name__} as {name}")
         elif isinstance(value, types.FunctionType) and value.__module__ == "__main__":
             for other in sorted(_names_in(value.__code__)):
-                if other in value.__globals__ and other not in exercises and not hasattr(builtins, other):
+                if other in value.__globals__ and other not in NAMES and not hasattr(builtins, other):
                     add(other, value.__globals__[other])
             blocks.append(inspect.cleandoc("\n" + inspect.getsource(value)))
             if value.__name__ != name:
@@ -167,7 +166,7 @@ def _names_in(code):
 
 def _write(pieces):
     """Replace the file in one step, in the order in which the course asks for the pieces."""
-    from course_lib.checks import EXERCISES
+    from course_lib.checks import NAMES
 
-    blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in EXERCISES if name in pieces]
+    blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in NAMES if name in pieces]
     write_atomically(pieces_file(), "\n\n".join([HEADER, *blocks]).encode())

@@ -8,6 +8,7 @@ usual elsewhere: a tolerance of 1e-3 or 1e-4 on the logits, the same top-1, the 
 """
 
 import json
+import platform
 from functools import cache, partial
 from pathlib import Path
 
@@ -441,6 +442,8 @@ def write():
     record |= {
         "model": SIZES | {"weights": "random, see tests/libraries.py"},
         "mutants": [score(name) for name in MUTANTS],
+        "device": "cpu",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

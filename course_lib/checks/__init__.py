@@ -13,7 +13,19 @@ CHAPTERS = {
     "ch01": ("softmax", "attention_weights", "scaled_dot_product_attention", "masked_attention"),
     "ch02": ("split_heads", "merge_heads", "multi_head_self_attention"),
     "ch03": ("layer_norm", "mlp", "encoder_block"),
+    "ch04": ("patchify", "unpatchify", "linear_to_conv", "patch_embedding"),
+    "ch05": ("prepend_class_token", "sincos_pos_embed_2d", "resample_pos_embed"),
+    "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
 }
+
+
+NAMES = tuple(name for names in CHAPTERS.values() for name in names)
+
+
+def find(name):
+    """The record of the exercise of that name; only its own chapter's module is imported."""
+    chapter = next(chapter for chapter, names in CHAPTERS.items() if name in names)
+    return _records(chapter)[name]
 
 
 def _records(chapter):
@@ -22,8 +34,7 @@ def _records(chapter):
 
 def __getattr__(name):
     if name == "EXERCISES":
-        return {name: exercise for chapter in CHAPTERS for name, exercise in _records(chapter).items()}
-    for chapter, exercises in CHAPTERS.items():
-        if name.removeprefix("check_") in exercises and name.startswith("check_"):
-            return _records(chapter)[name.removeprefix("check_")].check
+        return {name: find(name) for name in NAMES}
+    if name.startswith("check_") and name.removeprefix("check_") in NAMES:
+        return find(name.removeprefix("check_")).check
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

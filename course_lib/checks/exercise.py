@@ -230,8 +230,9 @@ def _difference(wanted, given):
     if isinstance(wanted, dict):
         return _difference_of_dicts(wanted, given)
     if isinstance(wanted, int):
-        same = type(given) is int and given == wanted
-        return None if same else f"expected the whole number {wanted}, got {_describe(given)}"
+        if type(given) is not int:
+            return f"expected a whole number (int), got {_describe(given)}"
+        return None if given == wanted else f"expected {wanted}, got {given}"
     if not isinstance(given, torch.Tensor):
         return f"expected a tensor, got {_describe(given)}"
     if given.device != wanted.device or given.layout != wanted.layout:

@@ -73,6 +73,15 @@ GOOGLE = (
     (r"/bias$", ".bias"),
 )
 
+# JAX multiplies from the other side and keeps the heads apart. (which tensors, their number of axes, what to do)
+FROM_JAX = (
+    (r"patch_embed\.proj\.weight", 4, lambda x: x.permute(3, 2, 0, 1)),  # (P, P, C, D) -> (D, C, P, P)
+    (r"attn\.(?:query|key|value)\.weight", 3, lambda x: x.flatten(1).T),  # (D, H, d) -> (D, D)
+    (r"attn\.(?:query|key|value)\.bias", 2, torch.flatten),  # (H, d) -> (D,)
+    (r"attn\.proj\.weight", 3, lambda x: x.flatten(0, 1).T),  # (H, d, D) -> (D, D)
+    (r"(?:mlp\.fc1|mlp\.fc2|pre_logits\.fc|^head)\.weight", 2, torch.t),  # (in, out) -> (out, in)
+)
+
 
 def to_timm_names(weights):
     """Rename, reshape and fuse until every tensor stands under timm's name, in timm's shape.
@@ -98,7 +107,7 @@ def to_timm_names(weights):
 
 
 def _unwrap(weights):
-    for prefix in WRAPPERS * 2:  # they can be nested: module._orig_mod.
+    for prefix in WRAPPERS * len(WRAPPERS):  # they can be nested: module._orig_mod.
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return weights
@@ -119,23 +128,42 @@ def _rename(weights, rules):
     for name, tensor in weights.items():
         for pattern, replacement in rules:
             name = re.sub(pattern, replacement, name)
+        if name in renamed:
+            raise ValueError(f"two of its tensors are {name} in timm's names: use a file with one set of names.")
         renamed[name] = tensor
     return renamed
 
 
 def _from_jax(name, x):
-    """JAX multiplies from the other side, and keeps the heads apart: (D, H, d) and (H, d, D)."""
-    if name == "patch_embed.proj.weight":
-        return x.permute(3, 2, 0, 1)  # (P, P, C, D) -> (D, C, P, P)
-    if re.search(r"attn\.(query|key|value)\.weight$", name):
-        return x.flatten(1).T  # (D, H, d) -> (D, D)
-    if re.search(r"attn\.(query|key|value)\.bias$", name):
-        return x.flatten()  # (H, d) -> (D,)
-    if name.endswith("attn.proj.weight"):
-        return x.flatten(0, 1).T  # (H, d, D) -> (D, D)
-    if name.endswith((".fc1.weight", ".fc2.weight", ".fc.weight", "head.weight")):
-        return x.T  # (in, out) -> (out, in)
+    for pattern, axes, change in FROM_JAX:
+        if re.search(pattern + "$", name):
+            if x.ndim != axes:
+                raise ValueError(f"{name} has shape {tuple(x.shape)} and should have {axes} axes: use another file.")
+            return change(x)
     return x
+
+
+def num_heads(weights):
+    """How many heads the weights are for, where their layout shows it (Google's does), else None.
+
+    Args:
+        weights: {name: tensor} as `course_lib.formats.read_weights` gives it.
+
+    Raises:
+        ValueError: the parts of the attention do not agree with each other.
+    """
+    heads = set()
+    for name, x in weights.items():
+        if match := re.search(r"MultiHeadDotProductAttention_1/(query|key|value|out)/(kernel|bias)$", name):
+            if match[1] == "out" and match[2] == "kernel":
+                heads.add(tuple(x.shape[:2]))  # (H, d, D)
+            elif match[1] != "out":
+                heads.add(tuple(x.shape[-2:]))  # (D, H, d) or (H, d)
+    if len(heads) > 1:
+        raise ValueError(
+            f"its attention has (heads, width) of {' and '.join(map(str, sorted(heads)))} at once: use another file."
+        )
+    return heads.pop()[0] if heads else None
 
 
 def _fuse_qkv(weights):
@@ -150,5 +178,10 @@ def _fuse_qkv(weights):
             missing = [name for name in names if name not in weights]
             if missing:
                 raise ValueError(f"{', '.join(missing)} missing beside {name}: the file is not complete.")
+            shapes = {tuple(weights[name].shape) for name in names}
+            if len(shapes) > 1 or not tensor.ndim:
+                raise ValueError(
+                    f"query, key and value of {part[1]} have shapes {', '.join(map(str, sorted(shapes)))}: use another file."
+                )
             fused[f"{part[1]}qkv{part[3]}"] = torch.cat([weights[name] for name in names])
     return fused

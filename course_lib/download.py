@@ -4,7 +4,9 @@ A download that breaks off is continued; two at once wait for each other; the fi
 name only when it is complete and its digest is right.
 """
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -48,13 +50,18 @@ def fetch(url, path, *, size=None, sha256=None):
         ValueError: the file cannot be had, or is not what it must be. Nothing is left under `path` then
             that was not there before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            _download(url, path, size, sha256)
-        verify(path, size=size, sha256=sha256, advice="delete it and try again")
-        if not (sha256 or SHORT_HASH.search(path.name) or _record(path).exists()):
-            _remember(path)
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                if not path.is_file():  # another process may have been faster
+                    _download(url, path, size, sha256)
+        except OSError as error:
+            raise ValueError(f"cannot write in {path.parent} ({_reason(error)}): {_by_hand(url, path)}") from error
+    verify(path, size=size, sha256=sha256, advice="delete it and try again")
+    if not (sha256 or SHORT_HASH.search(path.name) or _record(path).exists()):
+        with contextlib.suppress(OSError):  # a folder that cannot be written in keeps what it has
+            write_atomically(_record(path), f"{file_digest(path)}  {path.name}\n".encode())
     return path
 
 
@@ -64,11 +71,10 @@ def verify(path, *, size=None, sha256=None, advice="download it again"):
     if size is not None and found != size:
         raise ValueError(f"{path} has {found:,} bytes, not {size:,}: it is cut short or another file. Please {advice}.")
     digest = file_digest(path)
-    short, record = SHORT_HASH.search(path.name), _record(path)
-    recorded = record.read_text(encoding="utf-8").split()[0] if record.exists() else None
+    short, recorded = SHORT_HASH.search(path.name), _recorded(path)
     for expected, origin in (
         (sha256, "published"),
-        (short and short[1], "in its name"),
+        (short and short[1], "in its name; rename it if these digits mean something else"),
         (recorded, "of its first download"),
     ):
         if expected and not digest.startswith(expected):
@@ -87,8 +93,12 @@ def _record(path):
     return path.with_name(path.name + ".sha256")
 
 
-def _remember(path):
-    write_atomically(_record(path), f"{file_digest(path)}  {path.name}\n".encode())
+def _recorded(path):
+    """The digest of the first download, or None."""
+    try:
+        return _record(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _download(url, path, size, sha256):
@@ -99,19 +109,20 @@ def _download(url, path, size, sha256):
         try:
             _transfer(url, part, size)
             break
-        except (OSError, ValueError, urllib.error.URLError) as error:
-            final = isinstance(error, (urllib.error.HTTPError, ValueError)) and getattr(error, "code", 0) not in (
-                408,
-                429,
-                500,
-                502,
-                503,
-                504,
-            )
-            if final or attempt == ATTEMPTS:
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            if attempt == ATTEMPTS or not _may_pass(error):
                 raise ValueError(f"could not download {url} ({_reason(error)}): {_by_hand(url, path)}") from error
             time.sleep(2**attempt)
     _accept(part, path, url, size, sha256)
+
+
+def _may_pass(error):
+    """Whether the same request can succeed a moment later."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in (408, 416, 429, 500, 502, 503, 504)
+    return not isinstance(error, ValueError)
 
 
 def _reason(error):
@@ -124,7 +135,11 @@ def _by_hand(url, path):
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request, file, code, message, headers, newurl):
-        _check_https(newurl)
+        try:
+            _check_https(newurl)
+        except ValueError:
+            file.close()
+            raise
         return super().redirect_request(request, file, code, message, headers, newurl)
 
 
@@ -136,27 +151,25 @@ def _check_https(url):
 def _transfer(url, part, size):
     """Fetch `url` into `part`, going on where an earlier attempt broke off if the server still has the same file."""
     _check_https(url)
-    state = part.with_name(part.name + ".json")
-    done, tag = 0, None
-    if part.exists() and state.exists():
-        done, tag = part.stat().st_size, json.loads(state.read_text(encoding="utf-8")).get("tag")
+    done, tag = _earlier(part)
     request = urllib.request.Request(url, headers={"User-Agent": "course-lib"})
-    if done and tag:
+    if done:
         request.add_header("Range", f"bytes={done}-")
         request.add_header("If-Range", tag)
     try:
         response = urllib.request.build_opener(_OnlyHttps).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing after what is here: complete, or longer than the server's file
-            part.unlink()
-            raise ConnectionError("the part that was here did not fit the server's file") from error
+        if error.code == 416:  # nothing comes after what is here, so it was not the beginning of this file
+            _discard(part)
         raise
     with response:
-        if response.status != 206:
+        if response.status == 206:
+            _check_range(response, part, done, tag)
+        else:
             done = 0
-        state.write_text(
-            json.dumps({"tag": response.headers.get("ETag") or response.headers.get("Last-Modified")}), encoding="utf-8"
-        )
+            _discard(part)  # before the new tag is written: it must never stand beside an old part
+            tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            write_atomically(_state(part), json.dumps({"tag": tag}).encode())
         rest = response.headers.get("Content-Length")
         expected = size or (done + int(rest) if rest else None)
         _check_space(part.parent, (expected or 0) - done)
@@ -164,8 +177,35 @@ def _transfer(url, part, size):
     found = part.stat().st_size
     if expected is not None and found != expected:
         if found > expected:
-            part.unlink()
+            _discard(part)
         raise ConnectionError(f"the connection ended after {found:,} of {expected:,} bytes")
+
+
+def _state(part):
+    return part.with_name(part.name + ".json")
+
+
+def _discard(part):
+    part.unlink(missing_ok=True)
+    _state(part).unlink(missing_ok=True)
+
+
+def _earlier(part):
+    """(bytes, tag) of a download that broke off; (0, None) if there is none to go on with."""
+    try:
+        tag = json.loads(_state(part).read_text(encoding="utf-8"))["tag"]
+        return (part.stat().st_size, tag) if isinstance(tag, str) else (0, None)
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0, None
+
+
+def _check_range(response, part, done, tag):
+    """Raise unless the server sends just the rest of the file that was begun."""
+    start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    same = (response.headers.get("ETag") or tag) == tag or not tag.startswith(('"', "W/"))
+    if start != str(done) or not same:
+        _discard(part)
+        raise ConnectionError("the server sent another part than it was asked for")
 
 
 def _check_space(folder, needed):
@@ -190,15 +230,26 @@ def _copy(response, part, done, expected):
 
 def _accept(part, path, url, size, sha256):
     """Give the finished download its name, if it is what it must be."""
-    digest, short = file_digest(part), SHORT_HASH.search(path.name)
-    expected = sha256 or (short and short[1]) or ""
-    found = part.stat().st_size
+    short, digest, found = SHORT_HASH.search(path.name), file_digest(part), part.stat().st_size
+    known = sha256 or (short and short[1])
+    expected = known or _recorded(path) or ""
+    if not expected and _is_a_page(part):
+        _discard(part)
+        raise ValueError(f"{url} sends an error message or a login page instead of the file: {_by_hand(url, path)}")
     if not digest.startswith(expected) or (size is not None and found != size):
-        part.unlink()
+        _discard(part)
         raise ValueError(
-            f"what {url} sends ({found:,} bytes, SHA-256 {digest[:16]}…) is not the file that was published "
+            f"what {url} sends ({found:,} bytes, SHA-256 {digest[:16]}…) is not the file that was "
+            f"{'published' if known or not expected else 'here after the first download'} "
             f"(SHA-256 {expected[:16] or 'unknown'}): it was changed there, or on the way. Nothing was kept; {_by_hand(url, path)}"
         )
     os.replace(part, path)
-    part.with_name(part.name + ".json").unlink(missing_ok=True)
+    _discard(part)
     sync_folder(path.parent)
+
+
+def _is_a_page(part):
+    """HTML, JSON or nothing at all. (The header of a safetensors file begins with `{` after its length.)"""
+    with open(part, "rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf")
+    return start[8:9] != b"{" and start.lstrip()[:1] in (b"", b"<", b"{", b"[")

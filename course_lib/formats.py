@@ -5,18 +5,20 @@ The format is recognised from the first bytes, never from the name. Chapter 06.
 
 import pickle
 import re
-import struct
 import warnings
 import zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 # A zip may unpack to far more than it is on disk. Weights hardly shrink, so this much is never needed.
 MOST_TIMES_LARGER = 20
 ALWAYS_ALLOWED = 2**30  # bytes
+
+
+class _Refused(ValueError):
+    """The reason is known and stands in the message; any other error of a reader means a damaged file."""
 
 
 def read_weights(path):
@@ -30,17 +32,28 @@ def read_weights(path):
 
     Raises:
         ValueError: one line that says what the file is instead, or what is wrong with it.
+
+    Source: the formats' own descriptions (PyTorch's serialization notes, safetensors, NumPy's NEP 1). Chapter 06.
     """
     readers = {"torch": _read_torch, "npz": _read_npz, "safetensors": load_file}
     kind = recognise(path)
     try:
         tensors = readers[kind](path)
-    except (SafetensorError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, KeyError, struct.error) as error:
+    except _Refused:
+        raise
+    except Exception as error:  # a damaged file can break its reader anywhere
         raise ValueError(
             f"{path} is damaged or cut short ({_first_line(error)}): delete it and download again."
         ) from error
     if not tensors:
         raise ValueError(f"{path} holds no tensors: it is no weights file, or not one of a single model.")
+    strange = next(
+        (name for name in tensors if not (isinstance(name, str) and name.isprintable() and len(name) < 200)), None
+    )
+    if strange is not None:
+        raise ValueError(
+            f"{path} holds a tensor of the name {str(strange)[:40]!r}, which no model has: use another file."
+        )
     return tensors
 
 
@@ -53,7 +66,10 @@ def recognise(path):
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(512)
-    text = start.lstrip().lower()
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    # First, since the eight bytes of its header's length can look like anything.
+    if size > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") + 8 <= size:
+        return "safetensors"
     if size == 0:
         raise ValueError(f"{path} is empty: delete it and download again.")
     if text.startswith(b"version https://git-lfs"):
@@ -72,12 +88,9 @@ def recognise(path):
     if start.startswith(b"\x80"):
         return "torch"  # a pickle: the format of torch before 1.6
     if size > 8 and start[8:9] == b"{":
-        (header,) = struct.unpack("<Q", start[:8])
-        if header + 8 > size:
-            raise ValueError(
-                f"{path} is cut short: its header alone is longer than the file. Delete it and download again."
-            )
-        return "safetensors"
+        raise ValueError(
+            f"{path} is cut short: its header alone is longer than the file. Delete it and download again."
+        )
     raise ValueError(
         f"{path} is no weights file that is known here (its first bytes are {start[:8]!r}): expected .pth, .safetensors or .npz."
     )
@@ -87,7 +100,7 @@ def _recognise_zip(path):
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged or cut short (its table of contents is missing): delete it and download again."
         ) from error
@@ -108,9 +121,13 @@ def _recognise_zip(path):
 def _read_torch(path):
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            if any(member.filename.endswith("/constants.pkl") for member in archive.infolist()):
+                raise _Refused(
+                    f"{path} is a TorchScript program, not weights: save the state_dict() of the model it came from."
+                )
             broken = archive.testzip()  # torch.load does not look at the checksums
         if broken:
-            raise ValueError(f"{path} is damaged (the checksum of {broken} is wrong): delete it and download again.")
+            raise _Refused(f"{path} is damaged (the checksum of {broken} is wrong): delete it and download again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle's age; what matters is refused below
@@ -118,10 +135,10 @@ def _read_torch(path):
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if not found:
-            raise ValueError(
+            raise _Refused(
                 f"{path} holds more than tensors, or is damaged: refused, nothing in it was run. Download it again."
             ) from error
-        raise ValueError(
+        raise _Refused(
             f"{path} asks to run code ({found[1]}), which weights never need: refused, nothing was run. "
             "Get the file from its publisher, best as .safetensors."
         ) from error
@@ -146,10 +163,10 @@ def _read_npz(path):
                 tensors[name] = torch.from_numpy(archive[name])
             except (ValueError, TypeError) as error:
                 if "allow_pickle" in str(error):
-                    raise ValueError(
+                    raise _Refused(
                         f"{path} holds Python objects ({name}), which could run code: refused, nothing was run."
                     ) from error
-                raise ValueError(
+                raise _Refused(
                     f"{path} holds {name}, which is no array of numbers ({_first_line(error)}): refused."
                 ) from error
     return tensors

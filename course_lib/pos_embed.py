@@ -65,8 +65,8 @@ def sincos_pos_embed_2d(grid_size, embed_dim, temperature=10_000.0):
 def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
     """Stretch position embeddings to another patch grid, as for images of another size.
 
-    The patches' embeddings are treated as a small image of D channels and resized (bicubic, with
-    antialiasing where the grid shrinks). The prefix tokens have no place in the grid and stay as they are.
+    The patches' embeddings are treated as a small image of D channels and resized with the bicubic filter and
+    antialiasing. The prefix tokens have no place in the grid and stay as they are.
 
     Args:
         pos_embed: (1, prefix + g·g, D), the old grid square.

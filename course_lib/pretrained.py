@@ -12,25 +12,40 @@ import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from course_lib.convert import to_timm_names
+from course_lib.convert import num_heads, to_timm_names
 from course_lib.download import cache_folder, fetch, verify
 from course_lib.files import write_atomically
 from course_lib.formats import read_weights
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.registry import DEFAULTS, FOLDERS, REGISTRY, Preprocessing, WeightsEntry, default_weights, find_entry
-from course_lib.vit import VIT_CONFIGS
+from course_lib.weight_facts import gather_facts
 
 __all__ = [
-    "DEFAULTS", "REGISTRY", "Preprocessing", "WeightsEntry",
-    "default_weights", "find_entry", "load_pretrained", "read_timm_state", "save_weights",
-]  # fmt: skip
-
-# What LayerNorm adds to the variance, where nothing beside the file says otherwise.
-DEFAULT_EPS = {"timm": 1e-6, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
+    "DEFAULTS",
+    "REGISTRY",
+    "Preprocessing",
+    "WeightsEntry",
+    "default_weights",
+    "find_entry",
+    "load_pretrained",
+    "save_weights",
+]
 
 NAMES_OF = {"timm": "timm's", "torchvision": "torchvision's", "google": "Google's", "huggingface": "Hugging Face's"}
+
+HEAD = ("head.", "pre_logits.")
+
+# The number of axes of the tensors that are looked at before all are compared with the model's.
+AXES = {
+    "patch_embed.proj.weight": 4,
+    "blocks.0.mlp.fc1.weight": 2,
+    "pos_embed": 3,
+    "head.weight": 2,
+    "pre_logits.fc.weight": 2,
+}
 
 SIZE_NAMES = {(192, 12): "ViT-Ti", (384, 12): "ViT-S", (768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
 
@@ -59,37 +74,26 @@ def load_pretrained(model, weights, *, num_classes=None):
     Source: Dosovitskiy et al. 2021, section 3.2, for the new head and the resampled positions. Chapter 06.
     """
     path, entry = _locate(weights)
-    library, state = read_timm_state(path)
-    facts = _facts(path, library, entry)
-    _check_architecture(path, state, model, facts)
     notes = []
-    state, classes = _fit_head(path, state, model, num_classes, notes)
-    state = _fit_positions(path, state, model, facts, notes)
-    _check_names(path, state, model, headless=classes is not None)
+    try:
+        library, state, facts = _read(path, entry)
+        _check_architecture(state, model, facts)
+        state, classes = _fit_head(state, model, num_classes, notes)
+        state = _fit_positions(state, model, facts, notes)
+        _check_names(state, model, classes)
+        _check_numbers(state)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
     if classes is not None:
         model.reset_classifier(classes)
-        state |= {name: value for name, value in model.state_dict().items() if name.startswith("head.")}
-    model.load_state_dict(state)
+    model.load_state_dict(model.state_dict() | state)
     _set_eps(model, facts.norm_eps, notes)
     model.preprocessing = facts.preprocessing and facts.preprocessing.at(model.patch_embed.img_size)
     if model.preprocessing is None:
         notes.append("how these weights want their images is not known: see where you got them from.")
     print(f"{path.name}: {len(state)} tensors under {NAMES_OF[library]} names, all in place.", *notes, sep="\n  ")
     return model
-
-
-def read_timm_state(path):
-    """Read a weights file: (which library's names it uses, {timm's name: tensor}).
-
-    Raises:
-        ValueError: it is no weights file of a Vision Transformer, or damaged.
-    """
-    weights = read_weights(path)
-    try:
-        return to_timm_names(weights)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def save_weights(model, path):
@@ -106,6 +110,13 @@ def save_weights(model, path):
     about = {"config": asdict(model.config), "preprocessing": model.preprocessing and asdict(model.preprocessing)}
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(path, save(state, metadata={"course_lib": json.dumps(about)}))
+
+
+def _read(path, entry):
+    """(which library's names the file uses, {timm's name: tensor}, what else is known of it)."""
+    weights = read_weights(path)
+    library, state = to_timm_names(weights)
+    return library, state, gather_facts(path, library, entry, num_heads(weights))
 
 
 def _locate(weights):
@@ -128,71 +139,6 @@ def _locate(weights):
     return fetch(entry.url, cache_folder() / entry.file, size=entry.size, sha256=entry.digest), entry
 
 
-@dataclass
-class _Facts:
-    """What is known about a file beside its tensors."""
-
-    norm_eps: float
-    num_heads: int | None = None
-    grid_size: tuple[int, int] | None = None
-    preprocessing: Preprocessing | None = None
-
-
-def _facts(path, library, entry):
-    facts = _Facts(DEFAULT_EPS[library])
-    if library == "huggingface":
-        _read_hub_files(path.parent, facts)
-    elif library == "timm":
-        _read_own_metadata(path, facts)
-    if entry:
-        facts.num_heads = VIT_CONFIGS[entry.architecture].num_heads
-        facts.norm_eps = entry.norm_eps or facts.norm_eps
-        facts.preprocessing = entry.preprocessing or facts.preprocessing
-    return facts
-
-
-def _read_hub_files(folder, facts):
-    """Hugging Face keeps a model's facts in JSON files beside the weights."""
-    config = _read_json(folder / "config.json")
-    if config.get("model_type") == "vit":
-        facts.norm_eps = config.get("layer_norm_eps", facts.norm_eps)
-        facts.num_heads = config.get("num_attention_heads")
-    images = _read_json(folder / "preprocessor_config.json")
-    if {"image_mean", "image_std", "size"} <= images.keys():
-        size = images["size"]
-        size = (size, size) if isinstance(size, int) else (size["height"], size["width"])
-        interpolation = {2: "bilinear", 3: "bicubic"}.get(images.get("resample", 2), "bilinear")
-        facts.preprocessing = Preprocessing(
-            tuple(images["image_mean"]), tuple(images["image_std"]), size, size, interpolation
-        )
-
-
-def _read_json(file):
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _read_own_metadata(path, facts):
-    """What `save_weights` wrote into the file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("course_lib", "{}"))
-    except SafetensorError:
-        return  # a .pth
-    if config := about.get("config"):
-        size = config["img_size"] if isinstance(config["img_size"], list) else [config["img_size"]] * 2
-        facts.grid_size = tuple(side // config["patch_size"] for side in size)
-        facts.norm_eps, facts.num_heads = config["norm_eps"], config["num_heads"]
-    if images := about.get("preprocessing"):
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in images.items()}
-        facts.preprocessing = Preprocessing(**lists)
-
-
 @dataclass(frozen=True)
 class _Architecture:
     """What can be read off the shapes of the weights."""
@@ -205,11 +151,16 @@ class _Architecture:
 
     @classmethod
     def of(cls, state):
+        for name, axes in AXES.items():
+            if name in state and state[name].ndim != axes:
+                raise ValueError(
+                    f"{name} has shape {tuple(state[name].shape)} and should have {axes} axes: use another file."
+                )
+        if "blocks.0.mlp.fc1.weight" not in state:
+            raise ValueError("there is no block 0 with an MLP in it: use a file with a whole Vision Transformer.")
         depth = len({match[1] for name in state if (match := re.match(r"blocks\.(\d+)\.", name))})
-        patch, hidden = state["patch_embed.proj.weight"], state.get("blocks.0.mlp.fc1.weight")
-        if patch.ndim != 4 or hidden is None:
-            raise ValueError("its patch embedding or its first block is not that of a Vision Transformer")
-        return cls(patch.shape[0], depth, patch.shape[2], patch.shape[1], hidden.shape[0])
+        patch, hidden = state["patch_embed.proj.weight"].shape, state["blocks.0.mlp.fc1.weight"].shape
+        return cls(width=patch[0], depth=depth, patch=patch[2], channels=patch[1], hidden=hidden[0])
 
     def __str__(self):
         name = SIZE_NAMES.get((self.width, self.depth))
@@ -220,104 +171,119 @@ class _Architecture:
         )
 
 
-def _check_architecture(path, state, model, facts):
-    try:
-        theirs = _Architecture.of(state)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}: use another file.") from error
-    ours = _Architecture.of(model.state_dict())
+def _check_architecture(state, model, facts):
+    theirs, ours = _Architecture.of(state), _Architecture.of(model.state_dict())
     if theirs != ours:
         what, own = str(theirs), str(ours)
         if what == own:
             what += f", {theirs.channels} channels, hidden {theirs.hidden}"
             own += f", {ours.channels} channels, hidden {ours.hidden}"
-        raise ValueError(f"{path}: this is {what}; the model is {own}: build the model that fits, or use another file.")
+        raise ValueError(f"this is {what}; the model is {own}: build the model that fits, or use another file.")
     if facts.num_heads not in (None, model.config.num_heads):
         raise ValueError(
-            f"{path}: these weights are for {facts.num_heads} heads; the model has {model.config.num_heads}: build it with num_heads={facts.num_heads}."
+            f"these weights are for {facts.num_heads} heads; the model has {model.config.num_heads}: "
+            f"build it with num_heads={facts.num_heads}."
+        )
+    if facts.activation != "gelu":
+        raise ValueError(
+            f"these weights want the activation {facts.activation!r}; the model has the exact GELU: use another file."
         )
     if ("cls_token" in state) != (model.cls_token is not None):
         with_token = "cls_token" in state
         raise ValueError(
-            f"{path}: these weights have {'a' if with_token else 'no'} class token, the model has {'none' if with_token else 'one'}: "
+            f"these weights have {'a' if with_token else 'no'} class token, the model has {'none' if with_token else 'one'}: "
             f"build it with global_pool={'token' if with_token else 'avg'!r}."
         )
 
 
-def _fit_head(path, state, model, num_classes, notes):
-    """The state with or without the file's head, and for how many classes a new one is due (None: the file's stays)."""
+def _fit_head(state, model, num_classes, notes):
+    """The state with or without the file's head, and how many classes the model's new head gets (None: it keeps its own)."""
+    ours, wanted = model.config.num_classes, num_classes
     theirs = state["head.weight"].shape[0] if "head.weight" in state else 0
-    representation = "pre_logits.fc.weight" in state
-    if num_classes is None or num_classes == theirs == model.config.num_classes:
-        if theirs != model.config.num_classes:
-            raise ValueError(
-                f"{path}: the file's head has {theirs} classes, the model's {model.config.num_classes}: "
-                f"pass num_classes={model.config.num_classes} for a new head, or build the model with num_classes={theirs}."
-            )
-        if representation != bool(model.config.representation_size):
-            width = state["pre_logits.fc.weight"].shape[0] if representation else None
-            raise ValueError(
-                f"{path}: representation layer before the head: {'one' if representation else 'none'} in the file, "
-                f"{'none' if representation else 'one'} in the model. Build the model with representation_size={width}, "
-                "or pass num_classes for a new head without one."
-            )
+    hidden = "pre_logits.fc.weight" in state  # the representation layer
+    same_hidden = hidden == (model.config.representation_size is not None)
+    if wanted is None and theirs != ours:
+        raise ValueError(
+            f"the file's head has {theirs} classes, the model's {ours}: "
+            f"pass num_classes={ours} for a new head, or build the model with num_classes={theirs}."
+        )
+    if wanted is None and not same_hidden:
+        width = state["pre_logits.fc.weight"].shape[0] if hidden else None
+        raise ValueError(
+            f"representation layer before the head: {'one' if hidden else 'none'} in the file, {'none' if hidden else 'one'} in "
+            f"the model. Build the model with representation_size={width}, or pass num_classes={theirs or ours} for a head without."
+        )
+    if wanted in (None, theirs) and theirs == ours and same_hidden:
         return state, None
-    kept = {name: value for name, value in state.items() if not name.startswith(("head.", "pre_logits."))}
-    dropped = (
-        f"the file's head ({theirs} classes{', and its representation layer' if representation else ''}) was left out"
-    )
-    notes.append(
-        f"{dropped}; the new head for {num_classes} classes is untrained."
-        if num_classes
-        else f"{dropped}; the model has none."
-    )
-    return kept, num_classes
+    if wanted == theirs and not hidden:
+        return state, wanted  # the model was built for another number of classes
+    dropped = [f"head ({theirs} classes)"] * bool(theirs) + ["representation layer"] * hidden
+    left = f"the file's {' and '.join(dropped)} left out" if dropped else "the file has no head"
+    notes.append(f"{left}; {f'the new head for {wanted} classes is untrained' if wanted else 'the model has no head'}.")
+    return {name: value for name, value in state.items() if not name.startswith(HEAD)}, wanted
 
 
-def _fit_positions(path, state, model, facts, notes):
+def _fit_positions(state, model, facts, notes):
+    """The state with position embeddings for the model's grid."""
     positions = state.get("pos_embed")
     if positions is None or model.config.pos_embed != "learn":
         return state  # _check_names says what is missing or left over
     prefix, new = model.num_prefix_tokens, model.patch_embed.grid_size
     count = positions.shape[1] - prefix
     side = round(max(count, 0) ** 0.5)
-    old = facts.grid_size or (side, side)
+    square = side * side == count
+    old = facts.grid_size or ((side, side) if square else new)
     if old == new and count == new[0] * new[1]:
         return state
-    if side * side != count or old != (side, side):
+    if not square or old != (side, side):
         raise ValueError(
-            f"{path}: its {count} patch positions are no square grid, so they cannot be resampled to {new[0]} x {new[1]}: "
+            f"its {count} patch positions are no square grid, so they cannot be resampled to {new[0]} x {new[1]}: "
             "build the model with the image size of the file."
         )
     notes.append(f"position embeddings resampled from {side} x {side} to {new[0]} x {new[1]} patches (bicubic).")
     return state | {"pos_embed": resample_pos_embed(positions, new, prefix)}
 
 
-def _check_names(path, state, model, headless):
-    """Raise unless names and shapes are those of the model (less its head, if a new one is due)."""
-    wanted = {
-        name: value.shape
-        for name, value in model.state_dict().items()
-        if not (headless and name.startswith(("head.", "pre_logits.")))
-    }
+def _check_names(state, model, classes):
+    """Raise unless names and shapes are those of the model, but for the head if it gets a new one."""
+    wanted = {name: value.shape for name, value in model.state_dict().items()}
+    if classes is not None:
+        head = {name: shape for name, shape in _head_shapes(model, classes).items() if name in state}
+        wanted = {name: shape for name, shape in wanted.items() if not name.startswith(HEAD)} | head
     missing = [name for name in wanted if name not in state]
     left_over = [name for name in state if name not in wanted]
     if missing or left_over:
         parts = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            f"{len(names)} {what} ({', '.join(name[:60] for name in names[:3])}{', ...' if len(names) > 3 else ''})"
             for what, names in (("missing", missing), ("left over", left_over))
             if names
         ]
         raise ValueError(
-            f"{path}: {' and '.join(parts)}: build the model with the same parts (see pos_embed, qkv_bias and representation_size in ViTConfig), or use another file."
+            f"{' and '.join(parts)}: build the model with the same parts (see pos_embed, qkv_bias and "
+            "representation_size in ViTConfig), or use another file."
         )
     other = [name for name in wanted if state[name].shape != wanted[name]]
     if other:
         name = other[0]
         raise ValueError(
-            f"{path}: {len(other)} tensors have another shape than in the model, first {name}: "
+            f"{len(other)} tensors have another shape than in the model, first {name}: "
             f"{tuple(state[name].shape)} in the file, {tuple(wanted[name])} in the model."
         )
+
+
+def _head_shapes(model, classes):
+    return {"head.weight": (classes, model.config.embed_dim), "head.bias": (classes,)}
+
+
+def _check_numbers(state):
+    """Raise unless all tensors are plain, finite floating-point numbers: anything else fails halfway through, or later."""
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
+            raise ValueError(
+                f"{name} is {tensor.dtype} ({tensor.layout}), not plain floating-point numbers: use another file."
+            )
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity: the file is damaged, or its training went wrong.")
 
 
 def _set_eps(model, eps, notes):

@@ -55,16 +55,21 @@ class Preprocessing:
     interpolation: str
 
     def transform(self):
-        """A function from a picture (PIL, or a uint8 tensor (C, height, width)) to the model's input (C, height, width)."""
+        """A function from a picture to the model's input (C, height, width), float32.
+
+        The picture is a PIL image of any kind, or a tensor (C, height, width): uint8, or floating point between 0
+        and 1. PIL images are resized before they become tensors, as the libraries do it.
+        """
         import torch
         from torchvision.transforms import v2
 
-        steps = [v2.ToImage()]
+        steps = [_InChannels(len(self.mean))]
         if self.resize is not None:
             size = self.resize if isinstance(self.resize, int) else list(self.resize)
             steps.append(v2.Resize(size, interpolation=v2.InterpolationMode(self.interpolation), antialias=True))
         steps += [
             v2.CenterCrop(list(self.input_size)),
+            v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(list(self.mean), list(self.std)),
             v2.ToPureTensor(),
@@ -72,17 +77,26 @@ class Preprocessing:
         return v2.Compose(steps)
 
     def at(self, input_size):
-        """The same for another input size: the resize grows or shrinks in proportion."""
+        """The same for another input size: the resize grows or shrinks in proportion, and still covers the crop."""
         if tuple(input_size) == self.input_size:
             return self
+        scales = [new / old for new, old in zip(input_size, self.input_size, strict=True)]
         resize = self.resize
         if isinstance(resize, int):
-            resize = round(resize * min(input_size) / min(self.input_size))
+            resize = round(resize * max(scales))
         elif resize is not None:
-            resize = tuple(
-                round(old * new / size) for old, new, size in zip(resize, input_size, self.input_size, strict=True)
-            )
+            resize = tuple(round(side * scale) for side, scale in zip(resize, scales, strict=True))
         return replace(self, input_size=tuple(input_size), resize=resize)
+
+
+class _InChannels:
+    """Make a PIL image grey or RGB, as the model wants it: files come with palettes and with transparency."""
+
+    def __init__(self, channels):
+        self.mode = "L" if channels == 1 else "RGB"
+
+    def __call__(self, picture):
+        return picture if hasattr(picture, "shape") else picture.convert(self.mode)
 
 
 @dataclass(frozen=True)

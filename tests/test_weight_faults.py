@@ -570,7 +570,7 @@ def test_one_tensor_missing(form, state, model, tmp_path, capsys):
 @pytest.mark.parametrize("extra", ["fc.weight", "blocks.0.ls1.gamma", "head_dist.bias", "x" * 5000, "two\nlines", ""])
 def test_one_tensor_left_over(form, extra, state, model, tmp_path, capsys):
     path = save_form(form, FORMS[form](state) | {extra: torch.ones(3)}, tmp_path)
-    refuse(model, path, capsys, "left over")
+    refuse(model, path, capsys, "left over" if extra.isprintable() and len(extra) < 200 else "of the name")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -119,9 +119,9 @@ class MultiHeadSelfAttention(nn.Module):
     """H attentions side by side, each in its own d = D/H dimensions, mixed by one last projection.
 
     Parameters carry timm's names: `qkv` (D -> 3D, laid out q | k | v, each cut into heads) and
-    `proj` (D -> D). Attention runs in PyTorch's fused kernel, which never forms the weights. While
-    `course_lib.interpret.record_attention` watches, the same projections go through the explicit
-    softmax instead, and the weights (B, H, N, N) are handed to the recorder.
+    `proj` (D -> D). Attention runs in PyTorch's fused kernel, which never forms the weights (but for bfloat16 on a
+    CPU, where that kernel is the slower way). While `course_lib.interpret.record_attention` watches, the same
+    projections go through the explicit softmax, and the weights (B, H, N, N) are handed to the recorder.
 
     Args:
         dim: embedding dimension D.

@@ -170,18 +170,22 @@ def _fuse_qkv(weights):
     """Lay query, key and value on top of each other, as timm does: three (D, D) -> (3D, D)."""
     fused = {}
     for name, tensor in weights.items():
-        part = re.fullmatch(r"(blocks\.\d+\.attn\.)(query|key|value)(\.weight|\.bias)", name)
-        if not part:
+        part = re.fullmatch(r"(blocks\.\d+\.attn\.)(?:query|key|value)(\.weight|\.bias)", name)
+        if part:
+            names = [part[1] + which + part[2] for which in ("query", "key", "value")]
+            fused[f"{part[1]}qkv{part[2]}"] = _join(weights, names)
+        else:
             fused[name] = tensor
-        elif part[2] == "query":
-            names = [part[1] + which + part[3] for which in ("query", "key", "value")]
-            missing = [name for name in names if name not in weights]
-            if missing:
-                raise ValueError(f"{', '.join(missing)} missing beside {name}: the file is not complete.")
-            shapes = {tuple(weights[name].shape) for name in names}
-            if len(shapes) > 1 or not tensor.ndim:
-                raise ValueError(
-                    f"query, key and value of {part[1]} have shapes {', '.join(map(str, sorted(shapes)))}: use another file."
-                )
-            fused[f"{part[1]}qkv{part[3]}"] = torch.cat([weights[name] for name in names])
     return fused
+
+
+def _join(weights, names):
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing, of {', '.join(names)}: the file is not complete.")
+    shapes = [tuple(weights[name].shape) for name in names]
+    if len(set(shapes)) > 1 or not shapes[0]:
+        raise ValueError(
+            f"{', '.join(names)} have shapes {', '.join(map(str, shapes))}, which do not fit: use another file."
+        )
+    return torch.cat([weights[name] for name in names])

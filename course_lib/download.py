@@ -75,7 +75,7 @@ def verify(path, *, size=None, sha256=None, advice="download it again"):
     for expected, origin in (
         (sha256, "published"),
         (short and short[1], "in its name; rename it if these digits mean something else"),
-        (recorded, "of its first download"),
+        (recorded, f"of its first download, kept in {_record(path).name}"),
     ):
         if expected and not digest.startswith(expected):
             raise ValueError(
@@ -240,7 +240,7 @@ def _accept(part, path, url, size, sha256):
         _discard(part)
         raise ValueError(
             f"what {url} sends ({found:,} bytes, SHA-256 {digest[:16]}…) is not the file that was "
-            f"{'published' if known or not expected else 'here after the first download'} "
+            f"{'published' if known or not expected else f'here after the first download ({_record(path).name} beside it says so)'} "
             f"(SHA-256 {expected[:16] or 'unknown'}): it was changed there, or on the way. Nothing was kept; {_by_hand(url, path)}"
         )
     os.replace(part, path)

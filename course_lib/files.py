@@ -19,11 +19,16 @@ def write_atomically(path, data):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            os.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            file.close()
+            temporary.unlink()
             raise
+    try:  # closed by now: Windows renames no open file
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink()
+        raise
     sync_folder(path.parent)
 
 

@@ -42,6 +42,11 @@ def read_weights(path):
     except _Refused:
         raise
     except Exception as error:  # a damaged file can break its reader anywhere
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            size = path.stat().st_size
+            raise ValueError(
+                f"{path} ({size / 1e6:.0f} MB) does not fit into the free memory: free some, or use a smaller model."
+            ) from error
         raise ValueError(
             f"{path} is damaged or cut short ({_first_line(error)}): delete it and download again."
         ) from error
@@ -76,7 +81,7 @@ def recognise(path):
         raise ValueError(
             f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or download the file itself."
         )
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+    if text.startswith(b"<"):
         raise ValueError(
             f"{path} is a web page (HTML), not weights: the server answered with an error or a login. "
             "Delete it and download again."

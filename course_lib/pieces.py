@@ -4,8 +4,10 @@ When a check passes in a notebook, your function is kept in `my_pieces.py` besid
 chapter takes it from there; what you have not written yet, it takes from the course, and says so. Chapter 06.
 """
 
+import ast
 import builtins
 import inspect
+import linecache
 import re
 import sys
 import types
@@ -61,11 +63,10 @@ def my_pieces(*names):
     Raises:
         ValueError: there is no exercise of that name.
     """
-    from course_lib.checks import NAMES
+    from course_lib.checks import find
 
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise ValueError(f"no exercise {unknown[0]!r}; there are {', '.join(NAMES)}.")
+    for name in names:
+        find(name)  # raises before anything is printed
     kept, functions = kept_pieces(), []
     for name in names:
         function, whose = _resolve(name, kept)
@@ -75,11 +76,17 @@ def my_pieces(*names):
 
 
 def kept_pieces():
-    """{exercise: source} of what the file holds."""
-    try:
-        return dict(BLOCK.findall(pieces_file().read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+    """{exercise: source} of what is kept: in the working folder and, where there is one, on the Drive, which wins."""
+    found = {}
+    for file in (Path.cwd() / FILE, pieces_file()):
+        if file.is_file():
+            found |= _blocks(file.read_bytes())
+    return found
+
+
+def _blocks(content):
+    """{exercise: source} of a file's bytes, whichever line ends it has."""
+    return dict(BLOCK.findall("\n".join(content.decode("utf-8", errors="replace").splitlines()) + "\n"))
 
 
 def download_pieces():
@@ -94,7 +101,7 @@ def upload_pieces():
     from google.colab import files
 
     for content in files.upload().values():
-        _write(dict(BLOCK.findall(content.decode("utf-8"))) | kept_pieces())
+        _write(_blocks(content) | kept_pieces())
 
 
 def _in_notebook():
@@ -139,23 +146,52 @@ def _source(exercise, function):
         if name in seen:
             return
         seen.add(name)
-        if isinstance(value, types.ModuleType):
-            blocks.append(f"import {value.__name__} as {name}")
-        elif isinstance(value, types.FunctionType) and value.__module__ == "__main__":
-            for other in sorted(_names_in(value.__code__)):
-                if other in value.__globals__ and other not in NAMES and not hasattr(builtins, other):
-                    add(other, value.__globals__[other])
-            blocks.append(inspect.cleandoc("\n" + inspect.getsource(value)))
-            if value.__name__ != name:
+        if getattr(value, "__module__", None) == "__main__" and isinstance(value, types.FunctionType | type):
+            text = _text(value)
+            used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+            for other in sorted(used - set(NAMES)):
+                if other in function.__globals__ and not hasattr(builtins, other):
+                    add(other, function.__globals__[other])
+            blocks.append(text)
+            if value.__name__ not in (name, "<lambda>"):
                 blocks.append(f"{name} = {value.__name__}")
-        elif isinstance(value, bool | int | float | str | tuple | None):
-            blocks.append(f"{name} = {value!r}")
-        elif getattr(value, "__module__", "__main__") != "__main__" and hasattr(value, "__qualname__"):
-            blocks.append(f"from {value.__module__} import {value.__qualname__} as {name}")
+        elif line := _line(name, value):
+            blocks.append(line)
         # Anything else stays out; if it was needed, the check of the finished text says so.
 
     add(exercise, function)
     return "\n".join(blocks) + "\n"
+
+
+def _text(value):
+    """The source of a function or class of the notebook."""
+    if isinstance(value, types.FunctionType):
+        return inspect.cleandoc("\n" + inspect.getsource(value))
+    # Of a class in a notebook, inspect does not know the cell; its methods do.
+    method = next(part for part in vars(value).values() if isinstance(part, types.FunctionType))
+    lines = linecache.getlines(method.__code__.co_filename)
+    (found,) = [node for node in ast.parse("".join(lines)).body if getattr(node, "name", "") == value.__name__]
+    start = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
+    return "".join(lines[start - 1 : found.end_lineno])
+
+
+def _line(name, value):
+    """The line that gives `name` its value again: an import or a constant; "" for anything else."""
+    if isinstance(value, types.ModuleType):
+        return f"import {value.__name__} as {name}"
+    if isinstance(value, float):
+        return f"{name} = float({str(value)!r})"
+    if isinstance(value, bool | int | str | tuple | list | dict | None):
+        return f"{name} = {value!r}"
+    own = getattr(value, "__name__", "")
+    for module in (
+        getattr(value, "__module__", None),
+        "torch",
+        "torch.nn.functional",
+    ):  # torch.exp does not know its own
+        if own and getattr(sys.modules.get(module), own, None) is value:
+            return f"from {module} import {own} as {name}"
+    return ""
 
 
 def _names_in(code):
@@ -168,5 +204,6 @@ def _write(pieces):
     """Replace the file in one step, in the order in which the course asks for the pieces."""
     from course_lib.checks import NAMES
 
-    blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in NAMES if name in pieces]
+    order = [name for name in NAMES if name in pieces] + [name for name in pieces if name not in NAMES]
+    blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in order]
     write_atomically(pieces_file(), "\n\n".join([HEADER, *blocks]).encode())

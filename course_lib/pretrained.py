@@ -21,6 +21,7 @@ from course_lib.files import write_atomically
 from course_lib.formats import read_weights
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.registry import DEFAULTS, FOLDERS, REGISTRY, Preprocessing, WeightsEntry, default_weights, find_entry
+from course_lib.vit import VisionTransformer
 from course_lib.weight_facts import gather_facts
 
 __all__ = [
@@ -62,8 +63,9 @@ def load_pretrained(model, weights, *, num_classes=None):
         weights: a name in `REGISTRY`, or the path of a file: torchvision `.pth`, timm `.pth` or `.safetensors`,
             Hugging Face `.safetensors` or `.bin` (config.json and preprocessor_config.json beside it are
             heeded), Google `.npz`, or a file of `save_weights`.
-        num_classes: the number of classes wanted. If the file's head has another, the model gets a new,
-            untrained head, and the file's is left out. None: the file's head must fit the model's.
+        num_classes: the number of classes wanted. If the file's head has another, or a representation layer that
+            the model has not, the model gets a new, untrained head (which an optimiser made before does not
+            know), and the file's is left out. None: the file's head must fit the model's.
 
     Returns:
         `model`.
@@ -73,6 +75,10 @@ def load_pretrained(model, weights, *, num_classes=None):
 
     Source: Dosovitskiy et al. 2021, section 3.2, for the new head and the resampled positions. Chapter 06.
     """
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(
+            f"the model is a {type(model).__name__}, not a VisionTransformer: load the weights before it is compiled or wrapped."
+        )
     path, entry = _locate(weights)
     notes = []
     try:
@@ -82,13 +88,14 @@ def load_pretrained(model, weights, *, num_classes=None):
         state = _fit_positions(state, model, facts, notes)
         _check_names(state, model, classes)
         _check_numbers(state)
+        config = replace(model.config, norm_eps=facts.norm_eps)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
     if classes is not None:
         model.reset_classifier(classes)
     model.load_state_dict(model.state_dict() | state)
-    _set_eps(model, facts.norm_eps, notes)
+    _set_eps(model, config.norm_eps, notes)
     model.preprocessing = facts.preprocessing and facts.preprocessing.at(model.patch_embed.img_size)
     if model.preprocessing is None:
         notes.append("how these weights want their images is not known: see where you got them from.")
@@ -121,7 +128,7 @@ def _read(path, entry):
 
 def _locate(weights):
     """(path, entry or None) for a path or a name; a named file is fetched if it is not here yet."""
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give the weights file in it, such as {path / 'model.safetensors'}.")
     if path.is_file():
@@ -129,6 +136,11 @@ def _locate(weights):
         if path.stat().st_size > 0:  # an empty file is named as such later
             verify(path, size=entry and entry.size, sha256=entry and entry.digest)
         return path, entry
+    if str(weights) not in REGISTRY and path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".npz"):
+        near = [entry.file for entry in REGISTRY.values()]
+        raise ValueError(
+            f"there is no file {path}" + (": it is published, ask for it by its name." if path.name in near else ".")
+        )
     entry = find_entry(str(weights))
     if entry.url is None:
         path = next((folder / entry.file for folder in FOLDERS if (folder / entry.file).is_file()), None)

@@ -93,10 +93,20 @@ class _InChannels:
     """Make a PIL image grey or RGB, as the model wants it: files come with palettes and with transparency."""
 
     def __init__(self, channels):
-        self.mode = "L" if channels == 1 else "RGB"
+        self.channels = channels
 
     def __call__(self, picture):
-        return picture if hasattr(picture, "shape") else picture.convert(self.mode)
+        if hasattr(picture, "convert"):
+            return picture.convert("L" if self.channels == 1 else "RGB")
+        import torch
+
+        if not isinstance(picture, torch.Tensor) or picture.ndim < 3 or picture.shape[-3] != self.channels:
+            given = f"{type(picture).__name__} {tuple(getattr(picture, 'shape', ()))}"
+            raise ValueError(
+                f"the picture is a {given}, and should be a PIL image or a tensor ({self.channels}, height, width): "
+                "Image.fromarray makes a PIL image of an array."
+            )
+        return picture
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,9 @@ class WeightsEntry:
     @property
     def digest(self):
         """All that is known of the SHA-256: the whole, or the first digits in a torch-style file name, or None."""
-        short = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
+        short = re.search(
+            r"-([0-9a-f]{8})\.pth$", self.file
+        )  # published: eight digits are meant, even if no letter is among them
         return self.sha256 or (short[1] if short else None)
 
 

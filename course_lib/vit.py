@@ -4,6 +4,7 @@ Chapter 03 derives the MLP and the block, chapter 06 the model. Legend: B batch,
 dimension, H heads, L depth, (gh, gw) patch grid.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -170,8 +171,8 @@ class ViTConfig:
     def __post_init__(self):
         if isinstance(self.img_size, list):
             object.__setattr__(self, "img_size", tuple(self.img_size))
-        sides = self.img_size if isinstance(self.img_size, tuple) else (self.img_size,)
-        if len(sides) > 2 or not all(_is_count(side) for side in sides):
+        sides = self.img_size if isinstance(self.img_size, tuple) else (self.img_size, self.img_size)
+        if len(sides) != 2 or not all(_is_count(side) for side in sides):
             raise ValueError(f"img_size {self.img_size!r} must be a positive integer, or two of them: (height, width).")
         for name in ("patch_size", "in_chans", "embed_dim", "depth", "num_heads"):
             if not _is_count(getattr(self, name)):
@@ -180,11 +181,11 @@ class ViTConfig:
             raise ValueError(f"num_classes {self.num_classes!r} must be a positive integer, or 0 for no head.")
         if self.representation_size is not None and not _is_count(self.representation_size):
             raise ValueError(f"representation_size {self.representation_size!r} must be a positive integer or None.")
-        if not self.embed_dim * self.mlp_ratio >= 1:
+        if not (_is_number(self.mlp_ratio) and self.embed_dim * self.mlp_ratio >= 1):
             raise ValueError(
-                f"mlp_ratio {self.mlp_ratio} leaves no hidden width for embed_dim {self.embed_dim}: 4 is usual."
+                f"mlp_ratio {self.mlp_ratio!r} leaves no hidden width for embed_dim {self.embed_dim}: 4 is usual."
             )
-        if not (isinstance(self.norm_eps, float) and self.norm_eps > 0):
+        if not (_is_number(self.norm_eps) and self.norm_eps > 0):
             raise ValueError(f"norm_eps {self.norm_eps!r} must be a positive number, such as 1e-6.")
         if self.pos_embed not in POS_EMBEDS:
             raise ValueError(f"pos_embed {self.pos_embed!r} must be one of {', '.join(POS_EMBEDS)}.")
@@ -198,9 +199,13 @@ def _is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_number(value):
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _check_rate(name, rate):
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name} {rate} must be at least 0 and below 1.")
+    if not (_is_number(rate) and 0 <= rate < 1):
+        raise ValueError(f"{name} {rate!r} must be at least 0 and below 1.")
 
 
 _TINY = {"embed_dim": 192, "depth": 12, "num_heads": 3}

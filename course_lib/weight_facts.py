@@ -45,7 +45,7 @@ def gather_facts(path, library, entry, num_heads):
         num_heads: what its layout shows, or None.
 
     Raises:
-        ValueError: what `save_weights` wrote into the file cannot be read.
+        ValueError: what stands beside the weights, or what `save_weights` wrote into them, cannot be understood.
     """
     facts = WeightFacts(DEFAULT_EPS[library], num_heads)
     if library == "huggingface":
@@ -60,15 +60,20 @@ def gather_facts(path, library, entry, num_heads):
 
 
 def _read_hub_files(folder, facts):
+    """config.json and preprocessor_config.json, as far as they are there."""
     config = _read_json(folder / "config.json")
-    if config.get("model_type") == "vit":
-        facts.norm_eps = config.get("layer_norm_eps") or facts.norm_eps
-        facts.num_heads = config.get("num_attention_heads")
+    try:
+        facts.norm_eps = float(config.get("layer_norm_eps") or facts.norm_eps)
+        if "num_attention_heads" in config:
+            facts.num_heads = int(config["num_attention_heads"])
         facts.activation = config.get("hidden_act") or facts.activation
-        size, patch = config.get("image_size"), config.get("patch_size")
-        if isinstance(size, list) and isinstance(patch, int):
-            facts.grid_size = tuple(side // patch for side in size)
-    facts.preprocessing = _hub_preprocessing(_read_json(folder / "preprocessor_config.json"))
+        if isinstance(config.get("image_size"), list):
+            facts.grid_size = tuple(side // config["patch_size"] for side in config["image_size"])
+        facts.preprocessing = _hub_preprocessing(_read_json(folder / "preprocessor_config.json"))
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"config.json or preprocessor_config.json beside it says what no ViT has ({error}): put the right ones there, or none."
+        ) from error
 
 
 def _hub_preprocessing(images):

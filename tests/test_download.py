@@ -20,7 +20,7 @@ import pytest
 from weight_files import SMALL, assert_same, check_message, random_state, write
 
 from course_lib import download
-from course_lib.download import fetch
+from course_lib.download import fetch, file_digest, verify
 from course_lib.pretrained import DEFAULTS, REGISTRY, WeightsEntry, load_pretrained
 from course_lib.vit import VIT_CONFIGS, create_model
 
@@ -752,3 +752,14 @@ def test_a_killed_download_goes_on(site, path):
     assert fetch(site.url, path, size=len(CONTENT)).read_bytes() == CONTENT
     assert site.ranges == [None, f"bytes={arrived}-"]
     assert left(path) == [path.name, "vit.bin.sha256"]
+
+
+def test_the_whole_digest_counts(tmp_path):
+    """The right first digits are not enough where all are known."""
+    file = tmp_path / "vit.bin"
+    file.write_bytes(CONTENT)
+    digest = file_digest(file)
+    verify(file, sha256=digest)
+    verify(file, sha256=digest[:8])
+    with pytest.raises(ValueError, match="published"):
+        verify(file, sha256=digest[:8] + "0" * 56)

@@ -56,6 +56,8 @@ def test_from_one_notebook_to_another(tmp_path):
     printed = run(tmp_path, SOFTMAX, WEIGHTS, "def merge_heads(x):\n    ...\n\ncheck_merge_heads(merge_heads)")
     assert printed[:2] == ["✓ softmax: passed\n", "✓ attention_weights: passed\n"]
     assert printed[2].startswith("○ merge_heads")
+    kept = pieces._blocks((tmp_path / "my_pieces.py").read_bytes())
+    assert list(kept) == ["softmax", "attention_weights"]  # passing the second did not lose the first
     (printed,) = run(
         tmp_path,
         'weights, merge = my_pieces("attention_weights", "merge_heads")\n'
@@ -68,6 +70,33 @@ def test_from_one_notebook_to_another(tmp_path):
     ]
     assert "0.2500" in printed and "[2, 5, 12]" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["my_pieces.py"]
+
+
+UNUSUAL = """
+import torch as tt
+from torch import Tensor, exp
+from typing import Optional
+
+LAST, LOWEST, NOTHING, SIZES = -1, float("-inf"), None, (1, 2)
+smallest = lambda a, b: min(a, b)
+
+class Shift:
+    def by(self, x, dim):
+        return x - x.amax(dim, keepdim=True)
+
+def softmax(scores: Tensor, dim: Optional[int] = LAST) -> tt.Tensor:
+    assert LOWEST < smallest(0, 1) and NOTHING is None and SIZES == (1, 2)
+    e = exp(Shift().by(scores, dim))
+    return e / tt.sum(e, dim, keepdim=True)
+
+check_softmax(softmax)
+"""
+
+
+def test_annotations_defaults_classes_and_aliases_travel(tmp_path):
+    assert run(tmp_path, UNUSUAL) == ["✓ softmax: passed\n"]
+    (printed,) = run(tmp_path, '(softmax,) = my_pieces("softmax")\nprint(softmax(torch.zeros(2)))')
+    assert "yours" in printed and "0.5000" in printed
 
 
 def test_what_cannot_stand_alone_is_not_kept(tmp_path):
@@ -146,6 +175,25 @@ def test_passing_again_replaces_the_block(kept):
     assert [source.strip() for source in pieces.kept_pieces().values()] == ["a = 3", "b = 2"]
 
 
+def test_pieces_that_call_each_other(kept, capsys):
+    kept(
+        softmax="def softmax(x):\n    return merge_heads(x)\n",
+        merge_heads="def merge_heads(x):\n    return softmax(x)\n",
+    )
+    pieces.my_pieces("softmax", "merge_heads")
+    assert capsys.readouterr().out.count("yours") == 2
+
+
+def test_files_from_elsewhere(kept):
+    """Windows line ends, a byte that is no UTF-8, and a block of a course to come: nothing is lost."""
+    file = kept(softmax="a = 1\n")
+    text = file.read_bytes().replace(b"\n", b"\r\n") + b"# %% piece: to_come\r\nb = '\xff'\r\n"
+    file.write_bytes(text)
+    assert list(pieces.kept_pieces()) == ["softmax", "to_come"]
+    kept(**(pieces.kept_pieces() | {"merge_heads": "c = 3\n"}))
+    assert list(pieces.kept_pieces()) == ["softmax", "merge_heads", "to_come"]
+
+
 def test_a_write_that_fails_loses_nothing(kept, monkeypatch):
     file = kept(softmax="a = 1\n")
     before = file.read_bytes()
@@ -182,8 +230,19 @@ def test_colab_without_drive(kept, monkeypatch, tmp_path):
 
 
 def test_in_colab_the_mounted_drive_is_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "DRIVE", tmp_path)
-    assert pieces.pieces_file() == tmp_path / "my_pieces.py"
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    monkeypatch.setattr(pieces, "DRIVE", drive)
+    assert pieces.pieces_file() == drive / "my_pieces.py"
+
+
+def test_what_was_kept_before_the_drive_was_mounted_counts(kept, tmp_path, monkeypatch):
+    kept(softmax="a = 1\n", merge_heads="b = 2\n")
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    monkeypatch.setattr(pieces, "DRIVE", drive)
+    kept(softmax="a = 3\n")
+    assert [source.strip() for source in pieces.kept_pieces().values()] == ["a = 3", "b = 2"]
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -23,9 +23,15 @@ NAMES = tuple(name for names in CHAPTERS.values() for name in names)
 
 
 def find(name):
-    """The record of the exercise of that name; only its own chapter's module is imported."""
-    chapter = next(chapter for chapter, names in CHAPTERS.items() if name in names)
-    return _records(chapter)[name]
+    """The record of the exercise of that name; only its own chapter's module is imported.
+
+    Raises:
+        ValueError: there is no exercise of that name.
+    """
+    for chapter, names in CHAPTERS.items():
+        if name in names:
+            return _records(chapter)[name]
+    raise ValueError(f"no exercise {name!r}; there are {', '.join(NAMES)}.")
 
 
 def _records(chapter):

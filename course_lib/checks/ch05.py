@@ -7,6 +7,41 @@ from einops import rearrange
 from course_lib.checks.exercise import Exercise, Mistake
 
 
+class Trained(Exercise):
+    """An exercise whose answer must also hand gradients back to every number of its inputs, as the oracle does."""
+
+    def _problem(self, inputs, outcome):
+        problem, advice = super()._problem(inputs, outcome)
+        if problem:
+            return problem, advice
+        wanted, given = _gradients(self.oracle(**inputs)), _gradients(outcome.value)
+        if given.keys() - wanted.keys():
+            return (
+                "the numbers are right, but you train a new tensor",
+                "a new nn.Parameter is a copy that nobody else sees: use the tensor that you are given as it is.",
+            )
+        for shape, gradient in wanted.items():
+            if shape not in given or not torch.allclose(given[shape], gradient):
+                name = next(name for name, value in inputs.items() if getattr(value, "shape", None) == shape)
+                return (
+                    f"the numbers are right, but not all of {name} gets its gradient",
+                    "part of it would never train: no .detach(), no .data, no torch.no_grad().",
+                )
+        return "", ""
+
+
+def _gradients(result):
+    """What a weighted sum of `result` sends back to each tensor that it is made from, by shape: the shapes differ."""
+    nodes, leaves = [result.grad_fn], {}
+    while nodes:
+        node = nodes.pop()
+        if hasattr(node, "variable"):
+            leaves[node.variable.shape] = node.variable
+        nodes += [earlier for earlier, _ in getattr(node, "next_functions", ()) if earlier is not None]
+    weights = torch.linspace(1, 2, result.numel(), dtype=result.dtype).view(result.shape)
+    return dict(zip(leaves, torch.autograd.grad(result, list(leaves.values()), weights), strict=True)) if leaves else {}
+
+
 def _prepend_probes(generator):
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -34,7 +69,7 @@ def _overwrite(tokens, cls_token, copy=True):
     return tokens
 
 
-PREPEND_CLASS_TOKEN = Exercise(
+PREPEND_CLASS_TOKEN = Trained(
     name="prepend_class_token",
     chapter="05",
     signature="prepend_class_token(tokens, cls_token)",
@@ -105,6 +140,17 @@ PREPEND_CLASS_TOKEN = Exercise(
         Mistake(
             "you repeat the tokens too: the batch size stays B, only the class token is handed out B times.",
             lambda tokens, cls_token: _prepend(tokens.repeat(len(tokens), 1, 1), cls_token),
+        ),
+        Mistake(
+            "torch.empty and torch.zeros make float32 whatever the tokens are: add dtype=tokens.dtype, or use torch.cat.",
+            lambda tokens, cls_token: _prepend(tokens, cls_token).float(),
+        ),
+        *(
+            Mistake(
+                "a batch size is written into your code: batches differ, so take it from tokens.shape[0].",
+                lambda tokens, cls_token, size=size: torch.cat([cls_token.expand(size, -1, -1), tokens], dim=1),
+            )
+            for size in (2, 3, 4, 5, 8, 16, 32)
         ),
     ),
 )
@@ -203,6 +249,11 @@ def _scaled(grid_size, embed_dim, temperature=10_000.0):
     return _sincos(grid_size, embed_dim, temperature, axes=(rows / grid_size[0], columns / grid_size[1]))
 
 
+def _column_counts_on(grid_size, embed_dim, temperature=10_000.0):
+    rows, _ = _axes(grid_size)
+    return _sincos(grid_size, embed_dim, temperature, axes=(rows, torch.arange(len(rows)).double()))
+
+
 SINCOS_POS_EMBED_2D = Exercise(
     name="sincos_pos_embed_2d",
     chapter="05",
@@ -270,6 +321,10 @@ SINCOS_POS_EMBED_2D = Exercise(
             _one_dimensional,
         ),
         Mistake(
+            "your column goes on counting in the second row: it starts again at 0 in each row, as n % gw does.",
+            _column_counts_on,
+        ),
+        Mistake(
             "rows and columns count from 1: count from 0.",
             _sincos_with(first=1),
         ),
@@ -308,7 +363,7 @@ SINCOS_POS_EMBED_2D = Exercise(
 
 
 def _resample_probes(generator):
-    """Growing, shrinking, and both at once; the new grid is never square; zero, one and two prefix tokens."""
+    """Growing, shrinking, both at once, as many patches in another shape; zero, one and two prefix tokens."""
 
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -323,6 +378,7 @@ def _resample_probes(generator):
         probe(7, 5, (3, 4)),
         probe(5, 8, (4, 9), num_prefix_tokens=2),
         probe(6, 3, (8, 5), num_prefix_tokens=0),
+        probe(4, 9, (2, 8)),
         {**single, "pos_embed": single["pos_embed"].float().requires_grad_()},
     ]
 
@@ -409,14 +465,49 @@ def _prefix_still_in_on_channels(pos_embed, new_grid_size, num_prefix_tokens=1):
     return pos_embed.transpose(1, 2).reshape(1, pos_embed.shape[-1], side, side)
 
 
-def _prefix_of_one(pos_embed, new_grid_size, num_prefix_tokens=1):
-    patches = pos_embed[:, 1:]
-    side = round(patches.shape[1] ** 0.5)
-    patches.reshape(1, side, side, -1)  # raises where the prefix is not 1
-    return _resample_with()(pos_embed, new_grid_size, 1)
+def _prefix_of_one(shape):
+    def resample(pos_embed, new_grid_size, num_prefix_tokens=1):
+        patches = pos_embed[:, 1:]
+        _lay_on_a_grid(patches, round(patches.shape[1] ** 0.5), shape)  # raises where the prefix is not 1
+        return _resample_with()(pos_embed, new_grid_size, 1)
+
+    return resample
 
 
-RESAMPLE_POS_EMBED = Exercise(
+def _side_is_a_float(shape):
+    def resample(pos_embed, new_grid_size, num_prefix_tokens=1):
+        patches = pos_embed[:, num_prefix_tokens:]
+        return _lay_on_a_grid(patches, patches.shape[1] ** 0.5, shape)
+
+    return resample
+
+
+def _lay_on_a_grid(patches, side, shape):
+    """A reshape in one of the ways of writing it, such as "1 g g D"; `-1` and `D` differ in the error they raise."""
+    D = patches.shape[-1]
+    sizes = [{"1": 1, "g": side, "D": D, "-1": -1}[name] for name in shape.split()[-4:]]
+    if shape.startswith("view"):
+        return patches.view(*sizes)
+    if shape.startswith("unflatten"):
+        return patches.unflatten(1, (side, side))
+    return patches.reshape(*sizes)
+
+
+_SHAPES = ("1 g g D", "1 g g -1", "1 D g g", "1 -1 g g")
+
+
+def _one_row_of_the_prefix(pos_embed, new_grid_size, num_prefix_tokens=1):
+    patches = _resample_with(join="patches")(pos_embed, new_grid_size, num_prefix_tokens)
+    return torch.cat([pos_embed[:, :1], patches], dim=1)
+
+
+def _unless_as_many(pos_embed, new_grid_size, num_prefix_tokens=1):
+    if new_grid_size[0] * new_grid_size[1] == pos_embed.shape[1] - num_prefix_tokens:
+        return pos_embed
+    return _resample(pos_embed, new_grid_size, num_prefix_tokens)
+
+
+RESAMPLE_POS_EMBED = Trained(
     name="resample_pos_embed",
     chapter="05",
     signature="resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1)",
@@ -436,9 +527,27 @@ RESAMPLE_POS_EMBED = Exercise(
             "the prefix is still in, so the rows are no square: split off the first `num_prefix_tokens` rows.",
             _prefix_still_in_on_channels,
         ),
+        *(
+            Mistake(
+                "you always take off one row: take off as many as `num_prefix_tokens` says.",
+                _prefix_of_one(shape),
+            )
+            for shape in _SHAPES
+        ),
+        *(
+            Mistake(
+                "the side of the grid is a float, since n ** 0.5 always is: round it to a whole number, round(n ** 0.5).",
+                _side_is_a_float(shape),
+            )
+            for shape in (*_SHAPES, "view 1 g g D", "view 1 D g g", "unflatten 1 g g D")
+        ),
         Mistake(
-            "you always take off one row: take off as many as `num_prefix_tokens` says.",
-            _prefix_of_one,
+            "you keep one row of the prefix: put back all `num_prefix_tokens` of them.",
+            _one_row_of_the_prefix,
+        ),
+        Mistake(
+            "as many patches are not the same grid: 4 × 4 and 2 × 8 have 16 each, so compare the sides.",
+            _unless_as_many,
         ),
         Mistake(
             "you stretch the table as a line, class token and all: the patches lie on a grid, and the prefix is not among them.",

@@ -60,6 +60,11 @@ _SHAPES = (
 )
 
 
+def _shuffled(params, generator):
+    names = list(params)
+    return {names[i]: params[names[i]] for i in torch.randperm(len(names), generator=generator).tolist()}
+
+
 def _single(values):
     return {name: value.float().requires_grad_() for name, value in values.items()}
 
@@ -69,7 +74,10 @@ def _vit_probes(generator):
     for sizes, batch, num_heads in (*_SHAPES, _SHAPES[0]):
         (gh, gw), P = sizes["grid"], sizes["P"]
         images = _normal(generator)(batch, sizes["C"], gh * P, gw * P)
-        probes.append({"images": images, "params": _weights(generator, **sizes), "num_heads": num_heads})
+        params = _weights(generator, **sizes)
+        if sizes["depth"] == 12:  # the order of a dictionary says nothing
+            params = _shuffled(params, generator)
+        probes.append({"images": images, "params": params, "num_heads": num_heads})
     probes[-1] |= {"images": probes[-1]["images"].float(), "params": _single(probes[-1]["params"])}
     return probes
 
@@ -107,10 +115,25 @@ def _block_params_without_dot(params, i):
     return {name.split(".", 2)[2]: value for name, value in params.items() if name.startswith(f"blocks.{i}")}
 
 
+def _encoder_block(x, params, num_heads):
+    """The right block, which says what it got in place of its parameters: so that the hints can tell them apart."""
+    if "norm1.weight" not in params:
+        names = sorted(map(str, params))
+        raise KeyError(f"norm1.weight: encoder_block got {f'names like {names[-1]}' if names else 'no names at all'}")
+    if x.shape[-1] % num_heads:
+        raise ValueError(f"{x.shape[-1]} features cannot be shared out among {num_heads} heads")
+    return ENCODER_BLOCK.oracle(x, params, num_heads)
+
+
 def _run_blocks(x, params, num_heads, order=None, of=_block_params):
     for i in range(_depth(params)) if order is None else order:
-        x = ENCODER_BLOCK.oracle(x, of(params, i), num_heads)
+        x = _encoder_block(x, of(params, i), num_heads)
     return x
+
+
+def _block_params_cut_by(cut):
+    """The parameters of block i under the names that `cut(name)` leaves."""
+    return lambda params, i: {cut(name): v for name, v in params.items() if name.startswith(f"blocks.{i}.")}
 
 
 def _last_norm(x, params, eps=1e-6):
@@ -171,6 +194,10 @@ def _alphabetic(params):
     return sorted(range(_depth(params)), key=str)
 
 
+def _as_they_come(params):
+    return [int(i) for i in dict.fromkeys(name.split(".")[1] for name in params if name.startswith("blocks."))]
+
+
 VIT_FORWARD = Exercise(
     name="vit_forward",
     chapter="06",
@@ -181,7 +208,7 @@ VIT_FORWARD = Exercise(
     uses={
         "patch_embedding": _patch_embedding,
         "prepend_class_token": _prepend_class_token,
-        "encoder_block": ENCODER_BLOCK.oracle,
+        "encoder_block": _encoder_block,
         "layer_norm": _layer_norm,
     },
     mistakes=(
@@ -254,6 +281,34 @@ VIT_FORWARD = Exercise(
             _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, num_heads, _alphabetic(params))),
         ),
         Mistake(
+            "the blocks run in the order of the dictionary, which says nothing: count with range(depth).",
+            _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, num_heads, _as_they_come(params))),
+        ),
+        Mistake(
+            "the blocks run from the last to the first: block 0 comes first.",
+            _with_blocks(
+                lambda x, params, num_heads: _run_blocks(x, params, num_heads, range(_depth(params) - 1, -1, -1))
+            ),
+        ),
+        Mistake(
+            "encoder_block gets the whole dictionary: give it one block's parameters, under names without `blocks.0.`.",
+            _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, num_heads, of=lambda params, i: params)),
+        ),
+        Mistake(
+            "the names still begin with `blocks.0.`: cut that off, since encoder_block asks for norm1.weight.",
+            _with_blocks(
+                lambda x, params, num_heads: _run_blocks(x, params, num_heads, of=_block_params_cut_by(lambda n: n))
+            ),
+        ),
+        Mistake(
+            "the names begin with a dot, .norm1.weight: the last dot of `blocks.0.` must be cut off, too.",
+            _with_blocks(
+                lambda x, params, num_heads: _run_blocks(
+                    x, params, num_heads, of=_block_params_cut_by(lambda n: "." + n.split(".", 2)[2])
+                )
+            ),
+        ),
+        Mistake(
             '`blocks.1` is also the beginning of `blocks.10`: compare with the dot, f"blocks.{i}.".',
             _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, num_heads, of=_block_params_without_dot)),
         ),
@@ -280,6 +335,18 @@ VIT_FORWARD = Exercise(
         Mistake(
             "all heads are one: pass `num_heads` on to the blocks.",
             _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, 1)),
+        ),
+        Mistake(
+            "you attend with 12 heads, as ViT-B has: pass `num_heads` on.",
+            _with_blocks(lambda x, params, num_heads: _run_blocks(x, params, 12)),
+        ),
+        Mistake(
+            "x[0] is the first image, with all its tokens: the class token of every image is x[:, 0].",
+            _with_end(lambda x, params: _answer(_last_norm(x, params)[0], params)),
+        ),
+        Mistake(
+            "squeeze() takes away the batch when it holds one image: index x[:, 0], and leave the shape as it is.",
+            _with_end(lambda x, params: _answer(_last_norm(x, params)[:, 0], params).squeeze()),
         ),
         Mistake(
             "the head's bias is missing: add head.bias.",
@@ -376,11 +443,11 @@ COUNT_PARAMETERS = Exercise(
     forbidden=("torch.nn.Module.parameters",),
     mistakes=(
         Mistake(
-            "it is D too few: the class token, its position or the bias of the patch embedding is missing.",
+            "it is D too few: the class token, its position, the bias of the patch embedding or half of the last norm is missing.",
             _without("cls_token"),
         ),
         Mistake(
-            "it is 2 D too few: the last norm is missing, or else both the class token and its position.",
+            "it is 2 D too few: the last norm is missing, or else two of these: class token, its position, bias of the patch embedding.",
             _wrong(lambda s: _count(**s) - 2 * s["dim"]),
         ),
         Mistake(
@@ -392,7 +459,7 @@ COUNT_PARAMETERS = Exercise(
             _wrong(lambda s: _count(**s) - (s["in_chans"] - 1) * s["patch_size"] ** 2 * s["dim"]),
         ),
         Mistake(
-            "the biases of q, k and v are missing: 3 D in each block.",
+            "it is 3 D too few in each block: the biases of q, k and v, or other three vectors of that length.",
             _without("attn.qkv.bias"),
         ),
         Mistake(
@@ -400,7 +467,7 @@ COUNT_PARAMETERS = Exercise(
             _without("attn.proj"),
         ),
         Mistake(
-            "the bias of the attention's output projection is missing: D in each block.",
+            "it is D too few in each block: the bias of the attention's output projection, that of the MLP's second layer, or one vector of a norm.",
             _without("attn.proj.bias"),
         ),
         Mistake(
@@ -408,7 +475,7 @@ COUNT_PARAMETERS = Exercise(
             _without("mlp.fc1.bias", "mlp.fc2.bias"),
         ),
         Mistake(
-            "each block has two norms, of 2 D each: one of them is missing.",
+            "it is 2 D too few in each block: one of the two norms, half of both, or the biases of the output projection and of the MLP's second layer.",
             _without("norm1"),
         ),
         Mistake(
@@ -430,6 +497,38 @@ COUNT_PARAMETERS = Exercise(
         Mistake(
             "no linear layer has its bias: add one number for each output.",
             _without("embed.bias", "qkv.bias", "proj.bias", "fc1.bias", "fc2.bias", "head.bias"),
+        ),
+        Mistake(
+            "the bias of the MLP's first layer is missing: mlp_dim in each block.",
+            _without("mlp.fc1.bias"),
+        ),
+        Mistake(
+            "it is D too many: the class token or its position is counted twice.",
+            _wrong(lambda s: _count(**s) + s["dim"]),
+        ),
+        Mistake(
+            "it is 2 D too many: the last norm is counted twice.",
+            _wrong(lambda s: _count(**s) + 2 * s["dim"]),
+        ),
+        Mistake(
+            "it is D too many in each block: a bias is counted twice, or is longer than its layer's output.",
+            _wrong(lambda s: _count(**s) + s["dim"] * s["depth"]),
+        ),
+        Mistake(
+            "it is 2 D too many in each block: a block has two norms, and the last norm stands after all blocks.",
+            _wrong(lambda s: _count(**s) + 2 * s["dim"] * s["depth"]),
+        ),
+        Mistake(
+            "you count a norm in each block that is there once: the last norm stands after all blocks.",
+            _wrong(lambda s: _count(**s) + 2 * s["dim"] * (s["depth"] - 1)),
+        ),
+        Mistake(
+            "you count one block too many: there are `depth` of them.",
+            _wrong(lambda s: _count(**s | {"depth": s["depth"] + 1})),
+        ),
+        Mistake(
+            "the MLP's second layer ends in D numbers, so its bias has D: you count mlp_dim.",
+            _wrong(lambda s: _count(**s) + (s["mlp_dim"] - s["dim"]) * s["depth"]),
         ),
         Mistake(
             "you count one block: there are `depth` of them.",
@@ -624,6 +723,14 @@ CONVERT_TORCHVISION_STATE_DICT = Exercise(
         Mistake(
             "mlp.linear_1 and mlp.linear_2 are left as they are, which is how the published files name mlp.0 and mlp.3: rename both spellings.",
             _mlp_left(_PUBLISHED),
+        ),
+        Mistake(
+            "a dot is missing in attn.qkvweight: torchvision's underscore in `in_proj_` becomes a dot, `qkv.`.",
+            _renamed(lambda name: name.replace("qkv.", "qkv")),
+        ),
+        Mistake(
+            "in attn.qkv_weight the underscore of in_proj_weight is left: timm has a dot there, attn.qkv.weight.",
+            _renamed(lambda name: name.replace("qkv.", "qkv_")),
         ),
         Mistake(
             "the patch embedding is called patch_embed.proj: conv_proj keeps its name in yours.",

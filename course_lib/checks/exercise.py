@@ -256,9 +256,15 @@ def _difference(wanted, given):
 def _difference_of_dicts(wanted, given):
     if not isinstance(given, dict):
         return f"expected a dict, got {_describe(given)}"
-    for what, names in (("missing", wanted.keys() - given.keys()), ("left over", given.keys() - wanted.keys())):
-        if names:
-            return f"{len(names)} names {what}, among them {min(map(str, names))}"
+    sides = (("missing", wanted.keys() - given.keys()), ("left over", given.keys() - wanted.keys()))
+    strange = [
+        f"{len(names)} {'name' if len(names) == 1 else 'names'} {what}, {'' if len(names) == 1 else 'among them '}"
+        f"{min(map(str, names))[:80]}"
+        for what, names in sides
+        if names
+    ]
+    if strange:
+        return "; ".join(strange)
     differences = {name: _difference(value, given[name]) for name, value in wanted.items()}
     return next((f"{name}: {difference}" for name, difference in differences.items() if difference), None)
 

@@ -99,6 +99,27 @@ def prepend_fresh_zeros(tokens, cls_token):
     return torch.cat([cls, tokens], dim=1)
 
 
+def prepend_in_float32(tokens, cls_token):
+    B, N, D = tokens.shape
+    result = torch.empty(B, N + 1, D)
+    result[:, 0] = cls_token[0, 0]
+    result[:, 1:] = tokens
+    return result
+
+
+def prepend_to_five(tokens, cls_token):
+    return torch.cat([cls_token.expand(5, -1, -1), tokens], dim=1)
+
+
+def prepend_cut_off(tokens, cls_token):
+    return torch.cat([cls_token.detach().expand(len(tokens), -1, -1), tokens], dim=1)
+
+
+def prepend_a_new_parameter(tokens, cls_token):
+    cls = torch.nn.Parameter(cls_token.expand(tokens.shape[0], -1, -1).clone())
+    return torch.cat([cls, tokens], dim=1)
+
+
 # --- sincos_pos_embed_2d -------------------------------------------------------------------------
 
 
@@ -224,6 +245,13 @@ def sincos_growing(grid_size, embed_dim, temperature=10_000.0):
 def sincos_in_one_dimension(grid_size, embed_dim, temperature=10_000.0):
     gh, gw = grid_size
     return _one_axis(torch.arange(gh * gw), embed_dim, temperature).float()
+
+
+def sincos_without_modulo(grid_size, embed_dim, temperature=10_000.0):
+    gh, gw = grid_size
+    n = torch.arange(gh * gw)
+    halves = [_one_axis(place, embed_dim // 2, temperature) for place in (n, n // gw)]
+    return torch.cat(halves, dim=1).float()
 
 
 def sincos_from_one(grid_size, embed_dim, temperature=10_000.0):
@@ -444,6 +472,34 @@ def resample_by_default(pos_embed, new_grid_size, num_prefix_tokens=1):
     return torch.cat([prefix, _table(picture)], dim=1)
 
 
+def resample_one_row_of_prefix(pos_embed, new_grid_size, num_prefix_tokens=1):
+    _, picture = _picture(pos_embed, num_prefix_tokens)
+    picture = F.interpolate(picture, size=new_grid_size, mode="bicubic", antialias=True)
+    return torch.cat([pos_embed[:, 0:1], _table(picture)], dim=1)
+
+
+def resample_with_a_float(pos_embed, new_grid_size, num_prefix_tokens=1):
+    prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
+    _, N, D = patches.shape
+    side = math.sqrt(N)
+    picture = patches.reshape(1, side, side, D).permute(0, 3, 1, 2)
+    return torch.cat([prefix, _table(F.interpolate(picture, size=new_grid_size, mode="bicubic", antialias=True))], 1)
+
+
+def resample_if_the_count_differs(pos_embed, new_grid_size, num_prefix_tokens=1):
+    gh, gw = new_grid_size
+    if gh * gw == pos_embed.shape[1] - num_prefix_tokens:
+        return pos_embed
+    return resample_by_einops(pos_embed, new_grid_size, num_prefix_tokens)
+
+
+def resample_without_gradients(pos_embed, new_grid_size, num_prefix_tokens=1):
+    prefix, picture = _picture(pos_embed, num_prefix_tokens)
+    with torch.no_grad():
+        picture = F.interpolate(picture, size=new_grid_size, mode="bicubic", antialias=True)
+    return torch.cat([prefix, _table(picture)], dim=1)
+
+
 RIGHT = {
     "prepend_class_token": [prepend_by_repeat, prepend_by_filling, prepend_by_einops, prepend_image_by_image],
     "sincos_pos_embed_2d": [sincos_by_meshgrid, sincos_by_loops, sincos_by_numpy],
@@ -465,6 +521,10 @@ WRONG = {
         prepend_to_first_image_only: "only the first image",
         prepend_the_mean: "mean of the tokens",
         prepend_fresh_zeros: "you put zeros in front",
+        prepend_in_float32: "dtype=tokens.dtype",
+        prepend_to_five: "take it from tokens.shape[0]",
+        prepend_cut_off: "would never train",
+        prepend_a_new_parameter: "a new nn.Parameter",
     },
     "sincos_pos_embed_2d": {
         sincos_rows_first: "row comes before the column",
@@ -479,6 +539,7 @@ WRONG = {
         sincos_with_its_own_temperature: "10 000 into the formula",
         sincos_growing: "speeds grow",
         sincos_in_one_dimension: "1-D embedding",
+        sincos_without_modulo: "n % gw",
         sincos_from_one: "count from 1",
         sincos_on_the_unit_square: "by the size of the grid",
         sincos_added: "lay them side by side",
@@ -508,5 +569,9 @@ WRONG = {
         resample_plain_bilinear: "bilinear without antialiasing",
         resample_like_google: "Google's way",
         resample_by_default: "nearest patch",
+        resample_one_row_of_prefix: "one row of the prefix",
+        resample_with_a_float: "is a float",
+        resample_if_the_count_differs: "compare the sides",
+        resample_without_gradients: "would never train",
     },
 }

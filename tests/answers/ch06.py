@@ -233,6 +233,73 @@ def vit_with_one_head(images, params, num_heads):
     return x[:, 0] @ params["head.weight"].T + params["head.bias"]
 
 
+def vit_with_12_heads(images, params, num_heads):
+    x = start_of(images, params)
+    for i in range(number_of_blocks(params)):
+        x = encoder_block(x, params_of_block(params, i), 12)  # noqa: F821
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_in_the_order_of_the_dictionary(images, params, num_heads):
+    x = start_of(images, params)
+    blocks = {}
+    for name, value in params.items():
+        if name.startswith("blocks."):
+            _, i, rest = name.split(".", 2)
+            blocks.setdefault(i, {})[rest] = value
+    for block in blocks.values():
+        x = block_of(x, block, num_heads)
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_from_the_last_block_to_the_first(images, params, num_heads):
+    x = start_of(images, params)
+    for i in reversed(range(number_of_blocks(params))):
+        x = block_of(x, params_of_block(params, i), num_heads)
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_that_hands_on_all_parameters(images, params, num_heads):
+    x = start_of(images, params)
+    for _ in range(number_of_blocks(params)):
+        x = encoder_block(x, params, num_heads)  # noqa: F821
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_with_uncut_names(images, params, num_heads):
+    x = start_of(images, params)
+    for i in range(number_of_blocks(params)):
+        block = {name: p for name, p in params.items() if name.startswith(f"blocks.{i}.")}
+        x = encoder_block(x, block, num_heads)  # noqa: F821
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_that_leaves_a_dot(images, params, num_heads):
+    x = start_of(images, params)
+    for i in range(number_of_blocks(params)):
+        start = f"blocks.{i}"
+        block = {n.removeprefix(start): p for n, p in params.items() if n.startswith(start + ".")}
+        x = encoder_block(x, block, num_heads)  # noqa: F821
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_with_twelve_blocks(images, params, num_heads):
+    x = start_of(images, params)
+    for i in range(12):
+        x = encoder_block(x, params_of_block(params, i), num_heads)  # noqa: F821
+    return F.linear(end_norm(x, params)[:, 0], params["head.weight"], params["head.bias"])
+
+
+def vit_of_the_first_image(images, params, num_heads):
+    x = end_norm(middle_of(start_of(images, params), params, num_heads), params)
+    return x[0] @ params["head.weight"].T + params["head.bias"]
+
+
+def vit_that_squeezes(images, params, num_heads):
+    x = end_norm(middle_of(start_of(images, params), params, num_heads), params)
+    return (x[:, :1] @ params["head.weight"].T + params["head.bias"]).squeeze()
+
+
 def vit_without_the_heads_bias(images, params, num_heads):
     x = end_norm(middle_of(start_of(images, params), params, num_heads), params)
     return x[:, 0] @ params["head.weight"].T
@@ -317,6 +384,45 @@ def count_without_mlp_biases(img_size, patch_size, in_chans, num_classes, dim, d
     N = (img_size // patch_size) ** 2
     stem = in_chans * patch_size**2 * dim + dim + dim + (N + 1) * dim
     block = 4 * dim * dim + 4 * dim + 2 * dim * mlp_dim + 4 * dim
+    return stem + depth * block + 2 * dim + dim * num_classes + num_classes
+
+
+def count_without_the_second_bias_of_the_mlp(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    N = (img_size // patch_size) ** 2
+    stem = in_chans * patch_size**2 * dim + dim + dim + (N + 1) * dim
+    block = 4 * dim * dim + 4 * dim + 2 * dim * mlp_dim + mlp_dim + 4 * dim
+    return stem + depth * block + 2 * dim + dim * num_classes + num_classes
+
+
+def count_without_the_first_bias_of_the_mlp(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    N = (img_size // patch_size) ** 2
+    stem = in_chans * patch_size**2 * dim + dim + dim + (N + 1) * dim
+    block = 4 * dim * dim + 4 * dim + 2 * dim * mlp_dim + dim + 4 * dim
+    return stem + depth * block + 2 * dim + dim * num_classes + num_classes
+
+
+def count_with_a_token_too_many(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    N = (img_size // patch_size) ** 2
+    stem = in_chans * patch_size**2 * dim + dim + dim + (N + 2) * dim
+    block = 4 * dim * dim + 2 * dim * mlp_dim + 9 * dim + mlp_dim
+    return stem + depth * block + 2 * dim + dim * num_classes + num_classes
+
+
+def count_with_three_norms_a_block(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    N = (img_size // patch_size) ** 2
+    stem = in_chans * patch_size**2 * dim + dim + dim + (N + 1) * dim
+    block = 4 * dim * dim + 2 * dim * mlp_dim + 11 * dim + mlp_dim
+    return stem + depth * block + dim * num_classes + num_classes
+
+
+def count_with_a_block_too_many(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    return count_in_one_line(img_size, patch_size, in_chans, num_classes, dim, depth + 1, mlp_dim)
+
+
+def count_with_two_wide_biases(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    N = (img_size // patch_size) ** 2
+    stem = in_chans * patch_size**2 * dim + dim + dim + (N + 1) * dim
+    block = 4 * dim * dim + 4 * dim + 2 * (dim * mlp_dim + mlp_dim) + 4 * dim
     return stem + depth * block + 2 * dim + dim * num_classes + num_classes
 
 
@@ -529,6 +635,25 @@ def convert_models_in_memory_only(state):
     return new
 
 
+def convert_without_a_dot(state):
+    return {
+        timm_name(name.replace("in_proj_", "IN_PROJ")).replace("self_attention.IN_PROJ", "attn.qkv"): value
+        for name, value in state.items()
+    }
+
+
+def convert_with_an_underscore(state):
+    return {timm_name(name).replace("qkv.", "qkv_"): value for name, value in state.items()}
+
+
+def convert_with_the_mlp_swapped(state):
+    new = {}
+    for name, value in state.items():
+        name = name.replace("mlp.linear_1", "mlp.fc2").replace("mlp.linear_2", "mlp.fc1")
+        new[timm_name(name.replace("mlp.0", "mlp.fc2").replace("mlp.3", "mlp.fc1"))] = value
+    return new
+
+
 def convert_to_pairs(state):
     return [(timm_name(name), value) for name, value in state.items()]
 
@@ -632,6 +757,15 @@ WRONG = {
         vit_that_starts_at_block_1: "block 0 is left out",
         vit_with_one_block_for_all: "every block runs",
         vit_with_one_head: "all heads are one",
+        vit_with_12_heads: "12 heads",
+        vit_in_the_order_of_the_dictionary: "order of the dictionary",
+        vit_from_the_last_block_to_the_first: "from the last to the first",
+        vit_that_hands_on_all_parameters: "the whole dictionary",
+        vit_with_uncut_names: "still begin with",
+        vit_that_leaves_a_dot: "begin with a dot",
+        vit_with_twelve_blocks: "twelve blocks are written",
+        vit_of_the_first_image: "x[0] is the first image",
+        vit_that_squeezes: "squeeze()",
         vit_without_the_heads_bias: "head's bias is missing",
         vit_without_the_transpose: "head.weight.T",
         vit_with_softmax: "you return probabilities",
@@ -642,9 +776,15 @@ WRONG = {
         count_without_positions: "the positions are missing",
         count_for_grey_patches: "in_chans channels",
         count_without_qkv_bias: "q, k and v",
+        count_without_the_second_bias_of_the_mlp: "the MLP's second layer, or one vector",
+        count_without_the_first_bias_of_the_mlp: "the MLP's first layer",
+        count_with_a_token_too_many: "it is D too many:",
+        count_with_three_norms_a_block: "is there once",
+        count_with_a_block_too_many: "one block too many",
+        count_with_two_wide_biases: "you count mlp_dim",
         count_without_proj: "output projection is missing: D²",
         count_without_mlp_biases: "the MLP's biases",
-        count_with_one_norm_a_block: "one of them is missing",
+        count_with_one_norm_a_block: "one of the two norms",
         count_with_norms_of_one_vector: "a scale and a shift",
         count_without_biases: "no linear layer",
         count_without_head_bias: "the head has a bias",
@@ -670,6 +810,9 @@ WRONG = {
         convert_with_half_a_head: "head.head",
         convert_published_files_only: "mlp.0 and mlp.3 are left",
         convert_models_in_memory_only: "mlp.linear_1 and mlp.linear_2 are left",
+        convert_without_a_dot: "attn.qkvweight",
+        convert_with_an_underscore: "attn.qkv_weight",
+        convert_with_the_mlp_swapped: "fc1 and fc2 are swapped",
         convert_to_pairs: "you return pairs",
         convert_detached: "no gradient",
     },

@@ -9,6 +9,7 @@ import builtins
 import inspect
 import linecache
 import re
+import symtable
 import sys
 import types
 from pathlib import Path
@@ -148,8 +149,7 @@ def _source(exercise, function):
         seen.add(name)
         if getattr(value, "__module__", None) == "__main__" and isinstance(value, types.FunctionType | type):
             text = _text(value)
-            used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-            for other in sorted(used - set(NAMES)):
+            for other in sorted(_looked_up(text) - set(NAMES)):
                 if other in function.__globals__ and not hasattr(builtins, other):
                     add(other, function.__globals__[other])
             blocks.append(text)
@@ -161,6 +161,16 @@ def _source(exercise, function):
 
     add(exercise, function)
     return "\n".join(blocks) + "\n"
+
+
+def _looked_up(text):
+    """The global names that a definition looks up: in its body, its defaults, its annotations, its decorators."""
+    top = symtable.symtable(text, FILE, "exec")
+    names, scopes = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}, top.get_children()
+    for scope in scopes:
+        names |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+        scopes.extend(scope.get_children())
+    return names
 
 
 def _text(value):
@@ -182,7 +192,7 @@ def _line(name, value):
     if isinstance(value, float):
         return f"{name} = float({str(value)!r})"
     if isinstance(value, bool | int | str | tuple | list | dict | None):
-        return f"{name} = {value!r}"
+        return f"{name} = {value!r}" if _is_literal(value) else ""
     own = getattr(value, "__name__", "")
     for module in (
         getattr(value, "__module__", None),
@@ -192,6 +202,13 @@ def _line(name, value):
         if own and getattr(sys.modules.get(module), own, None) is value:
             return f"from {module} import {own} as {name}"
     return ""
+
+
+def _is_literal(value):
+    try:
+        return ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError):
+        return False
 
 
 def _names_in(code):

@@ -99,6 +99,14 @@ def test_annotations_defaults_classes_and_aliases_travel(tmp_path):
     assert "yours" in printed and "0.5000" in printed
 
 
+def test_variables_of_the_notebook_stay_behind(tmp_path):
+    """Parameters and local names are not looked up outside, whatever is there under the same name."""
+    clutter = "scores, e, dim = {'a': torch.ones(2)}, [torch.ones(1)], torch.zeros(3)\n"
+    assert run(tmp_path, clutter + SOFTMAX) == ["✓ softmax: passed\n"]
+    text = (tmp_path / "my_pieces.py").read_text()
+    assert "scores =" not in text and "dim =" not in text and "SHIFT = 'amax'" in text
+
+
 def test_what_cannot_stand_alone_is_not_kept(tmp_path):
     code = (
         "ones = torch.ones(1)\n\ndef split_heads(x, num_heads):\n"

@@ -154,7 +154,7 @@ class MultiHeadSelfAttention(nn.Module):
     def forward(self, x):
         if x.ndim != 3 or x.shape[-1] != self.dim:
             raise ValueError(f"input {tuple(x.shape)} must be (B, N, {self.dim}): batch, tokens, embedding dimension.")
-        q, k, v = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, dim=-1))  # each (B, H, N, d)
+        q, k, v = rearrange(self.qkv(x), "B N (three H d) -> three B H N d", three=3, H=self.num_heads)
         return self.proj_drop(self.proj(merge_heads(self._attend(q, k, v))))  # (B, H, N, d) -> (B, N, D)
 
     def _attend(self, q, k, v):

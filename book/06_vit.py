@@ -1069,7 +1069,7 @@ plt.show()
 # %% [markdown]
 # Torchvision cuts $224 \times 224$ out of the middle, once the shorter side is 256 pixels long. Google's weights want the whole picture, squeezed. The numbers that go in (in the titles) differ as well.
 #
-# So do their histories. Torchvision has trained its model from the start on ImageNet's 1000 classes, with a changed form of DeiT's recipe, and [gives 81.072 %](https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.vit_b_16.html) on the validation images. Google's was pre-trained on ImageNet-21k, 14 million images, and fine-tuned on the 1000 classes ([its page](https://huggingface.co/google/vit-base-patch16-224)). `None` means that the publisher gives no figure for this file.
+# So do their histories. Torchvision has trained its model from the start on ImageNet's 1000 classes, with a changed form of DeiT's recipe, and [gives 81.072 %](https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.vit_b_16.html) on the validation images. Google's was pre-trained on ImageNet-21k, 14 million images, and fine-tuned on the 1000 classes ([its page](https://huggingface.co/google/vit-base-patch16-224)). `None` means that no figure for this file was found at a source.
 #
 # > **Predict.** The digits model was trained with $(x - 0.5)/0.5$, pixels from $-1$ to $1$. Somebody forgets that and feeds pixels from 0 to 1. How many per cent of the digits does it get right: nearly as many, about half, or not much more than the 10 % of guessing?
 

@@ -105,7 +105,7 @@ def _recognise_zip(path):
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # the second: a zip version that cannot be
         raise ValueError(
             f"{path} is damaged or cut short (its table of contents is missing): delete it and download again."
         ) from error

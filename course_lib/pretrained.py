@@ -88,14 +88,14 @@ def load_pretrained(model, weights, *, num_classes=None):
         state = _fit_positions(state, model, facts, notes)
         _check_names(state, model, classes)
         _check_numbers(state)
-        config = replace(model.config, norm_eps=facts.norm_eps)
+        replace(model.config, norm_eps=facts.norm_eps)  # raises for an epsilon that no model can have
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
     if classes is not None:
         model.reset_classifier(classes)
     model.load_state_dict(model.state_dict() | state)
-    _set_eps(model, config.norm_eps, notes)
+    _set_eps(model, facts.norm_eps, notes)
     model.preprocessing = facts.preprocessing and facts.preprocessing.at(model.patch_embed.img_size)
     if model.preprocessing is None:
         notes.append("how these weights want their images is not known: see where you got them from.")

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from course_lib import __version__, attention, interpret, records, vit, viz
+from course_lib import __version__, attention, checks, interpret, records, vit, viz
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -168,3 +168,18 @@ def test_setup_cells_install_this_package():
         (line,) = re.findall(r'%pip install -q "(.*)"', code)
         requirement = Requirement(line)
         assert requirement.name == PROJECT["project"]["name"] and requirement.url.startswith("git+https://")
+
+
+def test_the_speed_table_is_the_record():
+    """The README's milliseconds, cell by cell, are those of the fastest rounds that were recorded."""
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (ROOT / "README.md").read_text().splitlines()]
+    (start,) = [i for i, row in enumerate(table) if "vit-pytorch" in row]
+    names = table[start][1:]
+    for row, run in zip(table[start + 2 : start + 6], records.load_record("vit_speed")["results"], strict=True):
+        assert row[0] == f"{run['step'].replace('_', ' ')}, {run['dtype']}"
+        assert row[1:] == [f"{run['times'][name]['fastest_ms']:.0f}" for name in names]
+
+
+def test_the_home_page_counts_the_exercises():
+    words = {21: "twenty-one"}
+    assert f"{words[len(checks.NAMES)]} exercises" in (ROOT / "book/index.md").read_text()

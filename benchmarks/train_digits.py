@@ -7,17 +7,17 @@ recipe was chosen on the validation split; the test split is looked at once, her
 data/results/digits_vit.json and the manifest data/checkpoints/manifest.json too. A few minutes on one core.
 """
 
-import json
 import math
 import platform
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from keep_weights import add_to_manifest
 
 from course_lib.data import digits
-from course_lib.download import file_digest
 from course_lib.pretrained import save_weights
+from course_lib.records import write_json
 from course_lib.registry import Preprocessing
 from course_lib.vit import create_model
 
@@ -107,25 +107,8 @@ def main():
     file = ROOT / "data" / "checkpoints" / f"{NAME}.safetensors"
     kept.preprocessing = IMAGES
     save_weights(kept, file)
-    entry = {
-        "name": f"course/{NAME}",
-        "architecture": NAME,
-        "url": None,
-        "file": file.name,
-        "size": file.stat().st_size,
-        "sha256": file_digest(file),
-        "mean": IMAGES.mean,
-        "std": IMAGES.std,
-        "input_size": 8,
-        "resize": None,
-        "interpolation": IMAGES.interpolation,
-        "norm_eps": kept.config.norm_eps,
-        "num_classes": kept.config.num_classes,
-        "top1": round(100 * runs[0]["test"], 1),
-        "top1_from": "test split of course_lib.data.digits, data/results/digits_vit.json",
-        "licence": "MIT",
-    }
-    write_json("checkpoints/manifest.json", [entry])
+    source = "test split of course_lib.data.digits, data/results/digits_vit.json"
+    add_to_manifest(NAME, IMAGES, round(100 * runs[0]["test"], 1), source)
     record = {
         "what": "ViT on scikit-learn's digits: accuracy on the validation split by epoch, on the test split at the end",
         "recipe": RECIPE,
@@ -134,11 +117,7 @@ def main():
         "device": "cpu, 1 thread",
         "runs": runs,
     }
-    write_json("results/digits_vit.json", record)
-
-
-def write_json(name, content):
-    (ROOT / "data" / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(ROOT / "data" / "results" / "digits_vit.json", record)
 
 
 if __name__ == "__main__":

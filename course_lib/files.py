@@ -1,5 +1,7 @@
 """Write a file so that it is there whole or not at all."""
 
+import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -21,13 +23,14 @@ def write_atomically(path, data):
             os.fsync(file.fileno())
         except BaseException:
             file.close()
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             raise
     try:  # closed by now: Windows renames no open file
-        temporary.chmod(0o644)
+        with contextlib.suppress(OSError):  # some network drives know no modes
+            temporary.chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -38,5 +41,8 @@ def sync_folder(folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a network drive that cannot; the file is there
+                raise
         finally:
             os.close(descriptor)

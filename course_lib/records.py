@@ -1,7 +1,12 @@
 """Run records: what was measured once, with its configuration and versions, and is drawn in the chapters."""
 
 import json
+import platform
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
+
+from course_lib.files import write_atomically
 
 # In a checkout the records lie in data/results; an installed package carries a copy beside this file.
 FOLDERS = (Path(__file__).parent.parent / "data" / "results", Path(__file__).parent / "results")
@@ -19,3 +24,45 @@ def load_record(name):
             return json.loads(file.read_text(encoding="utf-8"))
     known = sorted({file.stem for folder in FOLDERS for file in folder.glob("*.json")})
     raise ValueError(f"no record {name!r}; there are {', '.join(known) or 'none'}: run the script that writes it.")
+
+
+def write_json(path, content):
+    """Write a record; complete or not at all."""
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def describe(device):
+    """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
+    import torch
+
+    from course_lib import distributed
+
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    capability = torch.backends.cpu.get_cpu_capability()
+    count = torch.get_num_threads() * distributed.world_size()
+    return f"{device.type}, {name}, {capability}, {count} thread{'s' if count > 1 else ''}"
+
+
+def versions():
+    """Of what a run depends on."""
+    return {
+        "python": platform.python_version(),
+        "course-lib": version("course-lib"),
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+    }
+
+
+def commit():
+    """The commit of the checkout that runs, or None."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

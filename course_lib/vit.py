@@ -144,6 +144,8 @@ class ViTConfig:
         pos_embed: "learn", "sincos1d", "sincos2d", "relative" or "none".
         global_pool: "token" reads the answer off a class token; "avg" averages the patches, without one.
         representation_size: width of the hidden layer (tanh) of the head used in pre-training; None for none.
+        weight_init: how the blocks' linear layers start: "normal" (std 0.02, as DeiT and timm) or "xavier" (by their
+            width, as the paper's code; in a narrow model 0.02 is too little to start with).
 
     Raises:
         ValueError: a value that no model can have, when the config is made.
@@ -167,6 +169,7 @@ class ViTConfig:
     pos_embed: str = "learn"
     global_pool: str = "token"
     representation_size: int | None = None
+    weight_init: str = "normal"
 
     def __post_init__(self):
         if isinstance(self.img_size, list):
@@ -191,6 +194,8 @@ class ViTConfig:
             raise ValueError(f"pos_embed {self.pos_embed!r} must be one of {', '.join(POS_EMBEDS)}.")
         if self.global_pool not in ("token", "avg"):
             raise ValueError(f"global_pool {self.global_pool!r} must be 'token' or 'avg'.")
+        if self.weight_init not in ("normal", "xavier"):
+            raise ValueError(f"weight_init {self.weight_init!r} must be 'normal' or 'xavier'.")
         for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
             _check_rate(name, getattr(self, name))
 
@@ -241,6 +246,19 @@ VIT_CONFIGS = {
     "vit_mnist_patch7_28": ViTConfig(
         img_size=28, patch_size=7, in_chans=1, num_classes=10, embed_dim=64, depth=6, num_heads=4, mlp_ratio=2.0
     ),
+    "vit_mnist_patch4_28": ViTConfig(
+        img_size=28,
+        patch_size=4,
+        in_chans=1,
+        num_classes=10,
+        embed_dim=96,
+        depth=3,
+        num_heads=4,
+        mlp_ratio=2.0,
+        pos_embed="sincos2d",
+        global_pool="avg",
+        weight_init="xavier",
+    ),
     "vit_cifar_patch4_32": ViTConfig(
         img_size=32, patch_size=4, num_classes=10, embed_dim=192, depth=9, num_heads=3, mlp_ratio=2.0
     ),
@@ -285,6 +303,10 @@ class VisionTransformer(nn.Module):
         )
         self.head = _make_head(config.representation_size or dim, config.num_classes)
         self.apply(init_weights)
+        if config.weight_init == "xavier":
+            for module in self.blocks.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.xavier_uniform_(module.weight)
 
     def _make_pos_embed(self):
         config, grid, prefix = self.config, self.patch_embed.grid_size, self.num_prefix_tokens

@@ -111,6 +111,160 @@ def draw_matrix(ax, x, rows, columns, color, name="", *, y=0.0, caption="", dark
     return ax
 
 
+def learning_curves(runs, value="val_accuracy", ax=None, *, label="", color=KEY, style="-", across="epoch"):
+    """Draw one value of several runs: a line for their mean, and a band from the lowest run to the highest.
+
+    Call it once for each recipe, with the same `ax`.
+
+    Args:
+        runs: the "runs" of a record; each has a "curve", a list with a dict for each epoch.
+        value: the name in these dicts of what is drawn: "train_loss", "val_loss", "val_accuracy", "lr".
+        ax: where to draw; a new figure if None.
+        label: of the line, for the legend.
+        color, style: of the line.
+        across: the name of what is drawn along the horizontal axis: "epoch", or "seconds" (the mean over the runs).
+
+    Returns:
+        the Axes.
+
+    Raises:
+        ValueError: there are no runs, or they have not all the same number of epochs.
+
+    Source: chapter 07.
+    """
+    lengths = [len(run["curve"]) for run in runs]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"runs with {lengths} epochs must be at least one, and all of the same length.")
+    ax = ax or plt.subplots()[1]
+    values, places = (np.array([[row[name] for row in run["curve"]] for run in runs]) for name in (value, across))
+    place = places.mean(axis=0)
+    ax.fill_between(place, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
+    ax.plot(place, values.mean(axis=0), style, color=color, label=label)
+    ax.set(xlabel=across, ylabel=value.replace("_", " "))
+    return ax
+
+
+def confusion_matrix(counts, ax=None, *, classes=None, title=""):
+    """Draw which classes are taken for which: row = the true class, column = the answer.
+
+    The mistakes are coloured, the most frequent one darkest. The diagonal, what is right, is written and left blank:
+    it would outshine everything else. Cells with 0 are empty.
+
+    Args:
+        counts: (K, K) whole numbers, tensor or array.
+        ax: where to draw; a new figure if None.
+        classes: K names; the numbers from 0 if None.
+        title: above the matrix.
+
+    Returns:
+        the Axes.
+
+    Raises:
+        ValueError: `counts` is not square, or there are not as many names.
+
+    Source: chapter 07.
+    """
+    counts = np.asarray(counts)
+    classes = range(len(counts)) if classes is None else classes
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(f"counts {counts.shape} must be square, with {len(classes)} classes.")
+    right = np.eye(len(counts), dtype=bool)
+    mistakes = np.where(right, 0, counts)
+    limits = (0, max(mistakes.max(), 1))
+    ax = heatmap(mistakes, ax, rows=classes, columns=classes, title=title, limits=limits)
+    ax.set(xlabel="answer", ylabel="true class")
+    for (row, column), count in np.ndenumerate(counts):
+        color = MUTED if row == column else _readable_on(WEIGHTS, count, limits)
+        if count or row == column:
+            ax.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=9)
+    return ax
+
+
+def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""):
+    """Draw images side by side, row by row, each with a title above it if there are any.
+
+    Args:
+        images: (n, C, h, w), grey (C = 1, drawn dark on light) or in colour (C = 3); uint8, or between 0 and 1.
+        ax: where to draw; a new figure if None, as wide as a page.
+        columns: how many images stand in a row.
+        titles: n short texts.
+        colors: n colours of the titles.
+        title: above everything.
+
+    Returns:
+        the Axes.
+
+    Raises:
+        ValueError: other images, or not one title and colour for each.
+
+    Source: chapter 07.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images {images.shape} must be (n, C, h, w) with C = 1 or 3.")
+    count, _, height, width = images.shape
+    titles, colors = (titles or [""] * count), (colors or [INK] * count)
+    if not len(titles) == len(colors) == count:
+        raise ValueError(f"{count} images have {len(titles)} titles and {len(colors)} colours: one of each is needed.")
+    if images.dtype == np.uint8:
+        images = images / 255
+    if images.shape[1] == 1:
+        images = 1 - np.repeat(images, 3, axis=1)
+    columns, head = min(columns, count), (0.32 if any(titles) else 0.0)  # the room above, in heights of an image
+    rows = -(-count // columns)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 7 / columns * rows * (1.08 + head) * height / width))
+    for index, (image, text, color) in enumerate(zip(images, titles, colors, strict=True)):
+        x, y = index % columns * 1.08, index // columns * (1.08 + head) * height / width
+        ax.imshow(
+            image.transpose(1, 2, 0).clip(0, 1), extent=(x, x + 1, y + height / width, y), interpolation="nearest"
+        )
+        ax.text(x + 0.5, y - 0.05, text, color=color, ha="center", va="bottom", fontsize=9)
+    ax.set(xlim=(-0.02, columns * 1.08), ylim=(rows * (1.08 + head) * height / width, -head - 0.02), aspect="equal")
+    ax.set_title(title)
+    ax.axis("off")
+    return ax
+
+
+def staircase(values, labels, ax=None, *, half_widths=None):
+    """Draw values as steps, the first at the bottom: each bar grey up to the value before it, and coloured from there.
+
+    What is gained is blue, what is lost vermilion and hatched. The values stand beside the bars.
+
+    Args:
+        values: n numbers.
+        labels: n texts.
+        ax: where to draw; a new figure if None.
+        half_widths: n numbers, how far the interval about each value reaches; 0 for none.
+
+    Returns:
+        the Axes.
+
+    Raises:
+        ValueError: not one label and half width for each value.
+
+    Source: chapter 08.
+    """
+    values, count = list(map(float, values)), len(values)
+    half_widths = [0.0] * count if half_widths is None else list(half_widths)
+    if not len(labels) == len(half_widths) == count:
+        raise ValueError(f"{count} values have {len(labels)} labels and {len(half_widths)} half widths: one of each.")
+    ax = ax or plt.subplots(figsize=(7, 0.4 * count + 0.6))[1]
+    before = values[0]
+    for y, (value, half) in enumerate(zip(values, half_widths, strict=True)):
+        ax.barh(y, min(before, value), height=0.7, color=LINE)
+        lost = value < before
+        style = {"color": "none", "edgecolor": QUERY, "hatch": "///"} if lost else {"color": KEY}
+        ax.barh(y, abs(value - before), left=min(before, value), height=0.7, **style)
+        if half:
+            ax.errorbar(value, y, xerr=half, color=INK, capsize=3, linewidth=1.2)
+        ax.text(max(value + half, before), y, f"  {value:.1f}", va="center")
+        before = value
+    ax.set_yticks(range(count), labels)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
 def _readable_on(cmap, value, limits):
     """Black or white, whichever stands out from the colour of a cell (WCAG contrast of at least 4.5)."""
     red, green, blue, _ = cmap((value - limits[0]) / (limits[1] - limits[0]))

@@ -48,6 +48,7 @@ GOLDEN = {
     "vit_huge_patch14_518": (633_470_440, 2_033_433_528_320),
     "vit_digits_patch2_8": (77_530, 2_735_808),
     "vit_mnist_patch7_28": (205_962, 7_230_208),
+    "vit_mnist_patch4_28": (227_146, 24_594_432),
     "vit_cifar_patch4_32": (2_697_610, 375_433_728),
 }
 
@@ -69,11 +70,10 @@ def sizes(config):
 
 
 def parameters_by_hand(config):
-    """For learned positions, a class token, biases everywhere and no representation layer."""
-    _, tokens, dim, hidden = sizes(config)
-    embedding = (
-        config.in_chans * config.patch_size**2 * dim + dim + dim + tokens * dim
-    )  # filters, bias, class, positions
+    """For learned or fixed positions, biases everywhere and no representation layer."""
+    patches, tokens, dim, hidden = sizes(config)
+    embedding = config.in_chans * config.patch_size**2 * dim + dim + (tokens - patches) * dim  # filters, bias, class
+    embedding += tokens * dim if config.pos_embed == "learn" else 0
     attention = 3 * dim * dim + 3 * dim + dim * dim + dim  # qkv, proj
     mlp = dim * hidden + hidden + hidden * dim + dim
     norms = 2 * 2 * dim
@@ -135,8 +135,12 @@ def test_names_and_shapes_are_those_of_timm(name):
         with torch.device("meta"):
             theirs = timm_model(VIT_CONFIGS[name])
     shapes = {key: value.shape for key, value in on_meta(VIT_CONFIGS[name]).state_dict().items()}
-    assert shapes == {key: value.shape for key, value in theirs.state_dict().items()}
-    assert count(theirs) == GOLDEN[name][0]
+    expected = {key: value.shape for key, value in theirs.state_dict().items()}
+    fixed = 0
+    if VIT_CONFIGS[name].pos_embed == "sincos2d":  # timm has no fixed positions: there they are always learned
+        fixed = expected.pop("pos_embed").numel()
+    assert shapes == expected
+    assert count(theirs) - fixed == GOLDEN[name][0]
 
 
 TORCHVISION = {

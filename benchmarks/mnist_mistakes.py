@@ -1,0 +1,86 @@
+"""Look at what the best MNIST model gets wrong: data/results/mnist_mistakes.json.
+
+    python benchmarks/mnist_mistakes.py [runs/mnist_vit/seed-0]
+
+The folder is one that `course train mnist_vit` has written. The record has the confusion matrix on the test split, the
+test images with the highest loss, and the first training image of each class, to have some MNIST without a download.
+An image is 28 rows, each a text of 28 hexadecimal numbers.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.pretrained import load_pretrained
+from course_lib.recipes import find_recipe
+from course_lib.records import describe, versions, write_json
+
+ROOT = Path(__file__).parent.parent
+COUNT = 24
+
+
+def rows(image):
+    """(1, 28, 28) uint8 -> 28 texts."""
+    return [bytes(row).hex() for row in image[0].tolist()]
+
+
+@torch.no_grad()
+def answers(model, data):
+    """The logits of all images: (n, classes)."""
+    model.eval()
+    return torch.cat([model(images) for images, _ in data.batches()])
+
+
+def mistakes(logits, data, count):
+    """The `count` images of the highest loss, the highest first."""
+    losses = F.cross_entropy(logits, data.labels, reduction="none")
+    probabilities = logits.softmax(dim=1)
+    return [
+        {
+            "image": rows(data.images[i]),
+            "number": i,
+            "label": data.labels[i].item(),
+            "answer": probabilities[i].argmax().item(),
+            "probability": round(probabilities[i].max().item(), 4),
+            "probability_of_label": round(probabilities[i, data.labels[i]].item(), 4),
+        }
+        for i in losses.topk(count).indices.tolist()
+    ]
+
+
+def confusion(logits, labels):
+    """(classes, classes): how many images of each class (row) got each answer (column)."""
+    classes = logits.shape[1]
+    return torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
+
+
+def main(folder):
+    about = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    recipe = find_recipe(about["recipe"])
+    test, train = recipe.load("test"), recipe.load("train")
+    model = load_pretrained(recipe.build(), folder / "model.safetensors")
+    logits = answers(model, test)
+    firsts = [(train.labels == label).nonzero()[0, 0].item() for label in range(len(train.classes))]
+    record = {
+        "what": "the best MNIST model on the test split: what is taken for what, and the images of the highest loss",
+        "recipe": recipe.name,
+        "seed": about["runs"][0]["seed"],
+        "images": len(test),
+        "confusion": confusion(logits, test.labels).tolist(),
+        "mistakes": mistakes(logits, test, COUNT),
+        "examples": [{"image": rows(train.images[i]), "label": train.labels[i].item()} for i in firsts],
+        "device": describe(torch.device("cpu")),
+        "versions": versions(),
+    }
+    right = sum(record["confusion"][i][i] for i in range(len(train.classes)))
+    recorded = about["runs"][0]["test_accuracy"]
+    if abs(right / len(test) - recorded) > 0.0005:  # another precision may turn a few close decisions
+        raise SystemExit(f"{right} of {len(test)} are right, but the run recorded {recorded}: is this its model?")
+    write_json(ROOT / "data" / "results" / "mnist_mistakes.json", record)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs" / "mnist_vit" / "seed-0"))

@@ -1,0 +1,127 @@
+"""The `course` command: train by a recipe, list the recipes and what they reached, look at the installation. Chapter 07."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status: 0, 1 for what the reader can mend, 130 and 143 after a stop."""
+    parser = argparse.ArgumentParser(prog="course", description="Train and look at the models of the course.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_train(commands)
+    commands.add_parser("runs", help="list the recipes, and what their recorded runs reached").set_defaults(run=_runs)
+    commands.add_parser("doctor", help="say whether what is installed fits together").set_defaults(run=_doctor)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except ValueError as error:
+        print(f"course {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _add_train(commands):
+    train = commands.add_parser(
+        "train",
+        help="train by a recipe, or go on with a run that was stopped",
+        description="Train by a recipe. A run that was stopped goes on where it ended. `course runs` lists the recipes.",
+        epilog="Several devices: torchrun --nproc_per_node=2 -m course_lib train NAME",
+    )
+    train.add_argument("name", help="of the recipe")
+    train.add_argument("settings", nargs="*", metavar="name=value", help="epochs=5, augment.crop=2, model.depth=3")
+    train.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one run for each (default: 0)")
+    train.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    train.add_argument("--copy-to", type=Path, help="second folder for checkpoints, such as one on Google Drive")
+    train.add_argument("--allow-change", action="store_true", help="go on although settings were changed")
+    train.add_argument("--tensorboard", action="store_true", help="write a log for TensorBoard")
+    train.add_argument("--quiet", action="store_true", help="show no progress bar")
+    train.add_argument("--no-record", action="store_true", help="leave data/results as it is")
+    train.set_defaults(run=_train)
+
+
+def _train(options):
+    from course_lib import distributed, records, runs
+    from course_lib.recipe import override
+    from course_lib.recipes import find_recipe
+
+    recipe = override(find_recipe(options.name), options.settings)
+    # Only a recipe as it stands is recorded (be it on another copy of the data), and only in a checkout; the run's
+    # folder has its record.json anyway.
+    changed = [setting for setting in options.settings if not setting.startswith("data=")]
+    recorded = records.FOLDERS[0].is_dir() and not changed and not options.no_record
+    label = "-".join([options.name, *(setting.replace("/", "_") for setting in options.settings)])
+    for seed in options.seeds:
+        seeded = replace(recipe, train=replace(recipe.train, seed=seed))
+        folder = options.out / label / f"seed-{seed}"
+        _, record = runs.run_recipe(
+            seeded,
+            folder,
+            copy_to=options.copy_to and options.copy_to / label / f"seed-{seed}",
+            allow_change=options.allow_change,
+            tensorboard=options.tensorboard,
+            quiet=options.quiet,
+        )
+        if distributed.is_main():
+            print(
+                f"{options.name}, seed {seed}: {100 * record['val_accuracy']:.2f} % on validation, "
+                f"{100 * record['test_accuracy']:.2f} % on test; {record['parameters']:,} parameters, "
+                f"{record['seconds']:.0f} s; saved in {folder}"
+            )
+            if recorded:
+                print(f"Recorded in {runs.add_to_record(seeded, [record])}")
+    distributed.stop()
+    return 0
+
+
+def _runs(options):
+    from course_lib.recipes import RECIPES
+    from course_lib.records import FOLDERS
+
+    for recipe in RECIPES.values():
+        print(f"{recipe.name}\n    {recipe.what}\n    data {recipe.data}; {recipe.cost}\n    {recipe.source}")
+        recorded = _recorded(recipe.name)
+        print(f"    {recorded or 'not recorded here'}; {recipe.expect}")
+    print(f"\nRecords: {next(folder for folder in FOLDERS if folder.is_dir())}")
+    return 0
+
+
+def _recorded(name):
+    """What the record of that name holds, in one line; empty if there is none."""
+    from course_lib.records import load_record
+
+    try:
+        runs = load_record(name)["runs"]
+    except ValueError:
+        return ""
+    tests = ", ".join(f"{100 * run['test_accuracy']:.2f}" for run in runs)
+    return f"recorded: {tests} % on test (seeds {', '.join(str(run['seed']) for run in runs)}), on {runs[0]['device']}"
+
+
+def _doctor(options):
+    """Name torch and torchvision, and the pair that belongs together: torchvision's own metadata say which."""
+    from importlib.metadata import requires, version
+    from platform import python_version
+
+    from packaging.requirements import Requirement
+
+    found = {name: version(name) for name in ("course-lib", "torch", "torchvision", "numpy")}
+    print(", ".join(f"{name} {number}" for name, number in {"Python": python_version(), **found}.items()))
+    wanted = next(Requirement(line).specifier for line in requires("torchvision") if Requirement(line).name == "torch")
+    if not wanted.contains(found["torch"], prereleases=True):
+        raise ValueError(
+            f"torch {found['torch']} and torchvision {found['torchvision']} do not belong together: this torchvision "
+            f"needs torch {wanted}. Run: pip install --upgrade torch torchvision"
+        )
+    import torch
+    import torchvision  # noqa: F401  (fails here if its operators do not load)
+
+    from course_lib.machine import get_device, get_precision
+
+    device = get_device()
+    print(f"Training would run on {device}, in {str(get_precision('auto', device)).removeprefix('torch.')}.")
+    print(f"{torch.get_num_threads()} threads. All is well.")
+    return 0

@@ -1,0 +1,103 @@
+"""Labelled images in memory, behind one interface: an `ImageSet`, ready for the device. Chapter 07."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images of one size, all in memory.
+
+    Args:
+        name: of the data set, with the split: "mnist/train".
+        images: (n, C, h, w), uint8; or float32 between 0 and 1.
+        labels: (n,) int64, from 0.
+        classes: the name of each label.
+        mean, std: one number per channel, for pixels between 0 and 1: what the model's input is normalised with.
+
+    `images, labels = image_set` works too.
+
+    Raises:
+        ValueError: there are no images, not as many labels, or a label without a class.
+
+    Source: chapter 07.
+    """
+
+    name: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self):
+        check_labels(self.name, self.images, self.labels, len(self.classes))
+
+    def __len__(self):
+        return len(self.images)
+
+    def __iter__(self):
+        return iter((self.images, self.labels))
+
+    def to(self, device):
+        """The same on another device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def take(self, rows):
+        """Some of the images: `rows` is a slice, a list or a tensor of numbers."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    def resized(self, size):
+        """The same at `size` x `size` pixels, bilinear with antialiasing."""
+        if tuple(self.images.shape[-2:]) == (size, size):
+            return self
+        from torchvision.transforms.v2.functional import resize
+
+        return replace(self, images=resize(self.images, [size, size], antialias=True))
+
+    def normalised(self, images):
+        """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images."""
+        most = 255 if images.dtype == torch.uint8 else 1
+        mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (self.mean, self.std))
+        images = images.to(torch.float32, copy=True)
+        return images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
+
+    def batches(self, size=1000):
+        """The images in their order, normalised, with their labels, `size` at a time; the last may be smaller."""
+        for rows in torch.arange(len(self)).split(size):
+            yield self.normalised(self.images[rows]), self.labels[rows]
+
+
+def check_labels(name, images, labels, classes):
+    """Raise a `ValueError` unless every image has a label from 0 to `classes` - 1."""
+    if images.ndim != 4 or len(images) != len(labels):
+        raise ValueError(f"{name}: images {tuple(images.shape)} must be (n, C, h, w) with n = {len(labels)} labels.")
+    if len(images) == 0:
+        raise ValueError(f"{name} has no images.")
+    wrong = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(wrong):
+        row = wrong[0].item()
+        raise ValueError(f"{name}: label {labels[row].item()} of image {row} is not among 0 to {classes - 1}.")
+
+
+def check_split(split):
+    """Raise a `ValueError` unless `split` is one of "train", "val" and "test"."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} must be one of {', '.join(SPLITS)}.")
+
+
+def tenths_from_the_end(labels):
+    """Which tenth of its class each image is in, counted from the class's last one: (n,) -> (n,).
+
+    0 is the last tenth, 1 the one before it, and so on. A tenth is rounded down, but holds at least one image.
+    So every class gives the same share of its images to each split, and the split is the same every time.
+    """
+    counts = labels.bincount()
+    order = labels.argsort(stable=True)
+    place = torch.empty_like(labels)
+    place[order] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
+    tenth = (counts // 10).clamp(min=1)
+    return (counts[labels] - 1 - place) // tenth[labels]

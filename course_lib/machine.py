@@ -1,0 +1,56 @@
+"""What a run stands on: the device, the numbers that it computes in, and the seed of everything random. Chapter 07."""
+
+import hashlib
+import random
+
+import torch
+
+
+def set_seed(*key):
+    """Start all random numbers anew, from a seed that depends on all of `key`: numbers or words."""
+    seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=7).digest(), "big")
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def get_device(name="auto"):
+    """The torch.device of that name; "auto" is a graphics card if there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    cards = ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
+    here = [
+        *(cards if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+    ]
+    if name == "auto":
+        name = here[0]
+    if str(name) not in here:
+        raise ValueError(
+            f"device {str(name)!r} is not here; PyTorch {torch.__version__} finds {', '.join(here)}. With an NVIDIA "
+            "card, check that nvidia-smi shows it and that PyTorch was installed with CUDA; device='auto' takes what there is."
+        )
+    return torch.device(name)
+
+
+def get_precision(name, device):
+    """The torch.dtype to compute in: "auto" is the fastest that the device has without losing accuracy.
+
+    Raises:
+        ValueError: the device does not have it.
+    """
+    if name == "float64" and device.type == "mps":
+        raise ValueError("precision 'float64' is not there on device 'mps': use 'float32', or device='cpu'.")
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32
+
+
+def count_parameters(model):
+    """How many numbers the model learns."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,80 @@
+"""What an optimiser is fed with: a learning rate, groups of parameters, a loss; and averaged weights. Chapters 07 and 08."""
+
+import math
+
+import torch
+
+
+def warmup_cosine_lr(step, total_steps, warmup_steps, peak):
+    """The learning rate of a step: a straight line up to `peak`, then half a cosine down towards 0.
+
+    Args:
+        step: the number of the step, from 0.
+        total_steps: how many there are; the rate would be 0 at the step after the last.
+        warmup_steps: over how many of them the rate rises; the last of these is the first with the peak.
+        peak: the highest rate.
+
+    Returns:
+        a float; never 0, so that no step is wasted.
+
+    Raises:
+        ValueError: the step is not one of them.
+
+    Source: Goyal et al. 2017 for the warm-up, Loshchilov & Hutter 2017, equation 5, for the cosine. Chapter 07.
+    """
+    if not 0 <= step < total_steps:
+        raise ValueError(f"step {step} must be at least 0 and below total_steps {total_steps}.")
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def param_groups(model, weight_decay):
+    """The parameters in two groups for the optimiser: those that decay, and those that do not.
+
+    Only what multiplies something decays: the weights of linear and convolution layers. Biases, norms, the class
+    token, positions and tables of position biases are left alone.
+
+    Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021. Chapter 07.
+    """
+    decay, rest = [], []
+    for name, parameter in model.named_parameters():
+        kept = parameter.ndim < 2 or name.endswith(("cls_token", "pos_embed", "bias_table"))
+        (rest if kept else decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def soft_cross_entropy(logits, targets):
+    """Cross-entropy against targets that are shares of classes: (B, classes), (B, classes) -> the mean over B.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: Szegedy et al. 2016, section 7. Chapter 08.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must have the same shape: "
+            "the model needs one output for each class."
+        )
+    return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def smooth(targets, share):
+    """Take `share` of each target away and spread it evenly over all classes: (B, classes) -> the same.
+
+    Source: Szegedy et al. 2016, section 7. Chapter 08.
+    """
+    return targets * (1 - share) + share / targets.shape[-1]
+
+
+@torch.no_grad()
+def ema_update(average, model, decay):
+    """Move each weight of `average` towards the one of `model`: decay · old + (1 - decay) · new, in place.
+
+    Source: Polyak & Juditsky 1992; Izmailov et al. 2018. Chapter 08.
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for old, new in zip(average.buffers(), model.buffers(), strict=True):
+        old.copy_(new)

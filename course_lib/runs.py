@@ -1,0 +1,95 @@
+"""Run a recipe, and keep what came out: the weights, and a record with everything that one must know to trust it. Chapter 07."""
+
+import json
+from pathlib import Path
+
+from course_lib import distributed, records
+from course_lib.files import write_atomically
+from course_lib.machine import count_parameters
+from course_lib.records import commit, describe, versions, write_json
+from course_lib.registry import Preprocessing
+from course_lib.train import evaluate_set, fit
+from course_lib.vit import VisionTransformer
+
+
+def run_recipe(recipe, folder, **options):
+    """Train by a recipe in `folder`, look once at the test split, and return what is recorded of it.
+
+    Args:
+        recipe: a `Recipe`.
+        folder: where the run is saved, and the finished model (`model.safetensors`, `record.json`).
+        options: of `course_lib.train.fit`.
+
+    Returns:
+        (model, record): the record of this one run.
+    """
+    train, val = recipe.load("train"), recipe.load("val")
+    test = recipe.load("test")  # loaded now, so that a missing file does not cost a finished run
+    model = recipe.build()
+    history = fit(model, train, val, recipe.train, folder=folder, **options)
+    device = next(model.parameters()).device
+    val_loss, val_accuracy = evaluate_set(model, val.to(device))
+    test_loss, test_accuracy = evaluate_set(model, test.to(device))
+    record = {
+        "seed": recipe.train.seed,
+        "val_accuracy": val_accuracy,
+        "val_loss": val_loss,
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "parameters": count_parameters(model),
+        "seconds": history[-1]["seconds"],
+        "cpu_seconds": history[-1]["cpu_seconds"],
+        "device": describe(device),
+        "versions": versions(),
+        "commit": commit(),
+        "curve": history,
+    }
+    if distributed.is_main():
+        save_model(model, test, Path(folder) / "model.safetensors")
+        write_json(Path(folder) / "record.json", about(recipe) | {"runs": [record]})
+    return model, record
+
+
+def save_model(model, data, path):
+    """Write the weights as `.safetensors`; those of a ViT with its config and how it wants its images."""
+    if isinstance(model, VisionTransformer):
+        from course_lib.pretrained import save_weights
+
+        size = tuple(data.images.shape[-2:])
+        model.preprocessing = Preprocessing(data.mean, data.std, size, resize=size, interpolation="bilinear")
+        save_weights(model, path)
+    else:
+        from safetensors.torch import save
+
+        write_atomically(path, save({name: value.cpu() for name, value in model.state_dict().items()}))
+
+
+def about(recipe):
+    """The head of a record."""
+    return {
+        "what": recipe.what,
+        "recipe": recipe.name,
+        "source": recipe.source,
+        "settings": recipe.settings(),
+        "device": None,
+        "versions": None,
+    }
+
+
+def add_to_record(recipe, runs, folder=None):
+    """Put runs into the recipe's record (in data/results, or `folder`), in place of older ones with the same seeds.
+
+    A record of other settings is begun anew. Returns its path.
+    """
+    path = (folder or records.FOLDERS[0]) / f"{recipe.name}.json"
+    record = about(recipe)
+    kept = {}
+    if path.is_file():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old.get("settings") == record["settings"]:
+            kept = {run["seed"]: run for run in old["runs"]}
+    kept |= {run["seed"]: run for run in runs}
+    record["runs"] = [kept[seed] for seed in sorted(kept)]
+    record["device"], record["versions"] = record["runs"][0]["device"], record["runs"][0]["versions"]
+    write_json(path, record)
+    return path

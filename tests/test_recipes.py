@@ -1,0 +1,304 @@
+"""Recipes, runs, records and the `course` command."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torchvision.models.resnet import BasicBlock
+
+from course_lib import cli, runs
+from course_lib.augment import Augment
+from course_lib.baselines import CNN, CNNConfig, PostNormConfig, PostNormViT, ResNet, ResNetConfig
+from course_lib.recipe import Recipe, balanced_rows, override
+from course_lib.recipes import RECIPES, find_recipe
+from course_lib.records import load_record
+from course_lib.train import TrainConfig, count_parameters
+from course_lib.vit import VisionTransformer, ViTConfig
+
+TINY = Recipe(
+    name="tiny",
+    what="scikit-learn's digits, for the tests",
+    data="digits",
+    model=ViTConfig(
+        img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=12, depth=2, num_heads=3, mlp_ratio=2.0
+    ),
+    train=TrainConfig(epochs=2, warmup_epochs=0.5, batch_size=400, precision="float32", augment=Augment(translate=0.1)),
+    cost="a second",
+    expect="nothing",
+    source="the tests",
+)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    torch.set_num_threads(1)
+
+
+def test_every_recipe_says_what_it_is():
+    assert len({recipe.what for recipe in RECIPES.values()}) == len(RECIPES)
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name and re.fullmatch(r"[a-z0-9_]+", name)
+        assert all((recipe.what, recipe.cost, recipe.expect, recipe.source))
+        assert recipe.data in ("mnist", "cifar10", "cifar100")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_a_step(name):
+    """On random images of the right form: model, augmentation and settings fit together."""
+    from course_lib import train
+    from course_lib.data import ImageSet
+
+    recipe = RECIPES[name]
+    channels, size = (1, 28) if recipe.data == "mnist" else (3, 32)
+    classes = recipe.model.num_classes
+    images = torch.randint(256, (12, channels, size, size), dtype=torch.uint8)
+    names = tuple(map(str, range(classes)))
+    data = ImageSet("random/train", images, torch.arange(12) % classes, names, (0.5,) * channels, (0.5,) * channels)
+    data = data.resized(recipe.size) if recipe.size else data
+    model = recipe.build()
+    before = [parameter.clone() for parameter in model.parameters()]
+    run = train.Run(model, data, replace(recipe.train, device="cpu", batch_size=12, compile=False))
+    loss = train.train_step(run, torch.arange(len(data)))
+    assert 0.6 * math.log(classes) < loss < 1.7 * math.log(classes)  # about that of guessing
+    assert not any(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True) if old.any())
+
+
+def test_starting_weights_depend_on_the_seed_alone():
+    first, again = TINY.build(), TINY.build()
+    other = replace(TINY, train=replace(TINY.train, seed=1)).build()
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("epochs=5", {"train": {"epochs": 5}}),
+        ("lr=2e-3", {"train": {"lr": 2e-3}}),
+        ("augment.crop=2", {"train": {"augment": {"crop": 2}}}),
+        ("augment.flip=True", {"train": {"augment": {"flip": True}}}),
+        ("model.depth=3", {"model": {"depth": 3}}),
+        ("model.pos_embed=none", {"model": {"pos_embed": "none"}}),
+        ("model.img_size=[8,8]", {"model": {"img_size": (8, 8)}}),
+        ("data=toy_shapes", {"data": "toy_shapes"}),
+        ("images=100", {"images": 100}),
+        ("images=None", {"images": None}),
+        ("train.epochs=7", {"train": {"epochs": 7}}),
+    ],
+)
+def test_override(setting, expected):
+    found = asdict(override(TINY, [setting]))
+
+    def check(found, expected):
+        for name, value in expected.items():
+            if isinstance(value, dict):
+                check(found[name], value)
+            else:
+                assert found[name] == value and type(found[name]) is type(value)
+
+    check(found, expected)
+    same = asdict(TINY)
+    changed = [name for name in same if found[name] != same[name]]
+    assert changed == [name for name in expected if expected[name] != same[name]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epochs", "must be name=value"),
+        ("epoch=5", "no setting 'epoch'; here there are epochs, batch_size"),
+        ("model.width=5", "no setting 'model.width'; here there are img_size"),
+        ("epochs=many", "'many' is no number"),
+        ("epochs=0", "epochs 0 must be a whole number"),
+        ("augment=5", "not a single setting"),
+        ("model=5", "not a single setting"),
+        ("epochs.x=5", "not a single setting"),
+        ("augment.flip=yes", "is no"),
+        ("name=other", "no setting 'name'"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(setting, message):
+    with pytest.raises(ValueError, match=message) as error:
+        override(TINY, [setting])
+    assert "\n" not in str(error.value)
+
+
+def test_the_same_share_of_each_class():
+    labels = torch.tensor([2, 0, 1, 1, 0, 2, 2, 1, 0])
+    assert balanced_rows(labels, 6, 3).tolist() == [0, 1, 2, 3, 4, 5]
+    assert balanced_rows(labels, 3, 3).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="not 4 images of each class"):
+        balanced_rows(labels, 12, 3)
+
+
+def test_a_run_leaves_its_record_and_its_weights(tiny, tmp_path):
+    model, record = runs.run_recipe(TINY, tmp_path / "run", quiet=True)
+    written = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert written["runs"] == [json.loads(json.dumps(record))] and written["settings"] == TINY.settings()
+    assert len(record["curve"]) == 2 and record["parameters"] == count_parameters(model)
+    assert record["val_accuracy"] == record["curve"][-1]["val_accuracy"]
+    assert {"seed", "device", "versions", "commit", "seconds", "test_accuracy"} <= record.keys()
+
+    from course_lib.pretrained import load_pretrained
+
+    again = VisionTransformer(TINY.model)
+    load_pretrained(again, tmp_path / "run" / "model.safetensors")
+    assert all(map(torch.equal, again.state_dict().values(), model.state_dict().values()))
+    assert again.preprocessing.mean == (0.5,) and again.preprocessing.input_size == (8, 8)
+
+
+def test_runs_are_gathered_by_seed(tmp_path):
+    path = runs.add_to_record(TINY, [{"seed": 1, "device": "a", "versions": {}}], tmp_path)
+    seeded = replace(TINY, train=replace(TINY.train, seed=0))
+    runs.add_to_record(seeded, [{"seed": 0, "device": "b", "versions": {}}], tmp_path)
+    runs.add_to_record(TINY, [{"seed": 1, "device": "c", "versions": {}}], tmp_path)
+    record = json.loads(path.read_text())
+    assert [(run["seed"], run["device"]) for run in record["runs"]] == [(0, "b"), (1, "c")]
+    changed = replace(TINY, train=replace(TINY.train, lr=0.01))
+    runs.add_to_record(changed, [{"seed": 5, "device": "d", "versions": {}}], tmp_path)
+    assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [5]
+
+
+def test_the_command_trains_records_and_goes_on(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))
+    (tmp_path / "results").mkdir()
+    assert cli.main(["train", "tiny", "--seeds", "0", "1", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("tiny, seed") == 2 and "% on validation" in printed
+    record = json.loads((tmp_path / "results" / "tiny.json").read_text())
+    assert [run["seed"] for run in record["runs"]] == [0, 1]
+    assert record["device"] and record["versions"]
+
+    assert cli.main(["train", "tiny", "--quiet"]) == 0  # finished already: nothing is trained again
+    again = json.loads((tmp_path / "results" / "tiny.json").read_text())
+    assert again["runs"][0]["curve"] == record["runs"][0]["curve"]
+
+    capsys.readouterr()
+    assert cli.main(["train", "tiny", "epochs=1", "--quiet"]) == 0
+    assert "Recorded" not in capsys.readouterr().out
+    assert (tmp_path / "runs" / "tiny-epochs=1" / "seed-0" / "record.json").is_file()
+    assert json.loads((tmp_path / "results" / "tiny.json").read_text()) == again
+
+
+def test_another_copy_of_the_data_is_recorded_too(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))
+    (tmp_path / "results").mkdir()
+    assert cli.main(["train", "tiny", "data=digits", "--quiet"]) == 0
+    assert "Recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nothing"], "no recipe 'nothing'; there are mnist_report_d"),
+        (["train", "tiny", "lr=x"], "'x' is no number"),
+        (["train", "tiny", "data=nothing"], "nothing"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(tiny, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_ctrl_c_is_status_130(tiny, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run_recipe", stopped)
+    assert cli.main(["train", "tiny"]) == 130
+    assert "goes on from here" in capsys.readouterr().err
+
+
+def test_the_list_of_runs(capsys):
+    assert cli.main(["runs"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name}\n" in printed and recipe.what in printed for name, recipe in RECIPES.items())
+
+
+def test_python_m_course_lib_is_the_same_command():
+    command = [sys.executable, "-m", "course_lib", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "torchvision" in done.stdout and "All is well" in done.stdout
+
+
+def test_the_doctor_names_a_wrong_pair(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["numpy", "torch==2.0.1"])
+    assert cli.main(["doctor"]) == 1
+    assert re.search(r"torch 2\S+ and torchvision \S+ do not belong together.*torch ?==2.0.1", capsys.readouterr().err)
+
+
+def test_the_convolutional_network():
+    model = CNN(CNNConfig(widths=(3, 5, 7, 4, 6)))
+    assert model(torch.randn(2, 1, 28, 20)).shape == (2, 10)
+    sizes = [(1, 3), (3, 5), (5, 7), (7, 4), (4, 6)]
+    assert count_parameters(model) == sum(9 * a * b + 2 * b for a, b in sizes) + 6 * 10 + 10
+
+
+def test_the_residual_network():
+    model = ResNet(ResNetConfig())
+    assert sum(isinstance(module, BasicBlock) for module in model.modules()) == 9
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert len(convolutions) + 1 == 20  # with the linear layer: ResNet-20
+    # He et al. have 0.27 million; their shortcuts carry no parameters, ours are two 1 x 1 convolutions with norms.
+    assert count_parameters(model) == 269_722 + (16 * 32 + 64) + (32 * 64 + 128)
+    features = model.stages(model.stem(torch.randn(2, 3, 32, 32)))
+    assert features.shape == (2, 64, 8, 8)
+
+
+def test_the_two_compared_networks_are_of_equal_size():
+    vit = count_parameters(find_recipe("mnist_report_d").build())
+    assert abs(count_parameters(find_recipe("mnist_cnn").build()) / vit - 1) < 0.001
+
+
+def test_post_norm_is_the_library_encoder_with_norm_first_false():
+    config = PostNormConfig(
+        img_size=8, patch_size=4, in_chans=2, num_classes=5, embed_dim=12, depth=2, num_heads=3, mlp_ratio=2.0
+    )
+    model = PostNormViT(config).double().eval()
+    x = torch.randn(3, 5, 12, dtype=torch.float64)
+    expected = x
+    for block in model.blocks:
+        layer = torch.nn.TransformerEncoderLayer(12, 3, 24, 0.0, "gelu", 1e-6, batch_first=True, dtype=torch.float64)
+        ours = {
+            "self_attn.in_proj_weight": block.attn.qkv.weight,
+            "self_attn.in_proj_bias": block.attn.qkv.bias,
+            "self_attn.out_proj.weight": block.attn.proj.weight,
+            "self_attn.out_proj.bias": block.attn.proj.bias,
+            "linear1.weight": block.mlp.fc1.weight,
+            "linear1.bias": block.mlp.fc1.bias,
+            "linear2.weight": block.mlp.fc2.weight,
+            "linear2.bias": block.mlp.fc2.bias,
+            "norm1.weight": block.norm1.weight,
+            "norm1.bias": block.norm1.bias,
+            "norm2.weight": block.norm2.weight,
+            "norm2.bias": block.norm2.bias,
+        }
+        layer.load_state_dict(ours)
+        expected = layer.eval()(expected)
+    torch.testing.assert_close(model.norm(model.blocks(x)), expected, atol=1e-12, rtol=0)
+
+
+def test_records_of_recipes_are_of_these_recipes():
+    """A record that no longer fits its recipe would be a number without a way to it."""
+    for recipe in RECIPES.values():
+        try:
+            record = load_record(recipe.name)
+        except ValueError:
+            continue
+        expected = recipe.settings()
+        if expected["data"] == "cifar10":
+            expected["data"] = record["settings"]["data"]
+            assert expected["data"] in ("cifar10", "cifar10_jpeg")
+        assert record["settings"] == expected, recipe.name
+        assert record["what"] == recipe.what
+        assert len({run["seed"] for run in record["runs"]}) == len(record["runs"])

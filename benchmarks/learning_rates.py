@@ -48,6 +48,7 @@ def main():
         "configuration": {
             "embed_dim": chapter.SMALL.embed_dim,
             "depth": chapter.SMALL.depth,
+            "weight_init": chapter.SMALL.weight_init,
             "epochs": chapter.EPOCHS,
             "batch": chapter.BATCH,
             "optimizer": "AdamW, weight decay 0.05, no clipping, no augmentation",

@@ -1,14 +1,329 @@
-# %%
+# %% [markdown]
+# # Training from scratch: MNIST
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Train a Vision Transformer yourself, know what each line of the loop is for, and trust the number that comes out | Chapters 01 to 06 | 120 minutes | any CPU; a GPU is welcome at the end |
+#
+# In chapter 06 you loaded weights that others had trained. Now you train your own, from random numbers, on MNIST: 70,000 handwritten digits, and the first thing that people try. A training run is a loop of five lines, and a handful of settings. Nearly all of what goes wrong goes wrong silently: the loss falls, only not as far as it could, or the number at the end is better than the model.
+#
+# You write the four functions on which everything stands: a step, the learning rate, the groups of parameters, the evaluation. Then you look at runs that were recorded on the real data, and at the end you start one yourself.
+#
+# What runs on this page is small, scikit-learn's digits of $8 \times 8$ pixels and drawn shapes, and needs no network. What took longer was run once, on MNIST itself, and its record is drawn here.
+
+# %% tags=["setup"]
+import itertools
+import math
+import shutil
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from scipy.stats import t as student
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-from course_lib import train, vit
-from course_lib.data import digits
+from course_lib import train, vit, viz
+from course_lib.augment import Augment
+from course_lib.data import ImageSet, digits, toy_shapes
+from course_lib.machine import set_seed
+from course_lib.pieces import my_pieces
+from course_lib.pretrained import load_pretrained
+from course_lib.records import load_record
+from course_lib.train import TrainConfig, fit
+
+viz.set_style()
+torch.set_num_threads(1)  # the models here are tiny: more threads only wait
+
+# %% [markdown]
+# ## What training needs
+#
+# Images with labels, a model, a loss that says how wrong it is, and something that turns the gradient of the loss into a step. Start with the images. MNIST is 28 by 28 pixels of grey. Ten of its training images, the first of each class:
+
+# %%
+#| alt: Ten handwritten digits in a row, 0 to 9, dark on light, with their labels above them.
+record = load_record("mnist_mistakes")
+
+
+def from_record(entries):
+    """Images (n, 1, 28, 28) uint8 out of a record: 28 rows of hexadecimal numbers each."""
+    images = [
+        [list(bytes.fromhex(row)) for row in entry["image"]] for entry in entries
+    ]
+    return torch.tensor(images, dtype=torch.uint8)[:, None]
+
+
+labels = torch.tensor([entry["label"] for entry in record["examples"]])
+examples = ImageSet(
+    "mnist/examples",
+    from_record(record["examples"]),
+    labels,
+    classes=tuple("0123456789"),
+    mean=(0.1307,),
+    std=(0.3081,),
+)
+viz.image_grid(examples.images, columns=10, titles=labels.tolist())
+plt.show()
+
+# %% [markdown]
+# An `ImageSet` is what all data sets of this course come as: images, labels, the names of the classes, and the mean and standard deviation that the pixels are normalised with. `images, labels = image_set` works too. A pixel is a whole number from 0 to 255, so one byte is enough: `uint8`.
+#
+# > **Predict.** MNIST has 55,000 training images here (the other 5,000 are set apart, you will see why). How much memory do they take as `uint8`, and how much as `float32`? Do they fit onto a graphics card with 8 GB?
+
+# %% tags=["hide-output"]
+pixels = 55_000 * 28 * 28
+for dtype in (torch.uint8, torch.float32):
+    print(f"{dtype!s:14} {pixels * dtype.itemsize / 1e6:.0f} MB")
+
+# %% [markdown]
+# 43 MB. Small images live *in memory, on the device, as bytes*, all of them, for the whole run. A batch is an index into that tensor, and is normalised where it is needed. Nothing is read from a disk, nothing is decoded, and nothing is copied from one device to the other. You will see below what that is worth.
+#
+# For now, the small digits of scikit-learn, and a small ViT for them:
+
+# %%
+data = digits("train")
+print(data.name, tuple(data.images.shape), data.images.dtype)
 
 SMALL = vit.ViTConfig(
     img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=48, depth=6,
-    num_heads=4, mlp_ratio=2.0,
+    num_heads=4, mlp_ratio=2.0, weight_init="xavier",
 )  # fmt: skip
+torch.manual_seed(3)
+model = vit.VisionTransformer(SMALL)
+print(f"{train.count_parameters(model):,} parameters")
+
+# %% [markdown]
+# ### The first test of every run
+#
+# The loss is **cross-entropy**: minus the logarithm of the probability that the model gives to the right class. The mean over all images is what training makes small.
+#
+# > **Predict.** The model is untrained. It knows nothing, so it should give each of the ten digits about the same probability. What must the loss be, before the first step?
+
+
+# %% tags=["hide-output"]
+@torch.no_grad()
+def first_loss(model):
+    return F.cross_entropy(model(data.normalised(data.images)), data.labels).item()
+
+
+print(f"-log(1/10) = log(10) = {math.log(10):.3f}")
+print(
+    "the model's loss is within 0.1 of it:",
+    abs(first_loss(model) - math.log(10)) < 0.1,
+)
+
+# Somebody starts the head with weights of standard deviation 1.
+loud = vit.VisionTransformer(SMALL)
+nn.init.normal_(loud.head.weight)
+print(
+    "with a loud head, it is more than twice as large:",
+    first_loss(loud) > 2 * math.log(10),
+)
+
+# %% [markdown]
+# $\log 10 \approx 2.3$, and for $K$ classes $\log K$. Print the loss of the first step of every run that you ever start, and compare. If it is much larger, the model is sure of wrong answers before it has seen anything: something is initialised too large. If it is much *smaller*, the labels leak into the images. It costs nothing.
+#
+# The second test takes a minute. **A model must be able to learn ten images by heart.** If it cannot, there is no point in showing it 55,000.
+#
+# > **Predict.** Below, a ViT learns ten digits by heart. Then another one gets the same ten digits with their labels shuffled, so that the labels mean nothing. What share will it get right, of the ten that it was trained on?
+
+
+# %% tags=["hide-output"]
+def learn_by_heart(images, labels, steps=40):
+    """Train on these images only; returns the share that is right in the end."""
+    torch.manual_seed(5)
+    model = vit.VisionTransformer(SMALL)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(steps):
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (model(images).argmax(dim=-1) == labels).float().mean().item()
+
+
+ten = data.take(slice(0, 10))
+images, labels = ten.normalised(ten.images), ten.labels
+print(f"ten digits, their labels:    {learn_by_heart(images, labels):.0%}")
+print(f"ten digits, shuffled labels: {learn_by_heart(images, labels.roll(3)):.0%}")
+
+# %% [markdown]
+# Both times all of them. The first line says that images, labels, loss and optimiser are wired together. The second says how little that is: a model can learn nonsense by heart. **What it does on the images that it was trained on says nothing about what it has understood.** Keep that for the section on evaluation.
+
+# %% [markdown]
+# ## One step
+#
+# Here is all of training, with two lines that you have not needed so far:
+#
+# | line | what it does |
+# |:--|:--|
+# | `model.train()` | switches dropout on, and what else behaves differently in training |
+# | `optimizer.zero_grad()` | forgets the gradients of the step before |
+# | `loss = F.cross_entropy(model(images), labels)` | forward |
+# | `loss.backward()` | backward: *adds* to the gradient of each parameter |
+# | `clip_grad_norm_(model.parameters(), max_norm)` | shortens the gradient if it is too long |
+# | `optimizer.step()` | moves the weights |
+#
+# The order is not a matter of taste. Each wrong order runs, and most of them even train, a little.
+#
+# > **Predict.** `backward()` is called a second time, on the same images, without `zero_grad()`. What are the gradients then?
+
+# %% tags=["hide-output"]
+torch.manual_seed(7)
+model = vit.VisionTransformer(SMALL).double()
+images, labels = data.normalised(data.images[:30]).double(), data.labels[:30]
+
+F.cross_entropy(model(images), labels).backward()
+once = [parameter.grad.clone() for parameter in model.parameters()]
+F.cross_entropy(model(images), labels).backward()
+twice = [parameter.grad for parameter in model.parameters()]
+print(
+    "the sum of both:", all(torch.allclose(2 * a, b) for a, b in zip(once, twice))
+)
+
+# %% [markdown]
+# Twice as large. PyTorch adds, so that one can collect the gradient of a batch in several parts. Without `zero_grad()` you go on adding: each step goes along all gradients since the beginning. It looks like training with a strange momentum, and hardly anybody notices.
+#
+# **Clipping** is for the one batch in a thousand whose gradient is many times as long as usual. All gradients together are taken as *one* long vector. If its length (the root of the sum of squares, over all parameters) is above `max_norm`, everything is multiplied by the same number, so that the length becomes `max_norm`. The direction stays.
+#
+# > **Predict.** Two parameters, with gradients 3 and 4. Clip to 1, first the length (`clip_grad_norm_`), then the values (`clip_grad_value_`). What is left?
+
+# %% tags=["hide-output"]
+for clip in (nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_):
+    pair = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    pair[0].grad, pair[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
+    clip(pair, 1.0)
+    print(f"{clip.__name__:17}", [round(p.grad.item(), 2) for p in pair])
+
+# %% [markdown]
+# The length of $(3, 4)$ is 5, so the first divides by 5. The second cuts each number by itself, and $(1, 1)$ points somewhere else.
+
+# %% [markdown]
+# ### Exercise 7.1 · `train_step`
+#
+# *Easy, 10 minutes.* One step of training.
+#
+# * `images` is `(B, C, h, w)`, `labels` is `(B,)`, `optimizer` holds the parameters of `model`. `max_norm` is the greatest length that the gradient may have.
+# * The model may come to you in evaluation mode, with old gradients in it.
+# * The result is the mean cross-entropy of the batch before the step, as a plain number. What really counts are the weights: the check compares them afterwards.
+
+
+# %% tags=["exercise"]
+def train_step(model, optimizer, images, labels, max_norm):
+    """One step of the optimiser on one batch; returns the loss as a float."""
+    # BEGIN SOLUTION
+    model.train()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()
+    return loss.item()
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_train_step
+
+check_train_step(train_step)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# The six lines of the table, in their order, and a `return`. `nn.utils.clip_grad_norm_` changes the gradients where they are, so there is nothing to assign.
+#
+# </details>
+#
+# <details>
+# <summary>I get “the weights are wrong”, and the loss is right</summary>
+#
+# Then the gradients that `optimizer.step()` used were not those of this batch, or they were not clipped. Say aloud what is in `parameter.grad` before and after each of your lines.
+#
+# </details>
+#
+# <details>
+# <summary>Why must it be <code>loss.item()</code>?</summary>
+#
+# `loss` is a tensor that remembers how it was computed. Whoever keeps it, in a list for the learning curve say, keeps all activations of that batch in memory. After some hundred steps there is none left.
+#
+# </details>
+# %% [markdown]
+# ## The learning rate
+#
+# The optimiser turns a gradient into a step, and the **learning rate** says how long the step is. It is the setting that matters most. AdamW, the optimiser of nearly all Transformers, divides each gradient by its own usual size, so that a step moves each weight by *about the learning rate*, whatever the gradient. That is why rates for AdamW are alike for very different models: $10^{-3}$, give or take a factor of three. The $10^{-1}$ and $10^{-2}$ that you may know from SGD are something else.
+#
+# The paper's ViT-B/16 had peaks between $8 \cdot 10^{-4}$ and $3 \cdot 10^{-3}$ for batches of 4096 images (its table 3), DeiT $10^{-3}$ for 1024.
+#
+# How does the rate change during training? Three ways are compared below.
+#
+# * **Constant.** Easy. But near the end the weights jump about the minimum, and cannot settle.
+# * **Cosine.** The rate falls along half a cosine: at first slowly, then fast, and flat at the end ([Loshchilov & Hutter 2017](https://arxiv.org/abs/1608.03983)).
+# * **Warm-up, then cosine.** During the first steps the gradients are large, they point in all directions, and AdamW knows their usual size from a few examples only. So the rate rises from nearly 0 on a straight line first ([Goyal et al. 2017](https://arxiv.org/abs/1706.02677)).
+
+# %% [markdown]
+# ### Exercise 7.2 · `warmup_cosine_lr`
+#
+# *Easy, 10 minutes.* The learning rate of each step, for the third way.
+#
+# * Steps are counted from 0 to `total_steps - 1`. The first `warmup_steps` of them are the warm-up; there may be none.
+# * In the warm-up the rate rises on a straight line. Step 0 already has `peak / warmup_steps`, since a rate of 0 would waste the step, and the last step of the warm-up has `peak`.
+# * From step `warmup_steps` on, the rate is `peak` times $\tfrac12(1 + \cos(\pi p))$. The progress $p$ is 0 at that step, and would be 1 at step `total_steps`.
+#
+# For 12 steps, 4 of them warm-up, and a peak of 1, these are the rates:
+
+# %%
+print([round(train.warmup_cosine_lr(step, 12, 4, 1.0), 2) for step in range(12)])
+
+
+# %% tags=["exercise"]
+def warmup_cosine_lr(step, total_steps, warmup_steps, peak):
+    """A straight line up to `peak`, then half a cosine down towards 0; returns a float."""
+    # BEGIN SOLUTION
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_warmup_cosine_lr
+
+check_warmup_cosine_lr(warmup_cosine_lr)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Two cases, told apart by `step < warmup_steps`. In the first, the share of the peak is one more than the number of the step, out of `warmup_steps`. In the second, how many steps after the warm-up is it, and out of how many? The cosine is `math.cos`, and $\pi$ is `math.pi`.
+#
+# </details>
+#
+# <details>
+# <summary>I get “ZeroDivisionError”</summary>
+#
+# There may be no warm-up. Divide by `warmup_steps` only in the case where `step < warmup_steps`: with no warm-up it never happens.
+#
+# </details>
+#
+# <details>
+# <summary>Two steps have the peak. Is that right?</summary>
+#
+# Yes: the last of the warm-up and the first of the cosine. The line above shows it, `1.0, 1.0`.
+#
+# </details>
+
+# %% [markdown]
+# ### Too low, too high
+#
+# Now measure. The function below trains a small ViT on the digits for 16 epochs (an **epoch** is one pass through the training images), with a given schedule and peak. The script `benchmarks/learning_rates.py` has called it for six rates and three schedules, with three seeds each. A *seed* starts the random numbers: other weights at the beginning, another order of the images.
+
+# %%
 EPOCHS, BATCH = 16, 48
 SCHEDULES = ("constant", "cosine", "warm-up, cosine")
 
@@ -37,3 +352,787 @@ def train_digits(schedule, peak, stop=None):
             optimizer.step()
             losses.append(loss.item())
     return model, losses
+
+
+# %% [markdown]
+# > **Predict.** Four runs: constant $10^{-4}$; constant $10^{-2}$; warm-up and cosine up to $10^{-2}$; warm-up and cosine up to $3 \cdot 10^{-3}$. Sketch the four curves of the training loss. Which is the worst at the end, and which two look alike for the first half?
+
+# %% tags=["hide-input"]
+#| alt: Two diagrams, one above the other, over the same 400 steps. Above, the learning rate, on a logarithmic axis: a flat line at 1e-4, a flat line at 1e-2, and two curves that rise quickly and fall along a cosine, up to 1e-2 and up to 3e-3. Below, the training loss of the four runs, each as a line with a band for three seeds. The lowest rate comes down slowly. The constant 1e-2 falls and then stays high, unsteady. The two with a schedule fall on towards 0 as their rate falls.
+record = load_record("learning_rates")
+runs = record["runs"]
+
+
+def of(schedule, rate):
+    return [r for r in runs if (r["schedule"], r["rate"]) == (schedule, rate)]
+
+
+SHOWN = {
+    ("constant", 1e-4): ("constant $10^{-4}$", viz.MUTED),
+    ("constant", 1e-2): ("constant $10^{-2}$", viz.QUERY),
+    ("warm-up, cosine", 1e-2): ("warm-up, cosine $10^{-2}$", viz.OUTPUT),
+    ("warm-up, cosine", 3e-3): (r"warm-up, cosine $3 \cdot 10^{-3}$", viz.KEY),
+}
+total = EPOCHS * (len(data) // BATCH)
+figure, (above, below) = plt.subplots(
+    2, figsize=(7, 4.2), sharex=True, height_ratios=[1, 1.7]
+)
+for (schedule, peak), (label, color) in SHOWN.items():
+    rates = [rate_at(schedule, step, total, peak) for step in range(total)]
+    above.plot(rates, color=color)
+    losses = torch.tensor([run["losses"] for run in of(schedule, peak)])
+    steps = (torch.arange(losses.shape[1]) + 0.5) * total / losses.shape[1]
+    low, high = losses.aminmax(dim=0)
+    below.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+    below.plot(steps, losses.mean(dim=0), color=color, label=label)
+above.set(yscale="log", ylim=(2e-5, 2e-2), ylabel="learning rate")
+below.set(xlabel="step", ylabel="training loss", ylim=(0, 2.5), xlim=(0, total))
+below.legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# **Keep this picture: the learning rate above the loss.** The grey run is on its way, and would need many times the steps. The red one has arrived somewhere, and can go no further: its steps are too long for what is left to be done. With the same peak and a schedule, the loss follows the rate down.
+#
+# And on digits that the model has not seen? All 54 runs:
+
+# %% tags=["hide-input"]
+#| alt: Share right on the validation digits against the peak of the learning rate, 1e-4 to 3e-2, logarithmic. Three lines with three dots each, for constant, cosine, and warm-up with cosine. All rise from the left, have their best value near 3e-3, and fall to the right; the constant one falls the most.
+rates = sorted({run["rate"] for run in runs})
+accuracy = {  # (rates, seeds)
+    schedule: torch.tensor(
+        [[r["val_accuracy"] for r in of(schedule, x)] for x in rates]
+    )
+    for schedule in SCHEDULES
+}
+_, ax = plt.subplots(figsize=(7, 3))
+for (schedule, found), marker, color in zip(
+    accuracy.items(), "os^", (viz.QUERY, viz.VALUE, viz.KEY)
+):
+    ax.plot(rates, found.mean(dim=1), color=color, label=schedule)
+    for seed in range(found.shape[1]):
+        ax.plot(rates, found[:, seed], marker, color=color, alpha=0.6)
+ax.set(xscale="log", xlabel="peak of the learning rate", ylabel="share right")
+ax.set_title("on validation", fontsize=11)
+ax.legend(fontsize=9)
+plt.show()
+
+# %%
+means = {schedule: found.mean(dim=1) for schedule, found in accuracy.items()}
+for schedule, mean in means.items():
+    print(f"{schedule:16} best at", rates[mean.argmax().item()])
+
+third = rates.index(1e-2)
+print(
+    "at 1e-2:", {name: f"{mean[third].item():.0%}" for name, mean in means.items()}
+)
+
+# %% [markdown]
+# ## Weight decay
+#
+# Weights that grow large make a model that is sure of itself. **Weight decay** pulls each of them a little towards 0 at every step. There are two ways to write it, and they are not the same.
+#
+# * As a part of the loss: add $\tfrac{\lambda}{2} w^2$ for each weight. Its gradient is $\lambda w$, so $\lambda w$ is added to the gradient *before* the optimiser sees it. That is what `torch.optim.Adam(weight_decay=...)` does.
+# * As itself: after the optimiser's step, multiply the weight by $1 - \eta\lambda$, with the learning rate $\eta$. That is the W in **AdamW** ([Loshchilov & Hutter 2019](https://arxiv.org/abs/1711.05101)).
+#
+# With plain gradient descent the two agree. But Adam *divides the gradient by its own size*.
+#
+# > **Predict.** One weight, $w = 1$, learning rate $0.1$, weight decay $0.1$, one step. First the gradient is $0.5$, then it is $0$, as for a weight that this batch does not need. Without decay, Adam moves the first by $0.1$, to $0.9$, and leaves the second alone. Where do Adam and AdamW take them with decay? Four numbers.
+
+
+# %% tags=["hide-output"]
+def one_step(optimizer, gradient, weight_decay):
+    weight = nn.Parameter(torch.tensor(1.0))
+    weight.grad = torch.tensor(gradient)
+    optimizer([weight], lr=0.1, weight_decay=weight_decay).step()
+    return round(weight.item(), 3)
+
+
+adam, adamw = torch.optim.Adam, torch.optim.AdamW
+print("                     gradient 0.5   gradient 0")
+for name, optimizer, decay in (
+    ("Adam, no decay", adam, 0.0),
+    ("Adam, decay 0.1", adam, 0.1),
+    ("AdamW, decay 0.1", adamw, 0.1),
+):
+    print(f"{name:16} {one_step(optimizer, 0.5, decay):>16}", end="")
+    print(f"{one_step(optimizer, 0.0, decay):>13}")
+
+# %% [markdown]
+# Look at Adam's row. In the first column the decay does *nothing*: a gradient of $0.6$ instead of $0.5$, divided by its own size, is the same step. In the second it does far too much: a gradient of $0.1$, which is nothing but decay, divided by its own size, is a full step of $0.1$. Whoever has small gradients is punished most. In AdamW's row both lose the same, $\eta\lambda w = 0.01$. That is what was meant.
+#
+# ### What must not decay
+#
+# Decay is meant for what *multiplies* the features: the weights of linear layers and convolutions. Not everything in a ViT does.
+#
+# * **Biases** are added. Pulling them to 0 shifts the answers, and makes nothing simpler.
+# * **Norms** have a scale that starts at 1. Pulling it to 0 shrinks the signal.
+# * The **class token** and the **positions** are features themselves, not weights. (So are the tables of relative position biases of chapter 05.)
+#
+# The paper's authors decay what their code calls a kernel, and nothing else (that is the default in their [big_vision](https://github.com/google-research/big_vision)); DeiT and timm leave out the same four. There is a trap in it. Biases and norms have one dimension, so many scripts let everything decay that has two or more. But `cls_token` is `(1, 1, D)` and `pos_embed` is `(1, N+1, D)`.
+
+# %% [markdown]
+# ### Exercise 7.3 · `param_groups`
+#
+# *Medium, 15 minutes.* Tell the optimiser what decays. An optimiser takes a list of dictionaries in place of a list of parameters, each with settings of its own.
+#
+# * `model` is any model: a ViT of this course with any kind of positions, or, say, an `nn.Sequential` of convolutions, norms and linear layers.
+# * The result is a list of two dictionaries. One has in `"params"` the list of all parameters that decay, and in `"weight_decay"` the given number. The other has all the rest, and `0.0`.
+# * Each parameter is in exactly one of them. What is in none is never trained.
+#
+# `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table`.
+
+
+# %% tags=["exercise"]
+def param_groups(model, weight_decay):
+    """Two groups for the optimiser: weights of layers decay, everything else does not."""
+    # BEGIN SOLUTION
+    decay, rest = [], []
+    for name, parameter in model.named_parameters():
+        special = name.endswith(("cls_token", "pos_embed", "bias_table"))
+        (rest if special or parameter.ndim < 2 else decay).append(parameter)
+    return [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_param_groups
+
+check_param_groups(param_groups)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Two empty lists, one loop, one `if`. What has fewer than two dimensions (`parameter.ndim`) is a bias or belongs to a norm, whatever its name. Of the rest, three kinds are told by the end of their name: `name.endswith((..., ...))` takes several at once.
+#
+# </details>
+#
+# <details>
+# <summary>It is right for a ViT and wrong for the nn.Sequential</summary>
+#
+# There the layers have numbers for names, and a norm's scale is called `1.weight`. Its one dimension gives it away.
+#
+# </details>
+
+# %% [markdown]
+# How much of a model is that? Here are the two groups of ViT-B/16:
+
+# %%
+with torch.device("meta"):
+    groups = train.param_groups(vit.vit_b_16(), weight_decay=0.1)
+for group in groups:
+    numbers = sum(parameter.numel() for parameter in group["params"])
+    print(
+        f"decay {group['weight_decay']}: {len(group['params']):3} tensors", end=", "
+    )
+    print(f"{numbers:>10,} numbers")
+
+# %% [markdown]
+# Two thirds of the tensors do not decay, and only 0.3 % of the numbers. It matters little for the accuracy of most runs. It is a mistake all the same, and one that nobody finds afterwards.
+
+# %% [markdown]
+# ## Evaluation
+#
+# How good is the model? That takes a loop over images that were not trained on, and three lines can go wrong.
+#
+# > **Predict.** A test set of four images comes in a batch of three and a batch of one. The model gets the three right and the one wrong. What is its accuracy? And what is the mean of the accuracies of the two batches?
+
+# %% tags=["hide-output"]
+right = torch.tensor([1.0, 1.0, 1.0, 0.0])
+batches = right.split(3)
+print("accuracy:               ", right.mean().item())
+print(
+    "mean over the batches:  ", sum(b.mean().item() for b in batches) / len(batches)
+)
+
+# %% [markdown]
+# The last batch is nearly always smaller, and in a mean over batches each of its images counts for more. The same goes for the loss. On a large test set the difference is in the second decimal, which is where people compare models. So: **add up over images, divide once, at the end.**
+#
+# The other two lines are `model.eval()` and `torch.no_grad()`, and they do different things. Here is a model with dropout, asked twice:
+
+# %%
+torch.manual_seed(11)
+model = vit.VisionTransformer(replace(SMALL, drop_rate=0.1))
+images = data.normalised(data.images[:20])
+
+for mode in (True, False):
+    model.train(mode)
+    with torch.no_grad():
+        same = torch.equal(model(images), model(images))
+    print(
+        f"{'training' if mode else 'evaluation'} mode: twice the same answer: {same}"
+    )
+print(
+    "remembers how it was computed, without no_grad:", model(images).requires_grad
+)
+
+# %% [markdown]
+# `model.eval()` switches dropout off: the answers are no longer random. `torch.no_grad()` saves memory and time: nothing is kept for a backward pass. Neither replaces the other. And after an evaluation somebody must switch back to `model.train()`, which is why your `train_step` begins with it.
+
+# %% [markdown]
+# ### Exercise 7.4 · `evaluate`
+#
+# *Medium, 15 minutes.* The exact loss and accuracy of a model.
+#
+# * `batches` gives pairs of `images` $(B, C, h, w)$ and `labels` $(B,)$. The batches may be of any sizes, there is at least one, and you can go through them once. They have no length.
+# * The model comes in whatever mode it is.
+# * The result is `(loss, accuracy)`, two plain numbers: the mean cross-entropy over all images, and the share of images whose largest logit is that of the right class. No gradients may be recorded on the way.
+
+
+# %% tags=["exercise"]
+def evaluate(model, batches):
+    """(loss, accuracy) over all images, as two floats."""
+    # BEGIN SOLUTION
+    model.eval()
+    loss, right, count = 0.0, 0, 0
+    with torch.no_grad():
+        for images, labels in batches:
+            logits = model(images)
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            right += (logits.argmax(dim=-1) == labels).sum().item()
+            count += len(labels)
+    return loss / count, right / count
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_evaluate
+
+check_evaluate(evaluate)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Three sums, over all batches: of the losses, of the right answers, of the images. `F.cross_entropy` has an argument `reduction`, and `"sum"` is one of its values. `.item()` makes a plain number of a tensor with one element.
+#
+# </details>
+#
+# <details>
+# <summary>I get another accuracy each time</summary>
+#
+# Then something in the model is random: it is still in training mode. `model.eval()`, before the loop.
+#
+# </details>
+#
+# <details>
+# <summary>I get “object of type 'zip' has no len()”</summary>
+#
+# Batches can come from a generator, which makes one after the other and does not know how many there will be. Count the images as they come.
+#
+# </details>
+
+# %% [markdown]
+# ### Your own training
+#
+# These were the four functions. Here they are, at work together. (What you have not written yet, the course lends you.)
+
+# %% tags=["nbval-ignore-output"]
+my_step, my_rate, my_groups, my_evaluate = my_pieces(
+    "train_step", "warmup_cosine_lr", "param_groups", "evaluate"
+)
+
+# %%
+torch.manual_seed(13)
+model = vit.VisionTransformer(replace(SMALL, depth=3))
+optimizer = torch.optim.AdamW(my_groups(model, 0.05))
+order = [rows for _ in range(12) for rows in torch.randperm(len(data)).split(BATCH)]
+for step, rows in enumerate(order):
+    for group in optimizer.param_groups:
+        group["lr"] = my_rate(step, len(order), len(order) // 10, 3e-3)
+    images, labels = data.normalised(data.images[rows]), data.labels[rows]
+    my_step(model, optimizer, images, labels, max_norm=1.0)
+
+_, accuracy = my_evaluate(model, digits("val").batches(128))
+print("right on 300 new digits, more than 80 %:", accuracy > 0.8)
+
+# %% [markdown]
+# A Vision Transformer, trained from nothing, by a loop of which you have written every line. What follows is about making it faster, safer and better, and about believing its numbers.
+
+# %% [markdown]
+# ### Three splits
+#
+# You have seen a model learn nonsense by heart, so it is judged on images that it was not trained on. But why are there *two* more splits, validation and test?
+#
+# Because you will try things. Twenty learning rates, or twenty epochs of one run, and you keep the best. Best on *which* images? Suppose that it is the test images, and suppose that the twenty are in truth all equally good: each gets 90 % of all digits right that will ever be written.
+#
+# > **Predict.** You choose the best of twenty on a test set of 300 images, and report what it got there. How much will it be, on average: 90 %, 91 %, 93 %, 96 %? And with 10,000 images?
+
+# %% tags=["hide-output"]
+torch.manual_seed(17)
+for count in (300, 1_000, 10_000):
+    twenty = torch.distributions.Binomial(count, torch.tensor(0.9))
+    scores = twenty.sample((20_000, 20)) / count  # twenty models, 20,000 times
+    best = scores.argmax(dim=1, keepdim=True)
+    again = twenty.sample((20_000, 20)) / count  # the same models, fresh images
+    reported, fresh = (s.gather(1, best).mean().item() for s in (scores, again))
+    print(f"{count:6} images: reported {reported:.1%}, on fresh images {fresh:.1%}")
+
+# %% [markdown]
+# Three points out of thin air on 300 images, half a point on 10,000. In comparisons of models on MNIST, half a point is a lot. The choice was made on noise, and the noise is gone on fresh images.
+#
+# So: **choose on the validation images, as often as you like, and look at the test images once, at the end.** Each recorded run of this course did so: the last epoch's weights, whatever they are, settings chosen on the validation split, one look at the test. Many scripts, and some papers' code, call the test set "val" and keep the best epoch on it. You know now what to subtract.
+#
+# Where does the validation split come from? From the *training* images. For MNIST it is the last 5,000 of the 60,000. They are not drawn at random: neighbours in the file are often by the same hand, and a digit is easier if the model knows the hand.
+#
+# ### Two more traps
+#
+# > **Predict.** To save time, somebody writes `batches = list(loader)` once, and trains on `batches` in every epoch. The loader shuffles, and adds random changes to the images. What is left of both?
+
+
+# %% tags=["hide-output"]
+class Changing(Dataset):
+    """Six images, each changed at random whenever it is asked for: only their numbers here."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return index, torch.rand(())
+
+
+def epoch(batches):
+    indices, changes = zip(*batches)
+    return torch.cat(indices), torch.cat(changes)
+
+
+torch.manual_seed(19)
+loader = DataLoader(Changing(), batch_size=3, shuffle=True)
+cached = list(loader)
+for name, batches in (("loader", loader), ("list(loader)", cached)):
+    (order_1, changes_1), (order_2, changes_2) = epoch(batches), epoch(batches)
+    print(f"{name:12} the same order:", torch.equal(order_1, order_2), end=", ")
+    print("the same changes:", torch.equal(changes_1, changes_2))
+
+# %% [markdown]
+# Nothing is left. Every epoch is a copy of the first, and the loss falls *better* than before, since there is less to learn. Only the validation would tell.
+#
+# The second trap is in the training accuracy. Here is the small model of chapter 06, that has been trained with turned and shifted digits, on the very images that it was trained on: once as they are, once turned by up to 40 degrees.
+
+# %%
+trained = vit.create_model("vit_digits_patch2_8").eval()
+load_pretrained(trained, "course/vit_digits_patch2_8")
+
+set_seed(23)
+turned, targets = Augment(rotate=40)(data, torch.arange(len(data)), classes=10)
+_, plain_accuracy = train.evaluate_set(trained, data)
+_, turned_accuracy = train.evaluate(trained, [(turned, targets.argmax(dim=-1))])
+print("more right on the plain images:", plain_accuracy > turned_accuracy + 0.02)
+
+# %% [markdown]
+# The training images are changed on purpose, so that they are harder. A training loss *above* the validation loss is then no error, and a training accuracy is not comparable with anything. (With MixUp, in chapter 08, images do not even have one class any more.) Compare validation with validation.
+
+# %% [markdown]
+# ## Forty versions of a digit
+#
+# A digit that is turned by ten degrees is the same digit. You know this. The model does not, unless it is shown. **Augmentation** changes the training images at random, each time anew, in ways that do not change the label. So a model hardly ever sees the same image twice.
+#
+# The usual code does it image by image, in Python, in the worker processes of a `DataLoader`. `Augment` does it *with the whole batch at once, on the device where the images are*: forty random angles are one tensor of 40 numbers, and forty maps of the plane are one call of `grid_sample`. Each image gets its own.
+
+# %%
+#| alt: Forty versions of one handwritten digit in four rows of ten: turned to the left and to the right, larger, smaller, slanted, shifted, each in another way. All can be read.
+jitter = Augment(rotate=15, scale=0.15, shear=0.15, translate=0.1)
+set_seed(29)
+rows = torch.full((40,), 2)  # the same image forty times
+versions, targets = jitter(examples, rows, classes=10)
+
+viz.image_grid(
+    (versions * examples.std[0] + examples.mean[0]).clamp(0, 1), columns=10
+)
+plt.show()
+print("different images:", len(versions.unique(dim=0)))
+print("still class", targets.argmax(dim=-1).unique().tolist())
+
+# %% [markdown]
+# > **Predict.** For photographs, the most useful change of all is to mirror half of them, left to right. Below, everything is mirrored: MNIST above, the drawn shapes of `toy_shapes` below. For which of the two would you switch it on?
+
+# %% tags=["hide-output"]
+#| alt: Two rows of eight pictures. Above, mirrored handwritten digits: 2, 3, 4, 5, 6, 7 and 9 look wrong. Below, mirrored coloured shapes on cluttered backgrounds, which look as shapes do.
+shapes = toy_shapes("train", n=8)
+figure, axes = plt.subplots(2, figsize=(7, 2.3))
+for ax, images, names in (
+    (axes[0], examples.images[2:], examples.classes[2:]),
+    (axes[1], shapes.images, [shapes.classes[i] for i in shapes.labels]),
+):
+    viz.image_grid(images.flip(-1), ax, columns=8, titles=list(names))
+plt.show()
+
+# %% [markdown]
+# For the shapes. A mirrored ring is a ring, but a mirrored 2 is no digit at all. **Which changes keep the label is knowledge about the data, and it comes from you.**
+#
+# ### What it is worth
+#
+# Images per second from memory to augmented, normalised batches, measured once on two processor cores by `benchmarks/input_speed.py`. The `DataLoader` makes the same changes with torchvision, image by image; the faster of no and two worker processes counts.
+
+# %%
+for result in load_record("input_speed")["results"]:
+    speeds = result["images_per_second"]
+    loader = max(speed for way, speed in speeds.items() if way != "tensors")
+    print(f"{result['case']:28} DataLoader {loader:>7,}", end="   ")
+    print(f"tensors {speeds['tensors']:>8,}   {result['times_as_fast']:.0f} times")
+
+# %% [markdown]
+# Why does it matter? A small ViT on a modern graphics card trains on tens of thousands of images per second. If the images come at ten thousand, the card waits, and whatever you paid for it, you have bought a slower one.
+
+# %% [markdown]
+# ## A run that survives
+#
+# Long runs are interrupted. The laptop sleeps, Colab takes its machine back, somebody presses Ctrl-C. `fit` is the loop of this course around your four functions, and it saves the run in a folder. Here is a run of three epochs. Then the same run again, in which somebody presses Ctrl-C in the middle of the second epoch.
+#
+# > **Predict.** The interrupted run is started again with the same call, and goes on. At the end, how do its weights compare with those of the run that was left alone: equal to a few per cent, to $10^{-5}$, or to the last bit?
+
+
+# %% tags=["hide-output"]
+def fresh_model():
+    set_seed(31)
+    return vit.VisionTransformer(replace(SMALL, depth=2, drop_rate=0.1))
+
+
+def press_ctrl_c(model, step):
+    """When the model runs for the given time in training, a Ctrl-C arrives."""
+    runs = itertools.count(1)
+
+    def hook(module, inputs):
+        if module.training and next(runs) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return model.register_forward_pre_hook(hook)
+
+
+val = digits("val")
+folder = Path(tempfile.mkdtemp())
+config = TrainConfig(
+    epochs=3, batch_size=BATCH, augment=Augment(rotate=10, translate=0.1),
+    device="cpu", precision="float32",
+)  # fmt: skip
+
+undisturbed = fresh_model()
+fit(undisturbed, data, val, config, quiet=True)
+
+disturbed = fresh_model()
+press_ctrl_c(disturbed, step=40)
+try:
+    fit(disturbed, data, val, config, folder=folder, quiet=True)
+except KeyboardInterrupt:
+    print("stopped; saved last:", max(folder.glob("step-*.pt")).name[:13])
+
+resumed = fresh_model()  # another process, another day
+history = fit(resumed, data, val, config, folder=folder, quiet=True)
+print("epochs:", [row["epoch"] for row in history])
+print(
+    "equal to the last bit:",
+    all(map(torch.equal, resumed.parameters(), undisturbed.parameters())),
+)
+
+# %% [markdown]
+# To the last bit. Two things make it possible.
+#
+# * **Everything is saved**: weights, the optimiser's running means, the averaged weights if there are any, the number of the step, the history. Whoever saves the weights only starts AdamW's means at 0 again, and the schedule at the beginning.
+# * **Every step has random numbers of its own**, from a seed made of the run's seed and the step's number. So step 40 sees the same images, changed in the same way, with the same dropout, whether it is reached in one go or in five.
+#
+# A checkpoint is written to another name, forced to the disk, and only then renamed, and its name carries a part of its own SHA-256. So a crash in the middle of a save leaves the one before, and a damaged file is noticed and not used.
+#
+# ### One process or several
+#
+# The same idea makes a run independent of the machine. A batch can be cut into parts that go through the model one after the other, because memory is short (`accumulate`), or at the same time on several graphics cards. The gradient of the whole is the sum of the parts.
+#
+# > **Predict.** The run above in `float64`, with each batch in 4 parts. How far are the weights from those in one part? (Without dropout, which draws its numbers part by part.)
+
+
+# %% tags=["hide-output"]
+def trained_in(parts):
+    set_seed(37)
+    model = vit.VisionTransformer(replace(SMALL, depth=2))
+    fit(
+        model, data.take(slice(0, 480)), val,
+        replace(config, epochs=1, warmup_epochs=0, precision="float64", accumulate=parts),
+        quiet=True,
+    )  # fmt: skip
+    return torch.cat([parameter.flatten() for parameter in model.parameters()])
+
+
+difference = (trained_in(1) - trained_in(4)).abs().max().item()
+print("equal to 1e-10:", difference < 1e-10)
+
+# %% [markdown]
+# Only rounding differs, because the same numbers are added in another order. Two processes give the same, and the course's tests hold it to $10^{-10}$ as well:
+#
+# ```
+# torchrun --nproc_per_node=2 -m course_lib train mnist_fast
+# ```
+#
+# ### When the loss is not a number
+#
+# One broken image is enough: an infinite pixel makes the loss `nan`, the gradient `nan`, and after the step *all weights* are `nan`. Nothing raises an error, and the run goes on, for hours if need be.
+
+# %%
+images = data.images.clone()
+images[500, 0, 3, 3] = math.inf
+model = fresh_model()
+try:
+    fit(model, replace(data, images=images), val, config, quiet=True)
+except train.TrainingError as error:
+    print(str(error).partition(",")[0])
+finite = all(parameter.isfinite().all() for parameter in model.parameters())
+print("all weights are numbers:", finite)
+shutil.rmtree(folder)
+
+# %% [markdown]
+# `fit` looks at the loss and at the length of the gradient before every step. If one of them is not a finite number it stops *before* the step, says which images were in the batch, and the weights are still good.
+
+# %% [markdown]
+# ## MNIST
+#
+# Now the real thing. Four recipes, each recorded on the 55,000 training images of MNIST, with nothing but the settings in its name:
+#
+# | recipe | model | training |
+# |:--|:--|:--|
+# | `mnist_report_d` | a ViT of width 32, 4 blocks, patches of 4 on images enlarged to 32 pixels | a student report's: 20 epochs, batches of 64, cosine from $10^{-3}$, shifts by up to 5 % |
+# | `mnist_cnn` | a convolutional network with as many parameters | the same |
+# | `mnist_fast` | the course's ViT, patches of 4 on 28 pixels | everything of this chapter, in minutes |
+# | `mnist_vit` | the same | more of it: more epochs, more augmentation |
+#
+# (The two recipes of the course also use label smoothing, averaged weights and random erasing, which are the business of chapter 08.)
+#
+# The report got 98.10 % with its ViT. And it says that an ordinary convolutional network with as many parameters and epochs gets about 90 %.
+#
+# > **Predict.** Do you believe the 90 %? Write down what you expect of each of the four.
+
+# %% tags=["hide-output"]
+NAMES = ("mnist_report_d", "mnist_cnn", "mnist_fast", "mnist_vit")
+recorded = {name: load_record(name)["runs"] for name in NAMES}
+
+
+def mean_of(runs, name):
+    return sum(run[name] for run in runs) / len(runs)
+
+
+print("                parameters  epochs  runs  core minutes  right on test")
+for name, runs in recorded.items():
+    tests = [100 * run["test_accuracy"] for run in runs]
+    spread = f"({min(tests):.2f} to {max(tests):.2f})" if len(runs) > 1 else ""
+    print(
+        f"{name:15} {runs[0]['parameters']:>10,} {len(runs[0]['curve']):>7} {len(runs):>5}",
+        f"{mean_of(runs, 'cpu_seconds') / 60:>13.0f}",
+        f"{mean_of(runs, 'test_accuracy'):>10.2%} {spread}",
+    )
+
+worst_cnn = min(run["test_accuracy"] for run in recorded["mnist_cnn"])
+print("every convolutional network above 97 %:", worst_cnn > 0.97)
+
+# %% tags=["hide-input"]
+#| alt: Share right on validation against the epoch, on the left, and against the minutes of one processor core, logarithmic, on the right, for the four recipes: one line each, with a band where there are several runs. All rise steeply at first and then flatten between 0.97 and 1.
+COLORS = dict(zip(NAMES, (viz.MUTED, viz.VALUE, viz.QUERY, viz.KEY)))
+figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), sharey=True)
+for ax, across in zip(axes, ("epoch", "cpu_seconds")):
+    for name, runs in recorded.items():
+        viz.learning_curves(
+            runs, ax=ax, across=across, label=name, color=COLORS[name]
+        )
+    ax.set(xscale="log", ylim=(0.95, 1.0))
+axes[0].set_xticks([1, 2, 5, 10, 20, 60], [1, 2, 5, 10, 20, 60])
+axes[0].set(ylabel="right on validation")
+axes[1].set_xticks([60, 600, 6000], [1, 10, 100])
+axes[1].set(xlabel="minutes of one core", ylabel="")
+for ax in axes:
+    ax.minorticks_off()
+axes[0].legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# About 90 % is far from what a convolutional network does here. How can such a number get into a report? You know several ways by now: no `eval()`, a wrong normalisation, a learning rate for another optimiser. **If a baseline is much worse than everybody else's, look for the mistake in the baseline** before you praise your model. On MNIST a small convolutional network is a strong opponent: it knows from the start that neighbouring pixels belong together, and a ViT must learn it. That is the subject of chapter 08.
+#
+# ### How exact is a test set?
+#
+# > **Predict.** A model has 99.5 % right on the 10,000 test images. If somebody collected another 10,000 in the same way, by how much could the number change, just so? And how many images is that?
+
+# %% tags=["hide-output"]
+share, count = 0.995, 10_000
+half_width = 1.96 * math.sqrt(share * (1 - share) / count)
+print(
+    f"95 % interval: ± {half_width:.2%}, that is ± {half_width * count:.0f} images"
+)
+
+# %% [markdown]
+# 14 images. A claim of 99.60 against 99.50 % from one run each is a claim about ten digits, half of which you would argue about. That brings us to what is left over.
+#
+# ### What it gets wrong
+#
+# The best model on the test split. The diagonal, what is right, is written and left blank, so that the mistakes can be seen:
+
+# %% tags=["hide-input"]
+#| alt: A confusion matrix of ten by ten digits, row the true class, column the answer. The numbers on the diagonal are around a thousand each. A few cells beside it hold small numbers, the largest in the darkest blue.
+mistaken = load_record("mnist_mistakes")
+counts = torch.tensor(mistaken["confusion"])
+viz.confusion_matrix(counts, plt.subplots(figsize=(4.6, 4.4))[1])
+plt.show()
+
+assert counts.sum() == mistaken["images"] == 10_000
+
+# %% tags=["hide-input"]
+#| alt: 24 handwritten digits in three rows of eight, each with its label, an arrow and the answer of the model above it. Many are hard to read: open loops, missing strokes, digits between two classes.
+worst = mistaken["mistakes"]
+viz.image_grid(
+    from_record(worst),
+    columns=8,
+    titles=[f"{m['label']} → {m['answer']}, {m['probability']:.0%}" for m in worst],
+    colors=[viz.INK if m["label"] == m["answer"] else viz.QUERY for m in worst],
+)
+plt.show()
+
+# %% [markdown]
+# These are the 24 test images with the highest loss: label → answer, and how sure the model is of its answer. Cover the titles and read them yourself. Then read the labels. For some, you will side with the model. A part of the last half per cent is not there to be had.
+#
+# ### Which parts matter?
+#
+# A ViT has many parts that one could leave out or exchange. An **ablation** does it one at a time, with everything else as it was. The base is a small ViT with learned positions, class token, patches of 7 and the norm before each part, trained for 6 epochs.
+#
+# > **Predict.** No positions at all; the mean of the patches instead of a class token; patches of 14, so 4 of them; patches of 4, so 49; the norm after each sum instead of before. Which of these cost accuracy, which gain, and which do not matter?
+
+# %% tags=["hide-input"]
+#| alt: Ten rows, one for each variant of the small ViT, with a dot for each seed and a bar for the 95 % interval of the difference to the base, which is drawn as a vertical line at 0. Some intervals lie entirely to the left of the line, some to the right, some contain it.
+VARIANTS = {
+    "base": "base",
+    "pos_none": "no positions",
+    "pos_sincos1d": "fixed positions, 1-D",
+    "pos_sincos2d": "fixed positions, 2-D",
+    "pos_relative": "relative positions",
+    "avg": "mean of the patches",
+    "patch14": "patches of 14",
+    "patch4": "patches of 4",
+    "post_norm": "norm after each sum",
+}
+tests = {
+    title: torch.tensor(
+        [r["test_accuracy"] for r in load_record(f"mnist_ablation_{name}")["runs"]],
+        dtype=torch.float64,
+    )
+    for name, title in VARIANTS.items()
+}
+base = tests.pop("base")
+
+
+def difference(found):
+    """Mean difference to the base, and half the width of its 95 % interval (Welch)."""
+    a, b = found.var() / len(found), base.var() / len(base)
+    freedom = (a + b) ** 2 / (a**2 / (len(found) - 1) + b**2 / (len(base) - 1))
+    half = student.ppf(0.975, freedom.item()) * (a + b).sqrt()
+    return (found.mean() - base.mean()).item(), half.item()
+
+
+_, ax = plt.subplots(figsize=(7, 3.2))
+for row, found in enumerate(tests.values()):
+    mean, half = difference(found)
+    ax.plot([100 * (mean - half), 100 * (mean + half)], [row, row], color=viz.KEY)
+    ax.plot(100 * mean, row, "o", color=viz.KEY)
+    points = 100 * (found - base.mean())
+    ax.plot(points, [row + 0.25] * len(found), ".", color=viz.MUTED, markersize=5)
+ax.axvline(0, color=viz.INK, linewidth=1)
+ax.set_yticks(range(len(tests)), tests)
+ax.invert_yaxis()
+ax.set_xlabel("difference to the base on test, in points")
+plt.show()
+
+# %%
+print(f"base: {base.mean().item():.2%} on test, {len(base)} seeds")
+for title, found in tests.items():
+    mean, half = difference(found)
+    verdict = "nothing to report"
+    if abs(mean) > half:
+        verdict = "better" if mean > 0 else "worse"
+    print(f"{title:22} {100 * mean:+6.2f} ± {100 * half:.2f}  {verdict}")
+
+# %% [markdown]
+# The small dots are the seeds, the large one is their mean, and the bar is the 95 % interval of the difference to the base. *Nothing to report* does not mean that the variant is as good. It means that these seeds cannot tell: if the bar is short, there is hardly a difference; if it is long, nobody knows.
+#
+# That is the whole art of comparing: **several seeds, an interval, and silence when the interval contains 0.** With one seed each you could have written a story about every line. The paper asks the same questions on larger data (its appendix D): the kind of positions hardly matters as long as there are some, and class token and mean do the same if each gets its own learning rate. And remember the budget: six epochs. What learns slowly looks bad in a short run.
+
+# %% [markdown]
+# ## Your turn: reach the target
+#
+# *As long as you like; two minutes on a GPU, an evening on a laptop.* No check stands below this exercise. The proof is the record that your run writes: settings, seed, versions, machine, curve, and one look at the test images.
+#
+# 1. `course runs` lists the recipes: what each costs, what is meant or recorded.
+# 2. `course train mnist_fast` trains one. Data is fetched and verified, Ctrl-C saves, the same command goes on. (In Colab, write `!python -m course_lib train mnist_fast --copy-to /content/drive/MyDrive/runs`, so that the run outlives the machine.)
+# 3. **Reach 99.6 % on test** with `course train mnist_vit`, at most 0.25 million parameters.
+# 4. Or **beat it**: change one setting, such as `course train mnist_vit augment.rotate=20`. Choose on *validation*. Three seeds, `--seeds 0 1 2`. Look at the test when you are done, once.
+#
+# The cell below does the same from a notebook. By default it trains a small model on the bundled digits, for some seconds. With a graphics card, set `FULL = True`.
+
+# %% tags=["nbval-ignore-output"]
+FULL = False  # True: all of MNIST, for a machine with a graphics card
+
+if FULL:
+    from course_lib.recipes import find_recipe
+    from course_lib.runs import run_recipe
+
+    recipe = find_recipe("mnist_vit")
+    _, proof = run_recipe(recipe, Path("runs/mnist_vit/seed-0"))
+    print({k: proof[k] for k in ("val_accuracy", "test_accuracy", "parameters")})
+else:
+    set_seed(41)
+    model = vit.VisionTransformer(replace(SMALL, depth=3))
+    small = TrainConfig(
+        epochs=10, batch_size=BATCH, lr=3e-3, ema=0.98, label_smoothing=0.1,
+        augment=Augment(rotate=12, scale=0.12, shear=0.12, translate=0.08),
+        precision="float32",
+    )  # fmt: skip
+    history = fit(model, data, val, small, quiet=True)
+    print(f"right on validation: {history[-1]['val_accuracy']:.1%}")
+
+# %% [markdown]
+# ## The block, tested
+#
+# This is what later chapters import: one epoch, and what `fit` does around it. Compare `apply_gradients` with your `train_step`.
+
+# %%
+import inspect
+
+print(inspect.getsource(train.train_one_epoch))
+print(inspect.getsource(train.apply_gradients))
+
+# %% [markdown]
+# `run` holds the model, the optimiser, the settings and the number of the step. `scaler` is for computing in `float16`, where small gradients would vanish: it makes them larger before, and small again after. The rest you have written yourself.
+
+# %% [markdown]
+# ## Three to think about
+#
+# No code, a pencil.
+#
+# 1. Somebody applies softmax to the logits, and then `F.cross_entropy`, which applies it again. There are ten classes. What is the loss of the untrained model? What is the smallest loss that training can reach?
+# 2. A run of 100 epochs is stopped after 50, because time is up, and its model is compared with one that was *planned* for 50 epochs. Both had warm-up and cosine with the same peak. Is it fair?
+# 3. With AdamW, every weight moves by about the learning rate at each step. How far can a weight get in 400 steps at a constant $10^{-4}$, the grey line of the picture? How far in 400 steps of warm-up and cosine up to $3 \cdot 10^{-3}$? The weights start with a standard deviation of about $0.1$.
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. Untrained, all ten probabilities are about $0.1$, and the second softmax leaves them equal: still $\log 10 \approx 2.30$. At best the first softmax gives $(1, 0, \dots, 0)$, of which the second makes $e/(e + 9) \approx 0.23$. The loss is $-\log 0.23 \approx 1.46$ and can fall no further. The first test does not notice; a loss that stops at 1.46 does.
+# 2. No. After 50 of 100 epochs the learning rate is still at half its peak, and the weights jump about. The loss falls most while the rate comes down, as the picture shows. A run is finished when its schedule is.
+# 3. At most $400 \cdot 10^{-4} = 0.04$, and only if every step goes the same way: less than half of the distance from 0 at which it started. With warm-up and cosine the mean of the rate is about half the peak, so $400 \cdot 1.5 \cdot 10^{-3} = 0.6$: far enough to go anywhere. A rate that is too low is a matter of distance, and more steps mend it. One that is too high is not mended by anything.
+#
+# </details>
+
+# %% [markdown]
+# ## What you take with you
+#
+# * Before the first step the loss is $\log K$. A model must be able to learn **ten images by heart**, and that it can proves nothing about others.
+# * **Zero, forward, backward, clip, step.** Each wrong order runs.
+# * AdamW's learning rate is near $10^{-3}$, with **warm-up and cosine**, and **weight decay only on what multiplies**.
+# * Evaluate in **eval mode**, without gradients, with **sums over images**.
+# * Choose on **validation**, look at the **test once**. Several seeds, an interval, and silence when it contains 0.
+# * Small images live **on the device**, and a batch is augmented there at once.
+# * A run that survives saves everything and gives every step its own random numbers: it goes on **to the last bit**.
+#
+# The picture to keep: **the learning rate above the loss.**
+#
+# ### To read
+#
+# * [Loshchilov & Hutter 2019, *Decoupled Weight Decay Regularization*](https://arxiv.org/abs/1711.05101), sections 1 and 2.
+# * [Goyal et al. 2017, *Accurate, Large Minibatch SGD*](https://arxiv.org/abs/1706.02677), sections 2.2 and 5: warm-up, and how carefully one can measure.
+# * [Touvron et al. 2021, *Training data-efficient image transformers*](https://arxiv.org/abs/2012.12877), table 9: the settings with which most ViTs have been trained since.
+# * [Recht et al. 2019, *Do ImageNet Classifiers Generalize to ImageNet?*](https://arxiv.org/abs/1902.10811): somebody did collect the other test set.
+#
+# Next, chapter 08: on MNIST a ViT does well. On small photographs it meets a wall.

@@ -210,17 +210,17 @@ def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""
         images = images / 255
     if images.shape[1] == 1:
         images = 1 - np.repeat(images, 3, axis=1)
-    columns, head = min(columns, count), (0.32 if any(titles) else 0.0)  # the room above, in heights of an image
-    rows = -(-count // columns)
+    columns, gap = min(columns, count), 0.08  # all lengths are in widths of an image
+    tall, head = height / width, (0.32 if any(titles) else 0.0)
+    across, down = 1 + gap, tall + gap + head
+    bottom = (-(-count // columns) - 1) * down + tall
     if ax is None:
-        _, ax = plt.subplots(figsize=(7, 7 / columns * rows * (1.08 + head) * height / width))
+        _, ax = plt.subplots(figsize=(7, 7 / columns * (bottom + head + gap) / across))
     for index, (image, text, color) in enumerate(zip(images, titles, colors, strict=True)):
-        x, y = index % columns * 1.08, index // columns * (1.08 + head) * height / width
-        ax.imshow(
-            image.transpose(1, 2, 0).clip(0, 1), extent=(x, x + 1, y + height / width, y), interpolation="nearest"
-        )
+        x, y = index % columns * across, index // columns * down
+        ax.imshow(image.transpose(1, 2, 0).clip(0, 1), extent=(x, x + 1, y + tall, y), interpolation="nearest")
         ax.text(x + 0.5, y - 0.05, text, color=color, ha="center", va="bottom", fontsize=9)
-    ax.set(xlim=(-0.02, columns * 1.08), ylim=(rows * (1.08 + head) * height / width, -head - 0.02), aspect="equal")
+    ax.set(xlim=(-0.02, columns * across), ylim=(bottom + 0.02, -head - 0.02), aspect="equal")
     ax.set_title(title)
     ax.axis("off")
     return ax

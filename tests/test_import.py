@@ -16,14 +16,20 @@ print(json.dumps([time.perf_counter() - start, sorted(set(sys.modules) - before)
 """
 MODULES = (
     "attention",
+    "augment",
     "convert",
     "data",
     "formats",
+    "image_folder",
     "interpret",
+    "machine",
+    "optimise",
     "patch_embed",
     "pieces",
     "pos_embed",
     "pretrained",
+    "toy_shapes",
+    "train",
     "vit",
 )
 

@@ -16,6 +16,7 @@ CHAPTERS = {
     "ch04": ("patchify", "unpatchify", "linear_to_conv", "patch_embedding"),
     "ch05": ("prepend_class_token", "sincos_pos_embed_2d", "resample_pos_embed"),
     "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
+    "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
     "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
 }
 

@@ -127,9 +127,10 @@ class Exercise:
         """
         outcomes = [run(candidate, probe, self.forbidden) for probe in probes]
         right = [run(self.oracle, probe) for probe in probes]
+        visible = not all(map(_alike, outcomes, right))  # otherwise a mistake like it would be none on these probes
         for mistake in self.mistakes:
-            imitated = [run(mistake.gives, probe) for probe in probes]
-            if all(map(_alike, imitated, outcomes)) and not all(map(_alike, imitated, right)):
+            imitated = (run(mistake.gives, probe) for probe in probes)
+            if visible and all(map(_alike, imitated, outcomes)):  # stops at the first probe that differs
                 return mistake.hint
         if isinstance(outcome, Raised):
             return next((m.hint for m in self.mistakes if _alike(run(m.gives, inputs), outcome)), "")

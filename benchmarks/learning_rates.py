@@ -3,10 +3,12 @@
     python benchmarks/learning_rates.py
 
 The model, the schedules and the training are chapter 07's own, which draws the record. Accuracy is on the validation
-split. float32, one thread, three seeds; about half an hour on one core.
+split. float32, three seeds, two processes with one thread each; about ten minutes.
 """
 
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -23,8 +25,10 @@ WINDOW = 10  # steps over which the recorded losses are means
 OUT = Path(__file__).parent.parent / "data" / "results" / "learning_rates.json"
 
 
-def run(schedule, rate, seed, stop=None):
+def run(job, stop=None):
     """One training, up to step `stop`: the mean loss of every ten steps, and the accuracy at the end."""
+    schedule, rate, seed = job
+    torch.set_num_threads(1)
     torch.manual_seed(seed)
     model, losses = chapter.train_digits(schedule, rate, stop)
     means = torch.tensor(losses).view(-1, WINDOW).mean(dim=1)
@@ -38,11 +42,11 @@ def run(schedule, rate, seed, stop=None):
 
 
 def main():
-    torch.set_num_threads(1)
-    runs = []
-    for job in product(chapter.SCHEDULES, RATES, SEEDS):
-        runs.append(run(*job))
-        print(*job, runs[-1]["val_accuracy"], flush=True)
+    jobs, runs = product(chapter.SCHEDULES, RATES, SEEDS), []
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(run, jobs):
+            runs.append(result)
+            print(*result.values(), flush=True)
     record = {
         "what": "a small ViT on scikit-learn's digits: training loss, mean of every ten steps, and accuracy on validation",
         "configuration": {

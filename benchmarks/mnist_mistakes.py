@@ -1,10 +1,10 @@
-"""Look at what the best MNIST model gets wrong: data/results/mnist_mistakes.json.
+"""Look at MNIST, and at what the best model gets wrong: data/results/mnist_examples.json and mnist_mistakes.json.
 
-    python benchmarks/mnist_mistakes.py [runs/mnist_vit/seed-0]
+    python benchmarks/mnist_mistakes.py                          # the first training image of each class
+    python benchmarks/mnist_mistakes.py runs/mnist_vit/seed-0    # confusion matrix, and the images of the highest loss
 
-The folder is one that `course train mnist_vit` has written. The record has the confusion matrix on the test split, the
-test images with the highest loss, and the first training image of each class, to have some MNIST without a download.
-An image is 28 rows, each a text of 28 hexadecimal numbers.
+The folder is one that `course train mnist_vit` has written; the images are of the test split. With these two records a
+chapter can show some MNIST without a download. An image is 28 rows, each a text of 28 hexadecimal numbers.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from course_lib.data import mnist
 from course_lib.pretrained import load_pretrained
 from course_lib.recipes import find_recipe
 from course_lib.records import describe, versions, write_json
@@ -57,30 +58,41 @@ def confusion(logits, labels):
     return torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
 
 
-def main(folder):
+def write(name, what, content):
+    kind = {"device": describe(torch.device("cpu")), "versions": versions()}
+    write_json(ROOT / "data" / "results" / f"{name}.json", {"what": what, **content, **kind})
+
+
+def record_examples():
+    train = mnist("train")
+    firsts = [(train.labels == label).nonzero()[0, 0].item() for label in range(len(train.classes))]
+    entries = [{"image": rows(train.images[i]), "number": i, "label": train.labels[i].item()} for i in firsts]
+    write("mnist_examples", "the first training image of each class of MNIST", {"examples": entries})
+
+
+def record_mistakes(folder):
     about = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     recipe = find_recipe(about["recipe"])
-    test, train = recipe.load("test"), recipe.load("train")
+    test = recipe.load("test")
     model = load_pretrained(recipe.build(), folder / "model.safetensors")
     logits = answers(model, test)
-    firsts = [(train.labels == label).nonzero()[0, 0].item() for label in range(len(train.classes))]
-    record = {
-        "what": "the best MNIST model on the test split: what is taken for what, and the images of the highest loss",
+    counts = confusion(logits, test.labels)
+    right, recorded = counts.trace().item() / len(test), about["runs"][0]["test_accuracy"]
+    if abs(right - recorded) > 0.0005:  # another precision may turn a few close decisions
+        raise SystemExit(f"{right:.2%} are right, but the run recorded {recorded:.2%}: is this its model?")
+    content = {
         "recipe": recipe.name,
         "seed": about["runs"][0]["seed"],
         "images": len(test),
-        "confusion": confusion(logits, test.labels).tolist(),
+        "confusion": counts.tolist(),
         "mistakes": mistakes(logits, test, COUNT),
-        "examples": [{"image": rows(train.images[i]), "label": train.labels[i].item()} for i in firsts],
-        "device": describe(torch.device("cpu")),
-        "versions": versions(),
     }
-    right = sum(record["confusion"][i][i] for i in range(len(train.classes)))
-    recorded = about["runs"][0]["test_accuracy"]
-    if abs(right / len(test) - recorded) > 0.0005:  # another precision may turn a few close decisions
-        raise SystemExit(f"{right} of {len(test)} are right, but the run recorded {recorded}: is this its model?")
-    write_json(ROOT / "data" / "results" / "mnist_mistakes.json", record)
+    what = "the best MNIST model on the test split: what is taken for what, and the images of the highest loss"
+    write("mnist_mistakes", what, content)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs" / "mnist_vit" / "seed-0"))
+    if len(sys.argv) > 1:
+        record_mistakes(Path(sys.argv[1]))
+    else:
+        record_examples()

@@ -74,7 +74,7 @@ _MNIST_VIT = replace(
         augment=Augment(rotate=15, scale=0.15, shear=0.15, translate=0.1, erase=0.25),
     ),
     cost="40 minutes on one CPU core",
-    expect="meant for 99.6 % on test",
+    expect="meant for 99.6 % on test; the recorded run has 99.44 %",
 )
 
 # One small model, and one thing changed at a time.

@@ -804,7 +804,7 @@ def step_by_hand(model, optimizer, images, labels, max_norm):
 RIGHT = {
     "warmup_cosine_lr": (rate_with_numpy, rate_from_a_list, rate_of_pytorchs_schedulers),
     "param_groups": (groups_by_the_layers, groups_as_timm, groups_one_for_each),
-    "evaluate": (evaluate_with_sums, evaluate_with_all_logits, evaluate_keeping_a_running_mean),
+    "evaluate": (evaluate_keeping_a_running_mean, evaluate_with_sums, evaluate_with_all_logits),
     "train_step": (step_with_log_softmax, step_with_autograd, step_with_clipping_by_hand),
 }
 

@@ -982,7 +982,7 @@ for block in tanh.blocks:
     block.mlp.act = nn.GELU(approximate="tanh")
 token_1.forward_head = lambda tokens: token_1.head(tokens[:, 1])
 
-every_digit = torch.cat([images, digits("train")[0]])
+every_digit = torch.cat([images, digits("train").images])
 right = predict(model, every_digit)
 for name, mutant in {
     "epsilon 1e-5": eps,

@@ -1,9 +1,9 @@
-"""Train a small ViT on scikit-learn's digits at six learning rates, with three schedules: data/results/learning_rates.json.
+"""Train a small ViT on scikit-learn's digits at six learning rates, with four schedules: data/results/learning_rates.json.
 
     python benchmarks/learning_rates.py
 
 The model, the schedules and the training are chapter 07's own, which draws the record. Accuracy is on the validation
-split. float32, three seeds, two processes with one thread each; about ten minutes.
+split. float32, three seeds, two processes with one thread each; under half an hour.
 """
 
 from concurrent.futures import ProcessPoolExecutor

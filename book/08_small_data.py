@@ -3,20 +3,20 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Meet the wall at 56 %, climb it one ingredient at a time, and know what each of them buys | Chapters 01 to 07 | 110 minutes | any CPU; the last exercise wants a GPU |
+# | Meet a wall, climb it one ingredient at a time, and know what each of them buys | Chapters 01 to 07 | 110 minutes, without exercise 8.5 | any CPU; the last exercise wants a GPU |
 #
-# On MNIST a small ViT gets almost everything right. Show it cats and ships, and nearly half of its answers are wrong. The usual explanation is one sentence: *Transformers lack
+# On MNIST a small ViT gets almost everything right. Show it cats and ships, and it runs into a wall. The usual explanation is one sentence: *Transformers lack
 # the inductive bias of convolutions*. In this chapter you take the sentence apart. What is it that a convolution knows before it has seen anything? How much of it can you give to a ViT without
 # building it in? And what else was wrong with that small ViT?
 #
 # You write four of the ingredients yourself: crop and flip, a loss for soft targets, MixUp, and the averaging of weights.
 #
-# The data are CIFAR-10 ([Krizhevsky 2009](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)): 60,000 photographs of $32 \times 32$ pixels in ten classes, 10,000 of them for the test. **All numbers that were measured for this chapter are from a copy of them that
-# was saved as JPEG**, and it says "CIFAR-10 (JPEG copy)" wherever one stands. JPEG blurs such small images a little, so on the original files expect a little more.
+# The data are CIFAR-10 ([Krizhevsky 2009](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)): 60,000 photographs of $32 \times 32$ pixels in ten classes: 45,000 to train with, 5000 for validation, 10,000 for the test. **Our own numbers come from a copy saved as JPEG**; they are marked
+# "CIFAR-10 (JPEG copy)". JPEG blurs such small images a little, so on the original files expect a little more.
 
 # %% tags=["setup"]
 import re
-from textwrap import fill, shorten
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,9 +41,9 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # %% [markdown]
 # ## The wall
 #
-# A student's report wrote a ViT from scratch and trained it on MNIST: patches of 4 pixels, width 32, four blocks, 20 epochs. 98.10 % right. Then the same kind of model, with three colours instead of one, on CIFAR-10.
+# You met a student's report in chapter 07; the recipes call it report D. Its author wrote a ViT from scratch and trained it on MNIST: patches of 4 pixels, width 32, four blocks, 20 epochs. 98.10 % right. Then the same kind of model, with three colours instead of one, on CIFAR-10.
 #
-# > **Predict.** The same size, the same recipe, the same number of images. 98 % on digits. How many on photographs?
+# > **Predict.** The same size, the same recipe, nearly as many images. 98 % on digits. How many on photographs?
 
 
 # %% tags=["hide-output"]
@@ -85,11 +85,11 @@ print("parameters of the model:", f"{sum(p.numel() for p in model.parameters()):
 # The report has 56.41 %, and blames the missing inductive bias. It may be right. But look at the number of parameters, and at the recipe: there is more than one suspect.
 #
 # 1. **The model knows too little about images**, before it has seen any. That is the report's answer.
-# 2. **It sees too few of them.** 50,000 photographs are not many for ten kinds of things from all sides.
-# 3. **It is too small.** A model of 55,000 parameters does for strokes of a pen.
+# 2. **It sees too few of them.** 45,000 photographs are not many for ten kinds of things from all sides.
+# 3. **It is too small.** 55,000 parameters are enough for pen strokes.
 # 4. **It is trained badly.** No warm-up, no weight decay, a loss that asks for certainty.
 #
-# The rest of the chapter takes them one after the other, and in the end each gets its bar in one picture.
+# The rest of the chapter takes them one after the other. In the end each has a number beside it.
 
 # %% [markdown]
 # ## What a convolution knows
@@ -99,10 +99,11 @@ print("parameters of the model:", f"{sum(p.numel() for p in model.parameters()):
 # > **Predict.** A convolution of $3 \times 3$ on a grey image of $6 \times 6$ pixels, padded by 1. Its matrix is $36 \times 36$, 1296 numbers. How many of them are not 0? And how many different ones are there among those?
 
 # %% tags=["hide-output"]
-torch.manual_seed(3)
 conv = nn.Conv2d(1, 1, kernel_size=3, padding=1, bias=False)
+weights = torch.tensor([-4.0, 3.0, -2.0, 5.0, -5.0, 2.0, -3.0, 4.0, -1.0]) / 10
 single_pixels = torch.eye(36).view(36, 1, 6, 6)
 with torch.no_grad():
+    conv.weight.copy_(weights.view(1, 1, 3, 3))
     matrix = conv(single_pixels).view(36, 36).T  # row = output, column = input
 
 used = matrix[matrix != 0]
@@ -140,9 +141,9 @@ print(f"and the same at every place:  {window * 16:>10,}")
 #
 # Sharing has a consequence with a name. Shift the image, and the output is shifted along: **translation equivariance**. You know the kind of statement from chapter 01, where attention was equivariant to shuffling.
 #
-# Four layers, and a photograph of $32 \times 32$ pixels that is shifted in a ring, so that nothing is lost at the edge. Each output is a small image too (for a ViT: the patch tokens on their grid), and ought to be shifted by as much, measured in its own cells.
+# Take four layers and a photograph of $32 \times 32$ pixels. Shift it in a ring: what leaves on the right comes in again on the left, so that nothing is lost at the edge. The convolutions are padded in a ring too. Each output is a small image (for a ViT: the patch tokens on their grid). It ought to be shifted by as much, measured in its own cells.
 #
-# > **Predict.** By 1 pixel, and by 4 pixels, which is one patch: which of the four go along exactly?
+# > **Predict.** The photograph is shifted by 1 pixel, and by 4 pixels, which is one patch. For which of the four is the output shifted by exactly as much?
 # > One convolution; three of them, of which two halve the image; a ViT with patches of 4 and no positions; the same with positions.
 
 
@@ -189,7 +190,7 @@ layers = {
 flower = small(photographs()["flower"], 32)
 image = flower[None].double() / 255  # (1, 3, 32, 32)
 
-print(f"{'goes along with a shift of':26}  1 pixel   4 pixels")
+print(f"{'output shifted as well, by':26}  1 pixel   4 pixels")
 for name, layer in layers.items():
     layer = layer.double().eval()
     answers = []
@@ -204,10 +205,10 @@ for name, layer in layers.items():
     print(f"{name:26}  {answers[0]!s:8}  {answers[1]}")
 
 # %% [markdown]
-# * **One convolution** goes along with every shift. (Padded with zeros it would do so everywhere but at the edge.)
+# * **One convolution** goes along with every shift. (Padded with zeros, everywhere but at the edge.)
 # * **With two halvings** a cell is 4 pixels wide. A shift by 1 pixel is a quarter of a cell, and what comes out is something else. A CNN that halves is equivariant to its own steps only. For the rest it has to learn, as a ViT has.
 # * **A ViT without positions** does as well as that CNN, with shifts by whole patches. It would go along with *any* shuffling of the patches, and that is the trouble: it knows that place does not matter, and not that neighbours do.
-# * **With positions**, not even that. A flower in the upper left and the same flower in the lower right are made of other tokens. That they are the same flower, it must learn from flowers in many places.
+# * **With positions**, not even that. A flower in the upper left and the same flower in the lower right become different tokens. That they are the same flower, it must learn from flowers in many places.
 #
 # ### Look at one output
 #
@@ -217,6 +218,7 @@ for name, layer in layers.items():
 
 
 # %% tags=["hide-output"]
+#| alt: Four squares of 32 by 32 pixels that show which pixels the middle output depends on, with their number above. After 1, 2 and 4 convolutions a small blue square in the middle, of 3, 5 and 9 pixels side: 9, 25 and 81 pixels. For one block of a ViT all 1024 are blue.
 def convolutions(count):
     parts = [ring_conv(3, 8), nn.Tanh()]
     for _ in range(count - 1):
@@ -240,20 +242,15 @@ seen = {
     "4 convolutions": in_sight(convolutions(4)),
     "ViT, 1 block": in_sight(PatchTokens("learn")),
 }
-for name, mask in seen.items():
-    print(f"{name:15} {mask.sum():5} of {mask.numel()} pixels")
-
-# %% tags=["hide-input"]
-#| alt: Four squares of 32 by 32 pixels that show which pixels the middle output depends on. After 1, 2 and 4 convolutions a small blue square in the middle, of 3, 5 and 9 pixels side. For one block of a ViT all of it is blue.
-_, axes = plt.subplots(1, 4, figsize=(7, 2.1))
+_, axes = plt.subplots(1, 4, figsize=(7, 2.2))
 for ax, (name, mask) in zip(axes, seen.items()):
-    viz.heatmap(mask, ax, title=name)
+    viz.heatmap(mask, ax, title=f"{name}\n{mask.sum()} of {mask.numel()}")
 plt.show()
 
 # %% [markdown]
 # A CNN *must* look at neighbours first, and gets to see the whole by going on, and by halving: edges at full size, parts at half, things at a quarter. Near first, then far, at several scales. A ViT may look anywhere in its first block, at one scale. It has to find out that near is where to begin.
 #
-# The paper says it in section 3.1: in a CNN "locality, two-dimensional neighborhood structure, and translation equivariance are baked into each layer". In a ViT, the MLPs alone are local and do the same at every place. Of the two dimensions it is told when the image is cut into patches, and when positions are resized, and that is all
+# The paper says it in section 3.1: in a CNN "locality, two-dimensional neighborhood structure, and translation equivariance are baked into each layer". In a ViT only the MLPs are local, and attention looks everywhere. Of the two dimensions it is told when the image is cut into patches, and when positions are resized, and that is all
 # ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929)).
 #
 # Assumptions help when there are few data. They can also be wrong: pixels far apart may belong together, and what is in the sky and what is in the grass need not be treated alike. Whatever is built in cannot be unlearned. That is the whole bargain, and the end of the chapter measures it.
@@ -261,7 +258,7 @@ plt.show()
 # %% [markdown]
 # ### First, do not make it worse
 #
-# One mistake before all finesse. ViT-B/16 has patches of 16 pixels, for images of 224. CIFAR-10 has images of 32.
+# One mistake to avoid before everything else. ViT-B/16 has patches of 16 pixels, for images of 224. CIFAR-10 has images of 32.
 #
 # > **Predict.** Patches of 16 pixels on an image of 32: how many tokens? And of 4 pixels, how many times more attention scores?
 
@@ -294,7 +291,7 @@ print(f"45,000 training images: {45_000 * places * places * 2:,}")
 # %% [markdown]
 # Seven million images out of 45,000. They are not worth seven million photographs. They show no new flower, only that place and side do not matter. But that is precisely what was missing.
 #
-# It is the oldest recipe for CIFAR-10 ([He et al. 2016](https://arxiv.org/abs/1512.03385), section 4.2, trained their ResNets with it). Usually it is done image by image, by the workers of a `DataLoader`. You write it for a whole batch at once, where the images lie. The random numbers are drawn by somebody else and come in as arguments, so that
+# It is the oldest recipe for CIFAR-10 ([He et al. 2016](https://arxiv.org/abs/1512.03385), section 4.2, trained their ResNets with it). Usually it is done image by image, by the workers of a `DataLoader`. You write it for a whole batch at once, on the device that holds the images. The random numbers are drawn elsewhere and come in as arguments, so that
 # your function can be tested.
 
 # %% [markdown]
@@ -307,7 +304,7 @@ print(f"45,000 training images: {45_000 * places * places * 2:,}")
 # * `flips` is `(B,)`, boolean. Where it is `True`, the window is mirrored left to right.
 # * The result is `(B, C, h, w)`, and `images` is left as it was.
 #
-# A loop over the images is fine. Without one it is about twice as fast on a CPU, and a GPU need not wait for a thousand small steps: all windows of an image are one view, `padded.unfold(2, h, 1).unfold(3, w, 1)`, of shape `(B, C, 2p + 1, 2p + 1, h, w)`.
+# A loop over the images is fine. Without one it is about twice as fast on a CPU, and a GPU need not wait for a thousand small steps: all windows of an image are one view, `padded.unfold(2, h, 1).unfold(3, w, 1)`, of shape `(B, C, 2p + 1, 2p + 1, h, w)`. From it `view[rows, :, top, left]`, with one number for each image in `rows`, `top` and `left`, takes `(B, C, h, w)`: where index tensors stand on both sides of a `:`, PyTorch puts their dimension first.
 
 
 # %% tags=["exercise"]
@@ -334,7 +331,7 @@ check_random_crop_flip(random_crop_flip)
 # <details>
 # <summary>Hint</summary>
 #
-# Three lines: `F.pad(images, (p, p, p, p))`; for each `i` the window `padded[i, :, top : top + h, left : left + w]`; and `torch.where(flips[:, None, None, None], cut.flip(-1), cut)`. The order matters: cut first, mirror afterwards.
+# Three steps: `F.pad(images, (p, p, p, p))`; in a loop, for each `i` the window `padded[i, :, top : top + h, left : left + w]`; and `torch.where(flips[:, None, None, None], cut.flip(-1), cut)`. The order matters: cut first, mirror afterwards.
 #
 # </details>
 #
@@ -353,12 +350,13 @@ check_random_crop_flip(random_crop_flip)
 # </details>
 
 # %% tags=["hide-input"]
-#| alt: A photograph of a flower at 32 by 32 pixels, sixteen times: shifted by up to four pixels to each side, with a black margin where it was moved away from the edge, about half of them mirrored. The first is the original.
+#| alt: A photograph of a temple at 32 by 32 pixels, sixteen times: shifted by up to four pixels to each side, with a black margin where it was moved away from the edge, about half of them mirrored, so that its roof slopes to the other side. The first is the original.
+temple = small(photographs()["china"], 32)
 torch.manual_seed(11)
 shifts = torch.randint(9, (16, 2))
 flips = torch.rand(16) < 0.5
 shifts[0], flips[0] = 4, False
-copies = flower.expand(16, 3, 32, 32)
+copies = temple.expand(16, 3, 32, 32)
 viz.image_grid(augment.random_crop_flip(copies, shifts, flips, padding=4))
 plt.show()
 
@@ -367,10 +365,10 @@ plt.show()
 #
 # Each augmentation is a claim: *this does not change what it is*. So ask of each whether it is true for your data. A mirrored cat is a cat. A mirrored 2 is no digit at all, and a 6 that is turned round is a 9. Colours do not matter for ships, but for ripe and unripe tomatoes they are the point.
 #
-# **RandAugment** ([Cubuk et al. 2020](https://arxiv.org/abs/1909.13719)) is a list of fourteen such claims with two knobs: how many of them an image goes through, drawn anew each time, and how strongly. Here is the whole list, at magnitude 9 of 30.
+# **RandAugment** ([Cubuk et al. 2020](https://arxiv.org/abs/1909.13719)) is a list of fourteen such claims with two knobs: how many of them an image goes through, drawn anew each time, and how strongly. Here is the whole list, at magnitude 9 of 30. (Some are faint at this strength: posterize and sharpness can hardly be seen.)
 
 # %% tags=["hide-input"]
-#| alt: The photograph of the flower fourteen times, one for each operation of RandAugment: identity, shear in two directions, translation in two directions, rotation, brightness, colour, contrast, sharpness, posterize, solarize, autocontrast, equalize. The geometric ones leave black corners or margins; brightness, contrast, solarize and equalize change the colours most visibly.
+#| alt: The photograph of the flower fourteen times, one for each operation of RandAugment: identity, shear in two directions, translation in two directions, rotation, brightness, colour, contrast, sharpness, posterize, solarize, autocontrast, equalize. The geometric ones leave black corners or margins; brightness, contrast, solarize, autocontrast and equalize change the colours most visibly.
 copies = flower.expand(14, 3, 32, 32).float()
 changed = apply_operations(copies, torch.arange(14), torch.ones(14), magnitude=9)
 viz.image_grid(
@@ -379,14 +377,14 @@ viz.image_grid(
 plt.show()
 
 # %% [markdown]
-# Earlier work had searched for the best combinations at great cost. This paper found that the search is hardly needed: one or two operations drawn at random do about as well. Nothing here knows about Transformers. But a model that assumes less has more to gain from being shown.
+# Earlier work had searched for the best combinations at great cost. This paper found that the search is hardly needed: a few operations drawn at random do about as well. Nothing here knows about Transformers. But a model that assumes less has more to gain from being shown.
 #
 # **Random erasing** ([Zhong et al. 2020](https://arxiv.org/abs/1708.04896)) makes one more claim: *part of it is enough*. A rectangle is filled with noise, and the label stays.
 #
-# In the course's library one object says what happens to a training batch, `Augment`. It draws the random numbers on the device on which the images lie, each image its own, and no worker process is involved (chapter 07). Here is everything at once:
+# In the course's library one object says what happens to a training batch, `Augment`. It draws the random numbers on the device that holds the images, each image its own, and no worker process is involved (chapter 07). Here is everything at once:
 
 # %%
-everything = Augment(crop=4, flip=True, rand_augment=2, magnitude=9, erase=0.4)
+everything = Augment(crop=4, flip=True, rand_augment=2, magnitude=9, erase=0.6)
 one = ImageSet(
     "flower", flower[None], torch.tensor([0]), ("flower",), (0.5,) * 3, (0.25,) * 3
 )
@@ -408,7 +406,7 @@ plt.show()
 # %% [markdown]
 # The model never sees the same image twice. Two things follow.
 #
-# **It cannot learn by heart.** A model that sees the same 45,000 images 200 times can learn them by heart: the training loss goes to 0 while the validation loss rises. Images that never come back cannot be learned like that.
+# **It is kept from learning by heart.** A model that sees the same 45,000 images 200 times can learn them by heart: the training loss goes to 0 while the validation loss rises. With images that hardly ever come back, that is much harder.
 #
 # **It learns more slowly.** The task has become harder, and the capacity of the model and the number of steps have not grown. So augmentation is an investment, and whether it pays depends on how long you train. Before the ladder you will see that measured.
 
@@ -458,7 +456,7 @@ plt.show()
 # %% [markdown]
 # At $m = \log(0.91/0.01) = 4.5$ the probabilities are exactly the targets, and to be surer than that costs. The model can stop shouting and mind the images that it gets wrong.
 #
-# **And the lowest loss is 0.50, not 0.** That is the entropy of the target, which nobody can get below. So a loss of 0.6 may be bad or nearly perfect, depending on what it is a loss against. Compare losses only if the targets are of the same kind.
+# **And the lowest loss is 0.50, not 0.** That is the entropy of the target, which nobody can get below. So a loss of 0.6 may be bad or nearly perfect, depending on the targets. Compare losses only if the targets are of the same kind.
 #
 # Such a target is a row of shares. `F.cross_entropy` takes these as well as class numbers. You write it once yourself, since there is a trap in it.
 #
@@ -523,7 +521,7 @@ check_soft_cross_entropy(soft_cross_entropy)
 # **CutMix** ([Yun et al. 2019](https://arxiv.org/abs/1905.04899)) puts a rectangle of the partner into the image instead, and the partner's share of the target is its share of the area.
 
 # %% tags=["hide-input"]
-#| alt: Two rows of five images made of a photograph of a temple and one of a flower. Upper row, MixUp: from the temple alone over faint and equal mixtures to the flower alone, titled with the temple's share, 1, 0.75, 0.5, 0.25 and 0. Lower row, CutMix: a rectangle of the flower that grows from nothing to the whole image, with the same five shares.
+#| alt: Two rows of five images made of a photograph of a temple and one of a flower. Upper row, MixUp: from the temple alone over faint and equal mixtures to the flower alone, titled with the temple's share of the target, 1, 0.75, 0.5, 0.25 and 0. Lower row, CutMix: a rectangle of the flower that grows from nothing to the whole image, with the same five shares.
 china, partner = (small(photo, 40) for photo in photographs().values())
 share = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
 pairs = torch.stack([china, partner]).float() / 255
@@ -543,15 +541,17 @@ viz.image_grid(
     torch.cat([laid_over[:5], pasted[:5]]),
     columns=5,
     titles=[
-        f"{kind} {s:.2f}" for kind in ("MixUp", "CutMix") for s in share.tolist()
+        f"{kind}, temple {s:.2f}"
+        for kind in ("MixUp", "CutMix")
+        for s in share.tolist()
     ],
 )
 plt.show()
 
 # %% [markdown]
-# No image of the test looks like this. It helps all the same, and one can say why: between two training images the model is asked to go over gradually from one answer to the other, and not to jump somewhere. It cannot learn images by heart that never come back. And as with smoothing, it is never asked for certainty.
+# No image of the test looks like this. It helps all the same, and one can say why: between two training images the model is asked to go over gradually from one answer to the other, and not to jump somewhere. And as with smoothing, it is never asked for certainty.
 #
-# Where does $\lambda$ come from? From a Beta distribution, which for a parameter below 1 gives mostly values near 0 or 1: nearly one image with a trace of another. And the partner of image $i$ is another image of the same batch, at the place to which a random shuffling leads. Both are drawn outside again.
+# Where does $\lambda$ come from? From a Beta distribution. With a parameter well below 1, such as 0.2, it gives mostly values near 0 or 1: nearly one image with a trace of another. With 0.8, as many recipes have it, true mixtures are common. And the partner of image $i$ is another image of the same batch, at the place to which a random shuffling leads. Both are drawn outside again.
 
 # %% [markdown]
 # ### Exercise 8.3 · `mixup`
@@ -612,7 +612,7 @@ print(f"accuracy of the perfect model: about {100 * named.float().mean():.0f} %"
 print(f"its loss:                      about {entropy.mean():.1f}")
 
 # %% [markdown]
-# 55 %, and a loss of 0.4. In half of the mixtures the partner is the larger part, and the perfect model says so. **Under mixing, training accuracy means nothing that you could compare**, and training loss means little: a model that gets 90 % on validation images may well show 60 % in training. So do not conclude that it "underfits", and do not compare it with the curve of
+# 55 %, and a loss of 0.4. In half of the mixtures the partner is the larger part, and the perfect model says so. **Under mixing, training accuracy means nothing that you could compare**, and training loss means little: a model that gets 90 % on validation images may show 50 % in training. So do not conclude that it "underfits", and do not compare it with the curve of
 # a run without mixing. What can be compared is the validation set: real images, hard labels, nothing changed.
 
 # %% [markdown]
@@ -625,7 +625,7 @@ print(f"its loss:                      about {entropy.mean():.1f}")
 # $$\bar w \leftarrow \beta\, \bar w + (1 - \beta)\, w$$
 #
 # after each step, with $\beta$ near 1. It is called an **exponential moving average**, EMA, since weights from $n$ steps ago count with $\beta^n$. It is not trained. It costs one more copy of the parameters, and it is the copy that you validate and keep
-# ([Polyak & Juditsky 1992](https://doi.org/10.1137/0330046); for networks [Izmailov et al. 2018](https://arxiv.org/abs/1803.05407), who take a plain mean).
+# ([Polyak & Juditsky 1992](https://doi.org/10.1137/0330046), and for networks [Izmailov et al. 2018](https://arxiv.org/abs/1803.05407), both with a plain mean).
 #
 # A model of it that you can see: two weights, the best place is 0, and each gradient is right up to noise.
 #
@@ -657,13 +657,15 @@ schedules = {
     "down along a cosine": 0.1 * (1 + torch.cos(torch.pi * steps / 1000)),
 }
 paths = {name: walk(rates) for name, rates in schedules.items()}
-print(f"{'learning rate':21} {'weights':>8} {'average':>8}   mean distance from 0")
-for name, (path, path_of_average) in paths.items():
-    print(
-        f"{name:21} {distance(path[-1]):8.1f} {distance(path_of_average[-1]):8.1f}"
+print("mean distance from 0       half way           at the end")
+print(f"{'learning rate':21}  weights  average   weights  average")
+for name, both in paths.items():
+    (half, half_average), (end, end_average) = (
+        [distance(path[step]) for path in both] for step in (499, -1)
     )
-    halfway = distance(path[499]) / distance(path_of_average[499])
-    assert halfway > 2  # in both
+    print(
+        f"{name:21} {half:8.1f} {half_average:8.1f}  {end:8.1f} {end_average:8.1f}"
+    )
 
 # %% tags=["hide-input"]
 #| alt: The path of two weights with a learning rate that stays the same, the last 200 steps, in the plane. The weights, a thin blue zigzag, fill a cloud about the origin. Their average, a thick vermilion line, stays in its middle, near a cross that marks the best place.
@@ -677,7 +679,7 @@ ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# With a constant rate the average is several times nearer. With a cosine that falls to 0 the weights come to rest by themselves, and at the end there is little left to gain. Half way through, the average is far ahead in both. So what an average buys depends on the schedule: much if you stop early or keep the rate up, less at the end of a full cosine.
+# With a constant rate the average is several times nearer. With a cosine that falls to 0 the weights come to rest by themselves, and at the end there is little left to gain. Half way, the average is far ahead: about three times as near with the constant rate, twice with the cosine. So what an average buys depends on the schedule: much if you stop early or keep the rate up, less at the end of a full cosine.
 #
 # And on the length. The average begins as a copy of the weights at the start, which are random.
 #
@@ -741,7 +743,7 @@ check_ema_update(ema_update)
 # </details>
 #
 # <details>
-# <summary>The check says that I changed nothing</summary>
+# <summary>The check says that the average is as it was</summary>
 #
 # `old = decay * old + (1 - decay) * new` makes a new tensor and calls *that* `old`. The parameter in the model is the tensor that was called `old` before, and nothing has happened to it.
 #
@@ -750,7 +752,7 @@ check_ema_update(ema_update)
 # %% [markdown]
 # ### Leaving blocks out
 #
-# One more, for deep models and long runs. **Stochastic depth** ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)), also called drop path: in training, each image skips some of the residual branches, at random. Attention or MLP adds nothing for this image, and the stream goes straight on. What is kept is made larger, so that the mean stays.
+# One more, for deep models and long runs. **Stochastic depth** ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)), also called drop path: in training, each image skips some of the residual branches, at random. (In the paper a whole batch skips at once.) Attention or MLP adds nothing for this image, and the stream goes straight on. What is kept is made larger, so that the mean stays.
 
 # %%
 torch.manual_seed(31)
@@ -852,20 +854,39 @@ longest = {
     for kind in ("as they are", "augmented")
 }
 assert min(longest["augmented"]) > max(longest["as they are"])  # any run, any other
+for kind, values in longest.items():
+    print(
+        f"128 epochs, {kind:11} five runs: {min(values):.1%} to {max(values):.1%}"
+    )
 
 # %% [markdown]
-# The lines cross. With 8 epochs the augmented model has hardly begun; the task is harder, and it has had no more time. With 128 the other one has long known its 1200 digits by heart, and the augmented one still finds something to learn. (Recorded with five seeds by `benchmarks/augmentation_budget.py`. The live cell above repeats two of the runs at 8 epochs.)
+# The lines cross. With 8 epochs the augmented model has hardly begun; the task is harder, and it has had no more time. With 128 the plain one has seen each of its 1200 digits 128 times, always the same, and the augmented one never the same twice. (Recorded with five seeds by `benchmarks/augmentation_budget.py`. The live cell above repeats two of the runs at 8 epochs.)
 #
 # **"Augmentation helps" is half a sentence.** The other half is the budget. Keep it in mind for the ladder.
 
 # %% [markdown]
 # ## The ladder
 #
-# Now climb. The first rung is report D's model and recipe; each rung above changes one thing and keeps everything below. All rungs have the same number of epochs, which is fewer than the report's 20. The whole ladder was climbed on a CPU (CIFAR-10, JPEG copy), and each rung with several seeds.
+# Now climb. Each rung adds one thing, or a few that belong together, and keeps the rest. The right column names the suspect that it is aimed at.
 #
-# The axis does not begin at 0, so compare the steps, not the lengths of the bars. The intervals are 95 % intervals. All seeds of all rungs together say how much chance there is in one run; from that follows how far the mean of a rung may be off.
+# | rung | what it adds | suspect |
+# |--:|:--|:--|
+# | 0 | report D's model and recipe, shortened to 5 epochs. It shifts its images by up to 5 % already. | |
+# | 1 | twice the width, six blocks instead of four, two heads, a narrower MLP: nearly four times the parameters | 3, too small |
+# | 2 | weight decay, warm-up, clipping, twice the learning rate: chapter 07 | 4, badly trained |
+# | 3 | starting weights that fit the width | 4, badly trained |
+# | 4 | the mean of the patches instead of a class token | 1, knows too little |
+# | 5 | fixed positions of row and column: chapter 05 | 1, knows too little |
+# | 6 | crop and flip in place of the small shifts | 2, too few images |
+# | 7 | averaged weights | 4, badly trained |
+# | 8 | RandAugment, one operation an image, gently | 2, too few images |
+# | 9 | MixUp or CutMix for half of the batches, and label smoothing | 2, too few images |
 #
-# > **Predict.** The rungs are named in the figure. Before you unfold it: which of them is the largest step? Is there one that goes down?
+# Rung 3 needs a word. ViT starts all its weights with a standard deviation of 0.02. That suits a width of 768. In a layer from 64 to 64 it makes outputs a sixth as large as the inputs, and the signal fades. [Glorot & Bengio 2010](https://proceedings.mlr.press/v9/glorot10a.html) take the width into account: $\sqrt{2 / (64 + 64)} = 0.125$.
+#
+# All rungs get 5 epochs of CIFAR-10 (JPEG copy), on a CPU, and each is climbed with several seeds. The axis does not begin at 0, so compare the steps, not the lengths of the bars. The whiskers are 95 % intervals. They take the scatter of all seeds of all rungs as the noise of one run, which assumes that all rungs scatter alike.
+#
+# > **Predict.** Which rung is the largest step? Is there one that goes down?
 
 # %% tags=["hide-output"]
 #| alt: The ladder: a horizontal bar for each rung, the first at the bottom. Each bar is grey up to the accuracy of the rung below it; what the rung adds is blue, what it loses is hatched. A whisker at the end shows the interval, and the accuracy is written beside it.
@@ -910,10 +931,13 @@ if ladder:
 
 
 # %% tags=["hide-output"]
+SUSPECTS = (None, 3, 4, 4, 1, 1, 2, 4, 2, 2)  # at which each rung is aimed
+
+
 def print_ladder(records):
-    print(f"{'':38}  val  test        gain  minutes  parameters")
+    print("rung   val  test        gain  suspect  minutes  parameters")
     halves, below = intervals(records), None
-    for record, half in zip(records, halves):
+    for number, (record, half) in enumerate(zip(records, halves)):
         mean, first = shares(record).mean(), record["runs"][0]
         minutes = np.mean([run["cpu_seconds"] for run in record["runs"]]) / 60
         gain = ""
@@ -921,8 +945,8 @@ def print_ladder(records):
             apart = (half**2 + below[1] ** 2) ** 0.5
             gain = f"{mean - below[0]:+.1f} ± {apart:.1f}"
         print(
-            f"{shorten(rung(record), 37):37} {shares(record, 'val').mean():5.1f} {mean:5.1f}"
-            f" {gain:>11} {minutes:8.0f} {first['parameters']:>11,}"
+            f"{number:4} {shares(record, 'val').mean():5.1f} {mean:5.1f} {gain:>11}"
+            f" {SUSPECTS[number] or '':>8} {minutes:8.0f} {first['parameters']:>11,}"
         )
         below = mean, half
     runs = {len(record["runs"]) for record in records}
@@ -930,24 +954,32 @@ def print_ladder(records):
     print("seeds on each rung:", *sorted(runs), "  epochs:", *sorted(epochs))
 
 
+def print_suspects(records):
+    gains = np.diff([shares(record).mean() for record in records])
+    for suspect in (3, 4, 1, 2):
+        in_all = sum(g for g, s in zip(gains, SUSPECTS[1:]) if s == suspect)
+        print(f"rungs aimed at suspect {suspect}: {in_all:+.1f} points")
+    print(f"all together:             {sum(gains):+.1f} points")
+
+
 if ladder:
     print_ladder(ladder)
+    print_suspects(ladder)
 
 # %% [markdown]
 # Read it with four grains of salt.
 #
 # * **The order matters.** A gain is a gain *on top of what is below*. The larger model comes before the better recipe here; the other way round, both numbers would be different ones. Ingredients overlap, and only the top of the ladder does not depend on the order in which you climbed.
-# * **The budget matters**, more than anything else. These are short runs. Whatever fights learning by heart (the upper rungs) has little to fight in a few epochs, and slows learning down. A rung that is flat here, or leads down, is not a useless ingredient. On a GPU, with many times as many epochs, the same rungs are what carries a run past 90 %.
+# * **The budget matters**, as it did for the digits. What keeps a model from learning by heart (the upper rungs) has little to do in 5 epochs. A rung that is flat here, or leads down, is not a useless ingredient: look at what the long runs use, in the last section.
 # * **Some rungs are a choice, not a law.** Their settings (how strong, how often) were not tuned one by one for this budget.
 # * **The test set was looked at once for each run**, at its end, and no rung was chosen by it. The table has the validation split beside it.
 #
-# And remember what is *not* on the ladder: a convolution. The model at the top is as plain a ViT as the one at the bottom, and may look anywhere from its first block on. (Two rungs do tell it a little: fixed positions know rows from columns, and a mean over the patches treats them all alike.) So what lies between the lowest bar and the highest is, for the most part, not the missing inductive bias of suspect 1. It is
-# suspects 2, 3 and 4.
+# And remember what is *not* on the ladder: a convolution. The model at the top may look anywhere from its first block on, as the one at the bottom may. Some of what a convolution assumes it was told by other means, by positions, by a mean that treats all places alike, by images that are shifted and mirrored. Much of what the report put down to a missing convolution could be had without one.
 
 # %% [markdown]
 # ## ViT against ResNet
 #
-# What is left for suspect 1, then? Put a CNN beside it: a ResNet of the kind that was made for CIFAR ([He et al. 2016](https://arxiv.org/abs/1512.03385), section 4.2), of the same size. The comparison is worth something only if everything else is equal, and it usually is not. Here the ResNet is trained exactly as one of the rungs was, with the same images, the same augmentation, the same optimiser and the same number of steps:
+# What is left for suspect 1, then? Put a CNN beside it: a ResNet of the kind that was made for CIFAR ([He et al. 2016](https://arxiv.org/abs/1512.03385), section 4.2), of the same size. The comparison is worth something only if everything else is equal, and it usually is not. Here the ResNet is trained exactly as rung 7 was, with the same images, the same augmentation, the same optimiser and the same number of steps. The recipe was put together for the ViT. If that is unfair to one of them, it is more likely to the ResNet:
 
 # %% tags=["hide-output"]
 pair = recorded("cifar10_resnet")
@@ -971,11 +1003,11 @@ if ladder and pair:
 # %% [markdown]
 # And at four sizes of training set, each with as many of every class. Whatever the size, as many images are shown in all, so the images of a small set come back more often.
 #
-# > **Predict.** Draw two curves: per cent right against the number of training images, from 1250 to 45,000. Which is higher on the left? Which is steeper? Do they cross?
+# > **Predict.** Draw two curves: per cent right against the number of training images, from 1250 to 40,000. Which is higher on the left? Which is steeper? Do they cross?
 
 # %% tags=["hide-output"]
-#| alt: Per cent right on the test set against the number of training images, 1250 to 45,000 on a logarithmic axis, one line for a ViT and one for a ResNet, with whiskers for the 95 % intervals. Both rise with the number of images.
-sizes = (1250, 5000, 20_000, 45_000)
+#| alt: Per cent right on the test set against the number of training images, 1250 to 40,000 on a logarithmic axis, one line for a ViT and one for a ResNet, with whiskers for the 95 % intervals. Both rise with the number of images.
+sizes = (1250, 5000, 20_000, 40_000)
 kinds = {"ViT": ("vit", viz.KEY, "o-"), "ResNet": ("resnet", viz.QUERY, "s--")}
 by_size = {
     name: recorded(*(f"cifar10_{kind}_{size}" for size in sizes))
@@ -983,13 +1015,20 @@ by_size = {
 }
 
 
+def intervals_by_size(by_size):
+    """As `intervals`, but the scatter is that of the two kinds at the same size: few images scatter more."""
+    pairs = [intervals(pair) for pair in zip(*by_size.values())]
+    return dict(zip(by_size, zip(*pairs)))
+
+
 def draw_sizes(by_size):
+    halves = intervals_by_size(by_size)
     _, ax = plt.subplots(figsize=(6, 3.2))
     for name, records in by_size.items():
         _, color, style = kinds[name]
         means = [shares(record).mean() for record in records]
         ax.errorbar(
-            sizes, means, intervals(records), fmt=style, color=color, capsize=3,
+            sizes, means, halves[name], fmt=style, color=color, capsize=3,
             label=f"{name}, {records[0]['runs'][0]['parameters']:,} parameters",
         )  # fmt: skip
     ax.set_xscale("log")
@@ -1006,7 +1045,7 @@ if all(by_size.values()):
 # %% tags=["hide-output"]
 if all(by_size.values()):
     print("images  epochs    ViT  ResNet   the ResNet is ahead by")
-    halves, in_all = {n: intervals(r) for n, r in by_size.items()}, []
+    halves, in_all = intervals_by_size(by_size), []
     for i, size in enumerate(sizes):
         pair = [by_size[name][i] for name in kinds]
         vit, resnet = (shares(record).mean() for record in pair)
@@ -1020,7 +1059,7 @@ if all(by_size.values()):
     assert len(set(in_all)) == 1
 
 # %% [markdown]
-# Here is suspect 1 at last, as a number: the distance between the lines. It is as near as one gets to what the assumptions of a convolution are worth, with these images, this size of model and this budget. (A ResNet differs from a ViT in other things too, its batch norms for one.) And it is a number for each size of training set, not one for all.
+# Here is what is left of suspect 1: the distance between the lines. It is as near as one gets to what the assumptions of a convolution are worth, with these images, this size of model and this budget. (A ResNet differs from a ViT in other things too, its batch norms for one.) And it is a number for each size of training set, not one for all.
 #
 # ### What the paper says, and what it does not
 #
@@ -1028,11 +1067,11 @@ if all(by_size.values()):
 #
 # From this came the saying that **ViTs need 300 million images**. The paper does not say that, and later work has contradicted it, by changing the recipe rather than the model:
 #
-# * [Touvron et al. 2021](https://arxiv.org/abs/2012.12877) trained the same ViT-B on ImageNet's 1.3 million images alone to 81.8 %, where the paper had 77.9 %. Mostly with what you have met in this chapter.
+# * [Touvron et al. 2021](https://arxiv.org/abs/2012.12877) trained the same ViT-B on ImageNet's 1.3 million images alone to 81.8 %, at 224 pixels; the paper had 77.9 %, at 384. Mostly with what you have met in this chapter.
 # * [Steiner et al. 2022](https://arxiv.org/abs/2106.10270) trained tens of thousands of ViTs, and found that augmentation and regularisation, with enough computing, can be worth as much as ten times the data.
-# * On CIFAR-100, [somebody asked](https://github.com/hananshafi/vits-for-small-scale-datasets/issues/6) why a plain ViT gives 40.4 % when a publication says 73.81 % for a ViT of about that kind, from scratch on the same images. The authors' answer: use our recipe; other augmentation, another schedule, other epochs.
+# * On CIFAR-100, [somebody asked](https://github.com/hananshafi/vits-for-small-scale-datasets/issues/6) why a plain ViT gives 40.4 % when a publication says 73.81 % for a ViT of about that kind, from scratch on the same images. The authors answer that one should use the fine-tuning recipe from their code, and name augmentation, schedule and epochs.
 #
-# Thirty-three points from the recipe, on the same 50,000 images. So when you read that an architecture is better than another, look first at whether both got a recipe that was made for them. A recipe that was tuned for a ResNet makes a poor ViT, and you will find comparisons of that kind in both directions. **Data, recipe and budget first, the architecture afterwards.**
+# If they are right, thirty-three points are a matter of the recipe, on the same 50,000 images. So when you read that an architecture is better than another, look first at whether both got a recipe that was made for them. A recipe that was tuned for a ResNet makes a poor ViT, and you will find comparisons of that kind in both directions. **Data, recipe and budget first, the architecture afterwards.**
 
 # %% [markdown]
 # ## How far can it go?
@@ -1051,7 +1090,7 @@ if all(by_size.values()):
 # **Read these with care.** In the published code of the last one, what is called validation is the test set, and the best epoch is kept by it. You have seen in chapter 07 what choosing on the test set does. Of the whole table only the first line held out a validation split. So an honest number, with the last epoch or one that was chosen on validation images, may be lower than one of these and still be the better
 # result.
 #
-# And here is the most that was reached for this chapter on a CPU, in a longer run than the ladder's:
+# Our best run on a CPU, longer than the ladder's:
 
 # %% tags=["hide-output"]
 best = recorded("cifar10_vit_small")
@@ -1069,7 +1108,7 @@ if best:
 # %% [markdown]
 # ### Exercise 8.5 · Past 91 %
 #
-# *Hard, an hour or less on a GPU.* Train a plain ViT of at most 4 million parameters to at least 91 %, chosen on the validation split. Beyond 93.6 % would be more than any figure in the table, and honestly chosen. There is no check for this one. The record is the proof:
+# *Hard, for a GPU: the recipe is meant for an hour.* Train a plain ViT of at most 4 million parameters to at least 91 %, chosen on the validation split. Beyond 93.6 % would be more than any figure in the table, and honestly chosen. There is no check for this one. The record is the proof:
 #
 # ```
 # course train cifar10_vit
@@ -1136,8 +1175,8 @@ for function in (
 # ## What you take with you
 #
 # * **Inductive bias** is what a model assumes before it sees data. A convolution assumes two things, that near matters and that all places are alike: nine numbers instead of 1296.
-# * A ViT assumes next to nothing. What it does not assume, it must be **shown**: augmentation is a prior that is written into the data.
-# * Soft targets have a **lowest loss above 0**, and under mixing the training accuracy of a perfect model is 55 %. Compare on validation images only.
+# * A ViT assumes less. What it does not assume, it must be **shown**: augmentation is a prior that is written into the data.
+# * Soft targets have a **lowest loss above 0**. With ten classes and mixing in every batch, the training accuracy of a perfect model is 55 %. Compare on validation images only.
 # * Average the weights, over **a small part of the run**.
 # * A gain is a gain **on a budget, on top of the rungs below**. Without seeds and an interval it is an anecdote.
 # * "ViTs need 300 million images" is not what the paper says. **Recipe first.**

@@ -13,7 +13,12 @@ def main(arguments=None):
     _add_train(commands)
     commands.add_parser("runs", help="list the recipes, and what their recorded runs reached").set_defaults(run=_runs)
     commands.add_parser("doctor", help="say whether what is installed fits together").set_defaults(run=_doctor)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "train":  # settings may also stand after the options
+        options.settings += [word for word in rest if "=" in word and not word.startswith("-")]
+        rest = [word for word in rest if word not in options.settings]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return options.run(options)
     except ValueError as error:

@@ -20,7 +20,8 @@ def warmup_cosine_lr(step, total_steps, warmup_steps, peak):
     Raises:
         ValueError: the step is not one of them.
 
-    Source: Goyal et al. 2017 for the warm-up, Loshchilov & Hutter 2017, equation 5, for the cosine. Chapter 07.
+    Source: Goyal et al. 2017 and Liu et al. 2020 for the warm-up, Loshchilov & Hutter 2017, equation 5, for the
+    cosine. Chapter 07.
     """
     if not 0 <= step < total_steps:
         raise ValueError(f"step {step} must be at least 0 and below total_steps {total_steps}.")

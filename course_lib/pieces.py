@@ -142,6 +142,8 @@ def _source(exercise, function):
     from course_lib.checks import NAMES
 
     blocks, seen = [], set()
+    # A decorated function has its decorator's globals; what it stands around has the notebook's.
+    notebook = getattr(inspect.unwrap(function), "__globals__", {})
 
     def add(name, value):
         if name in seen:
@@ -150,8 +152,8 @@ def _source(exercise, function):
         if getattr(value, "__module__", None) == "__main__" and isinstance(value, types.FunctionType | type):
             text = _text(value)
             for other in sorted(_looked_up(text) - set(NAMES)):
-                if other in function.__globals__ and not hasattr(builtins, other):
-                    add(other, function.__globals__[other])
+                if other in notebook and not hasattr(builtins, other):
+                    add(other, notebook[other])
             blocks.append(text)
             if value.__name__ not in (name, "<lambda>"):
                 blocks.append(f"{name} = {value.__name__}")

@@ -52,11 +52,11 @@ _MNIST_FAST = Recipe(
     model=VIT_CONFIGS["vit_mnist_patch4_28"],
     train=TrainConfig(
         epochs=16,
-        batch_size=64,
+        batch_size=32,
         lr=2e-3,
         warmup_epochs=0.5,
         label_smoothing=0.1,
-        ema=0.998,
+        ema=0.999,
         augment=Augment(rotate=12, scale=0.12, shear=0.12, translate=0.08),
     ),
     cost="ten minutes on two CPU cores, half a minute on a GPU",
@@ -69,12 +69,12 @@ _MNIST_VIT = replace(
     what="MNIST by the same ViT, as well as it can be done",
     train=replace(
         _MNIST_FAST.train,
-        epochs=40,
-        ema=0.999,
+        epochs=60,
+        ema=0.9995,
         augment=Augment(rotate=15, scale=0.15, shear=0.15, translate=0.1, erase=0.25),
     ),
-    cost="40 minutes on one CPU core",
-    expect="meant for 99.6 % on test; the recorded run has 99.44 %",
+    cost="an hour on one CPU core",
+    expect="meant for 99.6 % on test",
 )
 
 # One small model, and one thing changed at a time.
@@ -84,7 +84,7 @@ _ABLATION = Recipe(
     data="mnist",
     model=VIT_CONFIGS["vit_mnist_patch7_28"],
     train=TrainConfig(
-        epochs=6, batch_size=128, augment=Augment(rotate=10, scale=0.1, shear=0.1, translate=0.07), label_smoothing=0.1
+        epochs=5, batch_size=128, augment=Augment(rotate=10, scale=0.1, shear=0.1, translate=0.07), label_smoothing=0.1
     ),
     cost="two to three minutes on one CPU core",
     expect="less than a longer run: it is there to be compared",
@@ -114,14 +114,14 @@ _ABLATIONS = (
     ),
 )
 
-# CIFAR-10, from report D's model up, one ingredient a step; the budget stays at eight epochs.
+# CIFAR-10, from report D's model up, one ingredient a step; the budget stays at five epochs.
 _STEP_0 = Recipe(
     name="cifar10_step_0",
     what="report D's model and recipe",
     data="cifar10",
     model=replace(_REPORT_D, in_chans=3),
-    train=replace(_REPORT_D_TRAIN, epochs=8, precision="auto"),
-    cost="seven minutes on one CPU core",
+    train=replace(_REPORT_D_TRAIN, epochs=5, precision="auto"),
+    cost="five minutes on one CPU core",
     expect="the report has 56.41 % after 20 epochs",
     source="report D (Romand-Ferroni, CentraleSupélec)",
 )
@@ -143,7 +143,7 @@ def _step(before, what, source, *, model=None, train=None, augment=None):
         what=f"step {int(before.name[-1])} and {what}" if before.name[-1] != "0" else what,
         model=replace(before.model, **(model or {})),
         train=replace(before.train, **train),
-        cost="ten minutes on one CPU core",
+        cost="six minutes on one CPU core",
         expect="more than the step before, or not: that is the question",
         source=source,
     )
@@ -169,7 +169,7 @@ _STEP_3 = _step(
 )
 _STEP_4 = _step(_STEP_3, "the mean of the patches", "the paper's appendix D.3", model={"global_pool": "avg"})
 _STEP_5 = _step(_STEP_4, "fixed positions of row and column", "Beyer et al. 2022", model={"pos_embed": "sincos2d"})
-_STEP_6 = _step(_STEP_5, "crop and flip", "He et al. 2016", augment={"translate": 0.0, "crop": 4, "flip": True})
+_STEP_6 = _step(_STEP_5, "crop and flip in place of small shifts", "He et al. 2016", augment={"translate": 0.0, "crop": 4, "flip": True})
 _STEP_7 = _step(_STEP_6, "averaged weights", "Polyak & Juditsky 1992", train={"ema": 0.998})
 _STEP_8 = _step(_STEP_7, "RandAugment", "Cubuk et al. 2020", augment={"rand_augment": 1, "magnitude": 6})
 _STEP_9 = _step(
@@ -181,9 +181,9 @@ _STEP_9 = _step(
 )
 _LADDER = (_STEP_0, _STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7, _STEP_8, _STEP_9)
 
-# The same small ViT and a ResNet of its size on parts of the training images, each for 180,000 images in all.
+# The same small ViT and a ResNet of its size on parts of the training images, each for 160,000 images in all.
 _RESNET = ResNetConfig(width=14)
-_SIZES = {1250: 144, 5000: 36, 20000: 9, 45000: 4}
+_SIZES = {1250: 128, 5000: 32, 20000: 8, 40000: 4}
 
 
 def _sized(kind, model, images):
@@ -208,17 +208,17 @@ _CIFAR_RESNET = replace(
     name="cifar10_resnet",
     what="a ResNet with as many parameters as step 7, trained the same way",
     model=_RESNET,
-    cost="fifteen minutes on one CPU core",
+    cost="eight minutes on one CPU core",
     expect="more than step 7",
     source="He et al. 2016, section 4.2",
 )
 _CIFAR_SMALL = replace(
-    _STEP_8,
+    _STEP_7,
     name="cifar10_vit_small",
     what="CIFAR-10 by a ViT with 0.8 million parameters, as far as a CPU carries it",
-    model=replace(_STEP_8.model, embed_dim=128, num_heads=4),
-    train=replace(_STEP_8.train, epochs=40, ema=0.9995, label_smoothing=0.1),
-    cost="an hour and a half on two CPU cores",
+    model=VIT_CONFIGS["vit_cifar_small_patch4_32"],
+    train=replace(_STEP_7.train, epochs=32, lr=1e-3, warmup_epochs=2.0, ema=0.999, label_smoothing=0.1),
+    cost="an hour and a half on one CPU core",
     expect="meant for 75 % on test and more",
     source="the ladder, with more of everything",
 )

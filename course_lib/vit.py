@@ -259,6 +259,18 @@ VIT_CONFIGS = {
         global_pool="avg",
         weight_init="xavier",
     ),
+    "vit_cifar_small_patch4_32": ViTConfig(
+        img_size=32,
+        patch_size=4,
+        num_classes=10,
+        embed_dim=128,
+        depth=6,
+        num_heads=4,
+        mlp_ratio=2.0,
+        pos_embed="sincos2d",
+        global_pool="avg",
+        weight_init="xavier",
+    ),
     "vit_cifar_patch4_32": ViTConfig(
         img_size=32, patch_size=4, num_classes=10, embed_dim=192, depth=9, num_heads=3, mlp_ratio=2.0
     ),

@@ -49,6 +49,7 @@ GOLDEN = {
     "vit_digits_patch2_8": (77_530, 2_735_808),
     "vit_mnist_patch7_28": (205_962, 7_230_208),
     "vit_mnist_patch4_28": (227_146, 24_594_432),
+    "vit_cifar_small_patch4_32": (802_698, 114_035_200),
     "vit_cifar_patch4_32": (2_697_610, 375_433_728),
 }
 

@@ -91,12 +91,24 @@ def softmax(scores: Tensor, dim: Optional[int] = LAST) -> tt.Tensor:
 
 check_softmax(softmax)
 """
+DECORATED = """
+from course_lib.checks import check_evaluate
+
+@torch.no_grad()
+def evaluate(model, batches):
+    model.eval()
+    images, labels = (tt.cat(parts) for parts in zip(*batches))
+    logits = model(images)
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(-1) == labels).double().mean().item()
+
+check_evaluate(evaluate)
+"""
 
 
-def test_annotations_defaults_classes_and_aliases_travel(tmp_path):
-    assert run(tmp_path, UNUSUAL) == ["✓ softmax: passed\n"]
-    (printed,) = run(tmp_path, '(softmax,) = my_pieces("softmax")\nprint(softmax(torch.zeros(2)))')
-    assert "yours" in printed and "0.5000" in printed
+def test_annotations_defaults_classes_aliases_and_decorators_travel(tmp_path):
+    assert run(tmp_path, UNUSUAL, DECORATED) == ["✓ softmax: passed\n", "✓ evaluate: passed\n"]
+    (printed,) = run(tmp_path, 'softmax, evaluate = my_pieces("softmax", "evaluate")\nprint(softmax(torch.zeros(2)))')
+    assert printed.count("yours") == 2 and "0.5000" in printed
 
 
 def test_variables_of_the_notebook_stay_behind(tmp_path):

@@ -187,6 +187,20 @@ def test_the_command_trains_records_and_goes_on(tiny, tmp_path, monkeypatch, cap
     assert json.loads((tmp_path / "results" / "tiny.json").read_text()) == again
 
 
+def test_settings_may_stand_after_the_options(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "tiny", "lr=0.02", "--quiet", "epochs=1"]) == 0
+    record = json.loads((tmp_path / "runs" / "tiny-lr=0.02-epochs=1" / "seed-0" / "record.json").read_text())
+    assert record["settings"]["train"]["epochs"] == 1 and record["settings"]["train"]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("arguments", [["train", "tiny", "--fast"], ["train", "tiny", "--lr=1"], ["runs", "epochs=1"]])
+def test_what_is_no_option_is_refused(tiny, arguments, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert f"unrecognized arguments: {arguments[-1]}" in capsys.readouterr().err
+
+
 def test_another_copy_of_the_data_is_recorded_too(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))

@@ -105,6 +105,11 @@ def _rate_dividing_by_warmup(step, total, warmup, peak):
     return peak * min(1, (step + 1) / warmup) * _half_cosine(max(0, step - warmup) / (total - warmup))
 
 
+def _rate_dividing_the_peak_by_warmup(step, total, warmup, peak):
+    slope = peak / warmup
+    return slope * (step + 1) if step < warmup else _rate(step, total, warmup, peak)
+
+
 def _rate_multiplied(step, total, warmup, peak):
     return peak * min(1, (step + 1) / max(warmup, 1)) * _half_cosine(step / total)
 
@@ -118,6 +123,26 @@ WARMUP_COSINE_LR = StagedExercise(
     oracle=_rate,
     stage=_rate_as_tensor,
     mistakes=(
+        Mistake(
+            "with warmup_steps = 0 you divide by 0: divide by it only while step < warmup_steps.",
+            _rate_dividing_by_warmup,
+        ),
+        Mistake(
+            "with no warm-up, peak / warmup_steps divides by 0: compute it only while step < warmup_steps.",
+            _rate_dividing_the_peak_by_warmup,
+        ),
+        Mistake(
+            "peak is missing: you return the share of it, so multiply by peak.",
+            lambda step, total, warmup, peak: _rate(step, total, warmup, 1.0),
+        ),
+        Mistake(
+            "the warm-up rises to 1, not to the peak: multiply by peak there too.",
+            lambda step, total, warmup, peak: _rate(step, total, warmup, 1.0 if step < warmup else peak),
+        ),
+        Mistake(
+            "after the warm-up the rate falls from 1, not from the peak: multiply by peak there too.",
+            lambda step, total, warmup, peak: _rate(step, total, warmup, peak if step < warmup else 1.0),
+        ),
         Mistake(
             "step 0 gets a rate of 0, and learns nothing: steps are counted from 0, so take step + 1.",
             _rising_as(lambda step, warmup: step / warmup),
@@ -204,10 +229,6 @@ WARMUP_COSINE_LR = StagedExercise(
         Mistake(
             "after the warm-up the rate stays where it is: it falls along half a cosine.",
             _falling_along(lambda progress: 1.0),
-        ),
-        Mistake(
-            "with warmup_steps = 0 you divide by 0: divide by it only while step < warmup_steps.",
-            _rate_dividing_by_warmup,
         ),
         Mistake(
             "you return a tensor: a learning rate is a plain number, so use math.cos and math.pi.",

@@ -93,6 +93,16 @@ def _crop_to_the_end(images, shifts, flips, padding):
     return _flip(torch.stack([i[:, t:, s:] for i, (t, s) in zip(padded, shifts.tolist(), strict=True)]), flips)
 
 
+def _crop_square(images, shifts, flips, padding):
+    height = images.shape[-2]
+    padded = F.pad(images, (padding, padding, padding, padding))
+    windows = [
+        image[:, top : top + height, left : left + height]
+        for image, (top, left) in zip(padded, shifts.tolist(), strict=True)
+    ]
+    return _flip(torch.stack(windows), flips)
+
+
 def _padded_only(images, shifts, flips, padding):
     return _flip(F.pad(images, (padding, padding, padding, padding)), flips)
 
@@ -215,6 +225,10 @@ RANDOM_CROP_FLIP = Exercise(
             _crop_to_the_end,
         ),
         Mistake(
+            "the windows are as wide as they are high: columns from shift to shift + w, images need not be square.",
+            _crop_square,
+        ),
+        Mistake(
             "you mirror the images of your caller: torch.where makes new ones. And cut first.",
             _flipped_in_the_input,
         ),
@@ -265,6 +279,16 @@ def _entropy_of(reduce):
     return lambda logits, targets: reduce(-targets * logits.log_softmax(dim=-1))
 
 
+def _logs_below_the_largest(logits):
+    lower = logits - logits.max()
+    return lower - lower.exp().sum(dim=-1, keepdim=True).log()
+
+
+def _shares_below_the_largest(logits):
+    powers = (logits - logits.max()).exp()
+    return (powers / powers.sum(dim=-1, keepdim=True)).log()
+
+
 _TINY = (1e-7, 1e-8, 1e-9, 1e-10, 1e-12)  # what people add so that a logarithm stays finite
 
 
@@ -288,6 +312,17 @@ SOFT_CROSS_ENTROPY = Exercise(
         Mistake(
             "exp overflows for logits near 900: use log_softmax or logsumexp, which subtract the largest first.",
             _entropy_with(lambda logits: logits - logits.exp().sum(dim=-1, keepdim=True).log()),
+        ),
+        *(
+            Mistake(
+                "the largest logit of the whole batch is subtracted, and the other rows underflow: each row has its own largest, as in log_softmax.",
+                _entropy_with(logs),
+            )
+            for logs in (_logs_below_the_largest, _shares_below_the_largest)
+        ),
+        Mistake(
+            "nan_to_num hides what log(softmax) has lost, and the answer is a wrong one: log_softmax never leaves the logarithms.",
+            lambda logits, targets: -(targets * logits.softmax(dim=-1).log()).nan_to_num(neginf=0.0).sum(dim=-1).mean(),
         ),
         *(
             Mistake(

@@ -189,6 +189,35 @@ def rate_that_divides_by_0(step, total_steps, warmup_steps, peak):
     return peak * (rise if step < warmup_steps else (1 + math.cos(math.pi * progress)) / 2)
 
 
+def rate_with_a_slope_that_divides_by_0(step, total_steps, warmup_steps, peak):
+    slope = peak / warmup_steps
+    if step < warmup_steps:
+        return slope * (step + 1)
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def rate_without_the_peak(step, total_steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def rate_rising_to_1(step, total_steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def rate_falling_from_1(step, total_steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
 def rate_as_a_tensor(step, total_steps, warmup_steps, peak):
     if step < warmup_steps:
         return torch.tensor(peak * (step + 1) / warmup_steps)
@@ -833,6 +862,10 @@ WRONG = {
         rate_in_straight_lines: "the fall is a straight line",
         rate_that_stays: "stays where it is",
         rate_that_divides_by_0: "divide by 0",
+        rate_with_a_slope_that_divides_by_0: "peak / warmup_steps divides by 0",
+        rate_without_the_peak: "peak is missing: you",
+        rate_rising_to_1: "the warm-up rises to 1",
+        rate_falling_from_1: "falls from 1",
         rate_as_a_tensor: "you return a tensor",
     },
     "param_groups": {

@@ -173,6 +173,16 @@ def crop_with_the_width_padded(images, shifts, flips, padding):
     return torch.where(flips[:, None, None, None], windows.flip(-1), windows)
 
 
+def crop_square_windows(images, shifts, flips, padding):
+    h = images.shape[2]
+    padded = F.pad(images, (padding, padding, padding, padding))
+    windows = []
+    for image, (top, left), flip in zip(padded, shifts, flips, strict=True):
+        window = image[:, top : top + h, left : left + h]
+        windows.append(window.flip(-1) if flip else window)
+    return torch.stack(windows)
+
+
 def crop_without_padding(images, shifts, flips, padding):
     height, width = images.shape[-2:]
     height, width = height - 2 * padding, width - 2 * padding
@@ -225,6 +235,23 @@ def entropy_of_the_softmax(logits, targets):
 def entropy_that_overflows(logits, targets):
     logs = logits - torch.log(torch.exp(logits).sum(dim=1, keepdim=True))
     return -(targets * logs).sum(dim=1).mean()
+
+
+def entropy_below_the_largest_of_all(logits, targets):
+    powers = torch.exp(logits - logits.max())
+    probabilities = powers / powers.sum(dim=1, keepdim=True)
+    return -(targets * torch.log(probabilities)).sum(dim=1).mean()
+
+
+def entropy_below_the_largest_of_all_by_logs(logits, targets):
+    shifted = logits - logits.max()
+    logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
+    return -(targets * logs).sum(dim=1).mean()
+
+
+def entropy_with_nan_to_num(logits, targets):
+    products = targets * F.softmax(logits, dim=1).log()
+    return -torch.nan_to_num(products, nan=0.0, neginf=0.0).sum(dim=1).mean()
 
 
 def entropy_with_an_epsilon(logits, targets):
@@ -666,6 +693,7 @@ WRONG = {
         crop_padded_on_two_sides: "at the bottom and on the right only",
         crop_with_the_width_padded: "only the width",
         crop_without_padding: "without padding",
+        crop_square_windows: "need not be square",
         crop_that_only_pads: "you return the padded images",
         crop_without_an_end: "no end",
         crop_flipping_in_place: "the images of your caller",
@@ -673,6 +701,9 @@ WRONG = {
     "soft_cross_entropy": {
         entropy_of_the_softmax: "0 · -inf is NaN",
         entropy_that_overflows: "exp overflows",
+        entropy_below_the_largest_of_all: "each row has its own largest",
+        entropy_below_the_largest_of_all_by_logs: "each row has its own largest",
+        entropy_with_nan_to_num: "nan_to_num hides",
         entropy_with_an_epsilon: "a small number inside",
         entropy_with_two_softmaxes: "softmax twice",
         entropy_without_a_logarithm: "the logarithm is missing",

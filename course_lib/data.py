@@ -1,7 +1,7 @@
 """Images to look at and to train on, each set as an `ImageSet`, in memory and ready for the device. Chapter 07.
 
-Three tiers: bundled (`photographs`, `digits`, and `toy_shapes`), downloaded (`mnist`, `cifar10`, `cifar100`), and
-yours (`image_folder`). `load_data` knows all by name.
+Three tiers: bundled (`photographs`, `digits`, and `toy_shapes`), downloaded (`mnist`, `cifar10`, `cifar100`,
+`flowers102`, `pets`), and yours (`image_folder`). `load_data` knows all by name.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from course_lib.data_files import CIFAR10, CIFAR100, read_cifar, read_mnist
+from course_lib.flowers_pets import flowers102, pets
 from course_lib.image_folder import CIFAR10_MEAN, CIFAR10_STD, cifar10_jpeg, image_folder
 from course_lib.image_set import SPLITS, ImageSet, check_split, tenths_from_the_end
 from course_lib.toy_shapes import ShapeSet, toy_shapes
@@ -22,9 +23,11 @@ __all__ = [
     "cifar10_jpeg",
     "cifar100",
     "digits",
+    "flowers102",
     "image_folder",
     "load_data",
     "mnist",
+    "pets",
     "photographs",
     "toy_shapes",
 ]
@@ -154,6 +157,8 @@ DATA_SETS = {
     "cifar10": cifar10,
     "cifar10_jpeg": cifar10_jpeg,
     "cifar100": cifar100,
+    "flowers102": flowers102,
+    "pets": pets,
     "digits": digits,
     "toy_shapes": toy_shapes,
 }

@@ -8,7 +8,11 @@ from torch import nn
 from course_lib.image_set import ImageSet
 from course_lib.machine import count_parameters
 
-HEADS = ("head", "fc", "classifier")  # what the last layer is called by timm and us, by torchvision's ResNets, by others
+HEADS = (
+    "head",
+    "fc",
+    "classifier",
+)  # what the last layer is called by timm and us, by torchvision's ResNets, by others
 
 TRAINABLE = {  # parameters by name, * stands for anything
     "head": ("head.*", "fc.*"),
@@ -27,7 +31,9 @@ def get_head(model):
     for name in HEADS:
         if isinstance(getattr(model, name, None), nn.Linear):
             return name, getattr(model, name)
-    raise ValueError(f"the {type(model).__name__} has no linear layer called {', '.join(HEADS)}: it has no head to replace.")
+    raise ValueError(
+        f"the {type(model).__name__} has no linear layer called {', '.join(HEADS)}: it has no head to replace."
+    )
 
 
 def replace_head(model, num_classes):
@@ -42,7 +48,9 @@ def replace_head(model, num_classes):
     Source: Dosovitskiy et al. 2021, section 3.2: "a zero-initialized D x K feedforward layer". Chapter 09.
     """
     if num_classes < 2:
-        raise ValueError(f"num_classes {num_classes} must be at least 2: with one class there is nothing to tell apart.")
+        raise ValueError(
+            f"num_classes {num_classes} must be at least 2: with one class there is nothing to tell apart."
+        )
     name, old = get_head(model)
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(num_classes)
@@ -100,7 +108,7 @@ def layerwise_lr(model, decay):
     """By how much the learning rate of each parameter is multiplied: 1 for the head, `decay` less for each layer below.
 
     A layer is a block of a ViT, or a stage of a ResNet. What comes before the first is one more layer, and the last
-    norm belongs to the head.
+    norm belongs to the last block, as in timm.
 
     Args:
         model: a `VisionTransformer`, or a ResNet (torchvision's or ours).
@@ -120,11 +128,11 @@ def layerwise_lr(model, decay):
     numbers = [_layer_number(name) for name in names]
     depth = max((number for number in numbers if number is not None), default=0)
     if not depth:
-        raise ValueError(f"the {type(model).__name__} has no parts called blocks.0, layer1 or stages.0: no layers to count.")
-    last = (*HEADS, "norm", "pre_logits")
-    layers = [
-        depth + 1 if name.split(".")[0] in last else number or 0 for name, number in zip(names, numbers, strict=True)
-    ]
+        raise ValueError(
+            f"the {type(model).__name__} has no parts called blocks.0, layer1 or stages.0: no layers to count."
+        )
+    after = dict.fromkeys((*HEADS, "pre_logits"), depth + 1) | {"norm": depth}
+    layers = [after.get(name.split(".")[0], number or 0) for name, number in zip(names, numbers, strict=True)]
     return {name: decay ** (depth + 1 - layer) for name, layer in zip(names, layers, strict=True)}
 
 

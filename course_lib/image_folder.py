@@ -251,22 +251,29 @@ def read_image(path, size=None):
     Raises:
         ImageError: it is damaged, empty, or no image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            if size:  # a large JPEG need not be decoded at its full size
-                image.draft(None, (2 * size, 2 * size))
-            ImageOps.exif_transpose(image, in_place=True)
-            image = to_rgb(image)
-        if size:
-            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+            return to_array(image, size)
     except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
         raise ImageError(
             f"{path} ({path.stat().st_size:,} bytes) cannot be read as an image ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]}): replace or delete it, or leave such files out with skip=True."
         ) from error
-    return np.asarray(image).transpose(2, 0, 1)  # (h, w, 3) -> (3, h, w)
+
+
+def to_array(image, size=None):
+    """A PIL image of any kind, turned as its camera says -> (3, h, w) uint8 RGB, or its middle square (3, size, size)."""
+    from PIL import Image, ImageOps
+
+    if size:  # a large JPEG need not be decoded at its full size
+        image.draft(None, (2 * size, 2 * size))
+    ImageOps.exif_transpose(image, in_place=True)
+    image = to_rgb(image)
+    if size:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # (h, w, 3) -> (3, h, w)
 
 
 def to_rgb(image):

@@ -46,7 +46,9 @@ class LoRALinear(nn.Linear):
 
     def __init__(self, linear, rank, alpha):
         if not 1 <= rank <= min(linear.weight.shape):
-            raise ValueError(f"rank {rank} must be between 1 and the smaller side of weight {tuple(linear.weight.shape)}.")
+            raise ValueError(
+                f"rank {rank} must be between 1 and the smaller side of weight {tuple(linear.weight.shape)}."
+            )
         nn.Module.__init__(self)  # the parameters are there already
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
@@ -71,7 +73,9 @@ def add_lora(model, rank=8, alpha=16, targets=TARGETS):
     """
     found = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and name.endswith(targets)]
     if not found:
-        raise ValueError(f"no linear layer of the {type(model).__name__} has a name that ends in {' or '.join(targets)}.")
+        raise ValueError(
+            f"no linear layer of the {type(model).__name__} has a name that ends in {' or '.join(targets)}."
+        )
     for name in found:
         _put(model, name, LoRALinear(model.get_submodule(name), rank, alpha))
     return model

@@ -64,7 +64,9 @@ def calibration(probabilities, labels, bins=15):
     Source: Guo et al. 2017, equation 3. Chapter 09.
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
-        raise ValueError(f"probabilities {tuple(probabilities.shape)} must be (n, K), labels {tuple(labels.shape)} (n,).")
+        raise ValueError(
+            f"probabilities {tuple(probabilities.shape)} must be (n, K), labels {tuple(labels.shape)} (n,)."
+        )
     sure, answers = probabilities.double().max(dim=1)
     place = (sure * bins).ceil().long().sub(1).clamp(0, bins - 1)  # (n,): a bin holds its upper edge
     count = place.bincount(minlength=bins).double()

@@ -35,15 +35,41 @@ def param_groups(model, weight_decay):
     """The parameters in two groups for the optimiser: those that decay, and those that do not.
 
     Only what multiplies something decays: the weights of linear and convolution layers. Biases, norms, the class
-    token, positions and tables of position biases are left alone.
+    token, positions and tables of position biases are left alone. What is frozen is in neither group.
 
     Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021. Chapter 07.
     """
     decay, rest = [], []
     for name, parameter in model.named_parameters():
         kept = parameter.ndim < 2 or name.endswith(("cls_token", "pos_embed", "bias_table"))
-        (rest if kept else decay).append(parameter)
+        if parameter.requires_grad:
+            (rest if kept else decay).append(parameter)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def split_by_rate(groups, model, rates):
+    """The same parameters in more groups, each with one factor for its learning rate, as "lr_scale".
+
+    Args:
+        groups: from `param_groups`.
+        model: the module that they are from.
+        rates: {name of a parameter: factor}, such as from `course_lib.finetune.layerwise_lr`; 1 for the others.
+
+    Raises:
+        ValueError: the model has no parameter of such a name.
+
+    Source: Howard & Ruder 2018, section 3.2, "discriminative fine-tuning". Chapter 09.
+    """
+    named = dict(model.named_parameters())
+    unknown = [name for name in rates if name not in named]
+    if unknown:
+        raise ValueError(f"the {type(model).__name__} has no parameter called {', '.join(unknown[:3])}.")
+    factors = {id(parameter): float(rates.get(name, 1.0)) for name, parameter in named.items()}
+    return [
+        group | {"params": [p for p in group["params"] if factors[id(p)] == factor], "lr_scale": factor}
+        for group in groups
+        for factor in sorted({factors[id(parameter)] for parameter in group["params"]})
+    ]
 
 
 def soft_cross_entropy(logits, targets):

@@ -169,7 +169,12 @@ _STEP_3 = _step(
 )
 _STEP_4 = _step(_STEP_3, "the mean of the patches", "the paper's appendix D.3", model={"global_pool": "avg"})
 _STEP_5 = _step(_STEP_4, "fixed positions of row and column", "Beyer et al. 2022", model={"pos_embed": "sincos2d"})
-_STEP_6 = _step(_STEP_5, "crop and flip in place of small shifts", "He et al. 2016", augment={"translate": 0.0, "crop": 4, "flip": True})
+_STEP_6 = _step(
+    _STEP_5,
+    "crop and flip in place of small shifts",
+    "He et al. 2016",
+    augment={"translate": 0.0, "crop": 4, "flip": True},
+)
 _STEP_7 = _step(_STEP_6, "averaged weights", "Polyak & Juditsky 1992", train={"ema": 0.998})
 _STEP_8 = _step(_STEP_7, "RandAugment", "Cubuk et al. 2020", augment={"rand_augment": 1, "magnitude": 6})
 _STEP_9 = _step(

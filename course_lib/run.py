@@ -9,8 +9,8 @@ import torch
 
 from course_lib import distributed
 from course_lib.checkpoint import CheckpointError
-from course_lib.machine import get_device, get_precision
-from course_lib.optimise import param_groups
+from course_lib.machine import count_parameters, get_device, get_precision
+from course_lib.optimise import param_groups, split_by_rate
 
 
 class Run:
@@ -20,12 +20,13 @@ class Run:
         model: a classifier; it moves to the run's device.
         data: the training images, an `ImageSet`; they move there too.
         config: a `TrainConfig`.
+        rates: factors for the learning rates of parameters by name (see `split_by_rate`); None for 1 throughout.
 
     Raises:
         ValueError: the batch is larger than the data, or cannot be shared out evenly among the processes.
     """
 
-    def __init__(self, model, data, config):
+    def __init__(self, model, data, config, rates=None):
         if len(data) < config.batch_size:
             raise ValueError(
                 f"{len(data)} training images are fewer than batch_size {config.batch_size}: make it smaller."
@@ -44,7 +45,8 @@ class Run:
         self.average = copy.deepcopy(self.model) if config.ema else self.model
         if config.compile:
             self.model.compile()
-        groups = param_groups(self.model, config.weight_decay)
+        self.rates = rates or {}
+        groups = split_by_rate(param_groups(self.model, config.weight_decay), self.model, self.rates)
         self.optimizer = torch.optim.AdamW(groups, config.lr, config.betas, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.steps_per_epoch = len(data) // config.batch_size
@@ -81,7 +83,8 @@ class Run:
         config = {name: value for name, value in asdict(self.config).items() if name not in SAME_MEANING}
         data = {"name": self.data.name, "images": self.data.images.shape, "classes": len(self.data.classes)}
         model = {name: value.shape for name, value in self.model.state_dict().items()}
-        return json.loads(json.dumps({"config": config, "data": data, "model": model}))
+        trained = {"parameters": count_parameters(self.model), "rates": self.rates}
+        return json.loads(json.dumps({"config": config, "data": data, "model": model, "trained": trained}))
 
     def place(self):
         """What it runs on: elsewhere it is the same training, but not to the last bit."""
@@ -98,11 +101,12 @@ class Run:
         """Go on from `state`, unless it comes from a run with other settings.
 
         Raises:
-            CheckpointError: it does; or, in any case, from a run with another model.
+            CheckpointError: it does; or, in any case, from a run with another model, or with other parts of it trained.
         """
         old, new = state["about"], self.about()
-        if old != new and (not allow_change or old["model"] != new["model"]):
-            allow = "" if old["model"] != new["model"] else ", or --allow-change (allow_change=True)"
+        other_model = any(old[name] != new[name] for name in ("model", "trained"))
+        if old != new and (not allow_change or other_model):
+            allow = "" if other_model else ", or --allow-change (allow_change=True)"
             raise CheckpointError(
                 f"the checkpoint is of another run: {differences(old, new)}. Use the old settings, or another "
                 f"folder with --out{allow}."

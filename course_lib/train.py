@@ -129,7 +129,7 @@ def apply_gradients(run, loss, rows):
     warmup = round(config.warmup_epochs * run.steps_per_epoch)
     rate = warmup_cosine_lr(run.step - run.skipped, total, warmup, config.lr)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_scale"]
     scaler.unscale_(run.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_grad or math.inf).item()
     overflow = scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
@@ -156,6 +156,18 @@ def apply_gradients(run, loss, rows):
     return loss
 
 
+def train_mode(model):
+    """Put the model into training mode, but what is frozen as a whole into evaluation mode.
+
+    Otherwise a frozen batch norm goes on changing its statistics, and a frozen block drops parts of what it says.
+    """
+    model.train()
+    for part in model.modules():
+        frozen = [not parameter.requires_grad for parameter in part.parameters()]
+        if frozen and all(frozen):
+            part.eval()
+
+
 def train_one_epoch(run, after_step=lambda: None):
     """Train to the end of the epoch in which the run stands; returns the mean training loss.
 
@@ -166,7 +178,7 @@ def train_one_epoch(run, after_step=lambda: None):
     size, first = run.config.batch_size, run.epoch * run.steps_per_epoch
     set_seed(run.config.seed, "order", run.epoch)
     order = torch.randperm(len(run.data)).to(run.device)
-    run.model.train()
+    train_mode(run.model)
     while run.step < first + run.steps_per_epoch:
         start = (run.step - first) * size
         loss = train_step(run, order[start : start + size])
@@ -188,7 +200,19 @@ def memory_explained():
         raise TrainingError(f"out of memory: {error} {LEVERS}") from error
 
 
-def fit(model, train, val, config, *, folder=None, copy_to=None, allow_change=False, tensorboard=False, quiet=False):
+def fit(
+    model,
+    train,
+    val,
+    config,
+    *,
+    rates=None,
+    folder=None,
+    copy_to=None,
+    allow_change=False,
+    tensorboard=False,
+    quiet=False,
+):
     """Train `model` on `train`, look at `val` after each epoch, and return what happened.
 
     With a folder, the run is saved at the start, after each epoch, every ten minutes, and when it is stopped; the
@@ -198,6 +222,7 @@ def fit(model, train, val, config, *, folder=None, copy_to=None, allow_change=Fa
         model: a classifier: (B, C, h, w) -> (B, classes). At the end it has the averaged weights, if `config.ema`.
         train, val: `ImageSet`s of the same kind of images.
         config: a `TrainConfig`.
+        rates: {name of a parameter: factor for its learning rate}; None for 1 throughout. Frozen ones are not trained.
         folder: where to save; None for nowhere.
         copy_to: a second folder for a copy of each checkpoint, such as one on Google Drive.
         allow_change: go on even if the checkpoint is of a run with other settings.
@@ -220,7 +245,7 @@ def fit(model, train, val, config, *, folder=None, copy_to=None, allow_change=Fa
         raise ValueError("tensorboard=True needs a folder to write in.")
     with ExitStack() as stack:
         stack.enter_context(memory_explained())
-        run = Run(model, train, config)
+        run = Run(model, train, config, rates)
         store = stack.enter_context(Store(folder, copy_to)) if folder and distributed.is_main() else None
         found = distributed.from_main(store and store.load())
         if found:

@@ -1,0 +1,91 @@
+"""ResNets as torchvision builds and publishes them, under the interface of our Vision Transformer. Chapter 09."""
+
+from pathlib import Path
+
+from course_lib.download import cache_folder, fetch, verify
+from course_lib.formats import read_weights
+from course_lib.registry import Preprocessing
+
+NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+def create_resnet(name, *, pretrained=False, num_classes=1000):
+    """Build a ResNet by name.
+
+        create_resnet("resnet50", pretrained=True, num_classes=10)
+
+    Args:
+        name: one of `NAMES`.
+        pretrained: True loads torchvision's newest weights for ImageNet; a string says which, such as
+            "IMAGENET1K_V1", or is the path of a file with such weights. False starts from random weights.
+        num_classes: outputs. If the weights have another number, the head is new and untrained.
+
+    Returns:
+        the model, with the attribute `preprocessing`: how its weights want their images; None if that is not known.
+
+    Raises:
+        ValueError: no such name or weights, or they do not fit. The line says what is wrong.
+
+    Source: He et al. 2016, table 1. Chapter 09.
+    """
+    import torchvision
+
+    if name not in NAMES:
+        raise ValueError(f"no model {name!r}; there are {', '.join(NAMES)}.")
+    model = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+    model.preprocessing = None
+    if not pretrained:
+        return model
+    path, entry = _locate(torchvision.models.get_model_weights(name), pretrained)
+    _load(model, path)
+    model.preprocessing = entry and _preprocessing(entry.transforms())
+    return model
+
+
+def _locate(published, wanted):
+    """(path of the file, torchvision's entry of it or None); a published file is fetched if it is not here yet."""
+    entry = published.DEFAULT if wanted is True else published.__members__.get(str(wanted))
+    if entry is not None:
+        return fetch(entry.url, cache_folder() / Path(entry.url).name), entry
+    path = Path(wanted).expanduser()
+    if not path.is_file():
+        raise ValueError(f"no weights {str(wanted)!r}: neither a file, nor one of {', '.join(published.__members__)}.")
+    verify(path)
+    return path, next((entry for entry in published if Path(entry.url).name == path.name), None)
+
+
+def _load(model, path):
+    """Load a file's tensors strictly, but for a head with another number of classes."""
+    state = read_weights(path)
+    wanted = model.state_dict()
+    counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
+    state = counters | state  # older files have none, and nothing needs them
+    missing, left_over = wanted.keys() - state.keys(), state.keys() - wanted.keys()
+    if missing or left_over:
+        first = sorted(missing or left_over)[0]
+        raise ValueError(
+            f"{path} does not fit a ResNet of this name: {len(missing)} tensors missing, {len(left_over)} left over, "
+            f"such as {first}. Use the file that belongs to it."
+        )
+    theirs, ours = state["fc.weight"].shape, wanted["fc.weight"].shape
+    if theirs != ours and theirs[1:] == ours[1:]:
+        print(f"{path.name}: its head ({theirs[0]} classes) is left out; the new one ({ours[0]} classes) is untrained.")
+        state |= {name: wanted[name] for name in ("fc.weight", "fc.bias")}
+    other = [name for name, value in wanted.items() if state[name].shape != value.shape]
+    if other:
+        raise ValueError(
+            f"{path}: {other[0]} has shape {tuple(state[other[0]].shape)} in the file and {tuple(wanted[other[0]].shape)} "
+            "in the model: use the file that belongs to it."
+        )
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path}: {broken[0]} holds NaN or infinity: the file is damaged, or its training went wrong.")
+    model.load_state_dict(state)
+
+
+def _preprocessing(transform):
+    """Torchvision's own transform, as a `Preprocessing`."""
+    (size,), (resize,) = transform.crop_size, transform.resize_size
+    return Preprocessing(
+        tuple(transform.mean), tuple(transform.std), (size, size), resize, transform.interpolation.value
+    )

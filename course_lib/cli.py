@@ -11,10 +11,11 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="course", description="Train and look at the models of the course.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_train(commands)
+    _add_reproduce(commands)
     commands.add_parser("runs", help="list the recipes, and what their recorded runs reached").set_defaults(run=_runs)
     commands.add_parser("doctor", help="say whether what is installed fits together").set_defaults(run=_doctor)
     options, rest = parser.parse_known_args(arguments)
-    if options.command == "train":  # settings may also stand after the options
+    if options.command in ("train", "reproduce"):  # settings may also stand after the options
         options.settings += [word for word in rest if "=" in word and not word.startswith("-")]
         rest = [word for word in rest if word not in options.settings]
     if rest:
@@ -37,6 +38,22 @@ def _add_train(commands):
         epilog="Several devices: torchrun --nproc_per_node=2 -m course_lib train NAME",
     )
     train.add_argument("name", help="of the recipe")
+    _add_run_options(train)
+    train.set_defaults(run=_train)
+
+
+def _add_reproduce(commands):
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="list the experiments of the five reports, or run one",
+        description="Without a name: every experiment of the five reports, its figure, ours, and what it takes.",
+    )
+    reproduce.add_argument("name", nargs="?", help="of the experiment, such as A.cifar10")
+    _add_run_options(reproduce)
+    reproduce.set_defaults(run=_reproduce)
+
+
+def _add_run_options(train):
     train.add_argument("settings", nargs="*", metavar="name=value", help="epochs=5, augment.crop=2, model.depth=3")
     train.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one run for each (default: 0)")
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
@@ -45,7 +62,6 @@ def _add_train(commands):
     train.add_argument("--tensorboard", action="store_true", help="write a log for TensorBoard")
     train.add_argument("--quiet", action="store_true", help="show no progress bar")
     train.add_argument("--no-record", action="store_true", help="leave data/results as it is")
-    train.set_defaults(run=_train)
 
 
 def _train(options):
@@ -79,6 +95,28 @@ def _train(options):
             if recorded:
                 print(f"Recorded in {runs.add_to_record(seeded, [record])}")
     distributed.stop()
+    return 0
+
+
+def _reproduce(options):
+    from course_lib import reports
+    from course_lib.recipe import override
+    from course_lib.recipes import find_recipe
+
+    if options.name:
+        experiment = reports.find_experiment(options.name)
+        if experiment.recipe is None:
+            print(f"{experiment.name}, {experiment.what}: that is in chapter {experiment.chapter:02}.")
+            return 0
+        options.name = experiment.recipe
+        reports.check_ready(override(find_recipe(options.name), options.settings))
+        return _train(options)
+    for letter, about in reports.REPORTS.items():
+        print(f"\nReport {letter}. {about}")
+        for experiment in (e for e in reports.EXPERIMENTS if e.name.startswith(letter)):
+            print(f"  {experiment.name:19} {experiment.what}")
+            figures = f"report {experiment.figure}, ours {reports.ours(experiment) or '-'}; " * bool(experiment.figure)
+            print(f"  {'':19} {figures}{reports.state(experiment)}")
     return 0
 
 

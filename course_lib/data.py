@@ -39,7 +39,8 @@ def load_data(name, split, **options):
     """An `ImageSet` by name.
 
     Args:
-        name: one of `DATA_SETS`, or "folder:" and the path of a folder of class folders.
+        name: one of `DATA_SETS`; with some of its classes only, such as "cifar10:cat,dog"; or "folder:" and the path
+            of a folder of class folders.
         split: "train", "val" or "test".
         options: what the set's own function takes besides, such as `folder` for mnist, `size` for a folder.
 
@@ -50,9 +51,11 @@ def load_data(name, split, **options):
     """
     if name.startswith("folder:"):
         return image_folder(name.removeprefix("folder:"), split, **options)
+    name, _, classes = name.partition(":")
     if name not in DATA_SETS:
         raise ValueError(f"data {name!r} must be one of {', '.join(DATA_SETS)}, or folder:PATH for your own images.")
-    return DATA_SETS[name](split, **options)
+    data = DATA_SETS[name](split, **options)
+    return data.only(classes.split(",")) if classes else data
 
 
 def photographs():

@@ -1,8 +1,9 @@
 """Labelled images in memory, behind one interface: an `ImageSet`, ready for the device. Chapter 07."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 
 SPLITS = ("train", "val", "test")
 
@@ -17,6 +18,8 @@ class ImageSet:
         labels: (n,) int64, from 0.
         classes: the name of each label.
         mean, std: one number per channel, for pixels between 0 and 1: what the model's input is normalised with.
+        input_size: side of the model's input; smaller images are enlarged to it batch by batch, since all of them at
+            that size need not fit into memory. None for the images' own size.
 
     `images, labels = image_set` works too.
 
@@ -32,6 +35,7 @@ class ImageSet:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    input_size: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
         check_labels(self.name, self.images, self.labels, len(self.classes))
@@ -50,6 +54,23 @@ class ImageSet:
         """Some of the images: `rows` is a slice, a list or a tensor of numbers."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
 
+    def only(self, classes):
+        """The images of some classes, which are numbered anew in the order of `classes`, a list of names.
+
+        Raises:
+            ValueError: a name is no class here, or stands twice.
+        """
+        unknown = [name for name in classes if name not in self.classes]
+        if unknown or len(set(classes)) < len(classes) or not classes:
+            raise ValueError(
+                f"{self.name}: classes {', '.join(classes) or '(none)'} must be different ones of {', '.join(self.classes)}."
+            )
+        numbers = torch.full((len(self.classes),), -1)
+        numbers[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
+        labels = numbers.to(self.labels.device)[self.labels]
+        rows = labels >= 0
+        return replace(self, images=self.images[rows], labels=labels[rows], classes=tuple(classes))
+
     def resized(self, size):
         """The same at `size` x `size` pixels, bilinear with antialiasing."""
         if tuple(self.images.shape[-2:]) == (size, size):
@@ -59,11 +80,14 @@ class ImageSet:
         return replace(self, images=resize(self.images, [size, size], antialias=True))
 
     def normalised(self, images):
-        """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images."""
+        """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
         most = 255 if images.dtype == torch.uint8 else 1
         mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (self.mean, self.std))
         images = images.to(torch.float32, copy=True)
-        return images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
+        images = images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
+        if self.input_size in (None, images.shape[-1]):
+            return images
+        return F.interpolate(images, size=(self.input_size, self.input_size), mode="bilinear", antialias=True)
 
     def batches(self, size=1000):
         """The images in their order, normalised, with their labels, `size` at a time; the last may be smaller."""

@@ -47,12 +47,20 @@ class Recipe:
         set_seed(self.train.seed, "weights")
         return MODELS[type(self.model)](self.model)
 
+    def rates(self, model):
+        """Factors for the learning rates of its parameters by name; None for 1 throughout."""
+        return None
+
     def load(self, split):
         """The `ImageSet` of a split, as the recipe wants it."""
-        data = load_data(self.data, split)
-        if self.images and split == "train":
-            data = data.take(balanced_rows(data.labels, self.images, len(data.classes)))
+        data = self.chosen(load_data(self.data, split), split)
         return data.resized(self.size) if self.size else data
+
+    def chosen(self, data, split):
+        """The images that the recipe uses of a split."""
+        if self.images and split == "train":
+            return data.take(balanced_rows(data.labels, self.images, len(data.classes)))
+        return data
 
     def settings(self):
         """What makes this run what it is, but for the seed and the device, as plain numbers and words."""
@@ -87,7 +95,7 @@ def override(recipe, settings):
         name, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"{setting!r} must be name=value, such as epochs=5.")
-        own = {"data", "size", "images", "model", "train"}
+        own = {item.name for item in fields(recipe)} - {"name", "what", "cost", "expect", "source"}
         path = name.split(".") if name.split(".")[0] in own else ["train", *name.split(".")]
         recipe = _replaced(recipe, path, text, name)
     return recipe

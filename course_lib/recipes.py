@@ -1,9 +1,10 @@
-"""The named recipes: `course train NAME` runs one, `course runs` lists them. Chapters 07 and 08."""
+"""The named recipes: `course train NAME` runs one, `course runs` lists them. Chapters 07 to 09."""
 
 from dataclasses import asdict, replace
 
 from course_lib.augment import Augment
 from course_lib.baselines import CNNConfig, PostNormConfig, ResNetConfig
+from course_lib.finetune_recipes import FINE_TUNING
 from course_lib.recipe import Recipe
 from course_lib.train import TrainConfig
 from course_lib.vit import VIT_CONFIGS, ViTConfig
@@ -268,6 +269,7 @@ RECIPES = _table(
     _CIFAR_SMALL,
     _CIFAR_VIT,
     _CIFAR_100,
+    *FINE_TUNING,
 )
 
 

@@ -36,22 +36,60 @@ def create_resnet(name, *, pretrained=False, num_classes=1000):
     model.preprocessing = None
     if not pretrained:
         return model
-    path, entry = _locate(torchvision.models.get_model_weights(name), pretrained)
-    _load(model, path)
-    model.preprocessing = entry and _preprocessing(entry.transforms())
+    _load(model, _locate(name, pretrained))
+    model.preprocessing = published_preprocessing(name, pretrained)
     return model
 
 
-def _locate(published, wanted):
-    """(path of the file, torchvision's entry of it or None); a published file is fetched if it is not here yet."""
-    entry = published.DEFAULT if wanted is True else published.__members__.get(str(wanted))
-    if entry is not None:
-        return fetch(entry.url, cache_folder() / Path(entry.url).name), entry
-    path = Path(wanted).expanduser()
-    if not path.is_file():
-        raise ValueError(f"no weights {str(wanted)!r}: neither a file, nor one of {', '.join(published.__members__)}.")
-    verify(path)
-    return path, next((entry for entry in published if Path(entry.url).name == path.name), None)
+def published_preprocessing(name, weights):
+    """How torchvision's weights for a ResNet want their images, a `Preprocessing`; None if the weights are not its own.
+
+    Args:
+        name, weights: as in `create_resnet`.
+    """
+    entry = _find_entry(name, weights)
+    if entry is None:
+        return None
+    transform = entry.transforms()
+    (size,), (resize,) = transform.crop_size, transform.resize_size
+    return Preprocessing(
+        tuple(transform.mean), tuple(transform.std), (size, size), resize, transform.interpolation.value
+    )
+
+
+def published_url(name, weights):
+    """Where torchvision's weights for a ResNet are to be had; None if the weights are not its own.
+
+    Args:
+        name, weights: as in `create_resnet`.
+    """
+    entry = _find_entry(name, weights)
+    return entry and entry.url
+
+
+def _find_entry(name, weights):
+    """Torchvision's entry for weights that are asked for by their name or by the name of their file; None if there is none."""
+    from torchvision.models import get_model_weights
+
+    published = get_model_weights(name)
+    if weights is True:
+        return published.DEFAULT
+    names = {entry.name: entry for entry in published} | {Path(entry.url).name: entry for entry in published}
+    return names.get(Path(weights).name)
+
+
+def _locate(name, weights):
+    """The path of a weights file: the reader's own, or a published one, which is fetched if it is not here yet."""
+    entry = _find_entry(name, weights)
+    path = Path("" if weights is True else weights).expanduser()
+    if path.is_file():
+        verify(path)
+        return path
+    if entry is None or path.name == Path(entry.url).name:
+        raise ValueError(
+            f"no weights {str(weights)!r}: neither a file, nor a name of torchvision's, such as IMAGENET1K_V1."
+        )
+    return fetch(entry.url, cache_folder() / Path(entry.url).name)
 
 
 def _load(model, path):
@@ -81,11 +119,3 @@ def _load(model, path):
     if broken:
         raise ValueError(f"{path}: {broken[0]} holds NaN or infinity: the file is damaged, or its training went wrong.")
     model.load_state_dict(state)
-
-
-def _preprocessing(transform):
-    """Torchvision's own transform, as a `Preprocessing`."""
-    (size,), (resize,) = transform.crop_size, transform.resize_size
-    return Preprocessing(
-        tuple(transform.mean), tuple(transform.std), (size, size), resize, transform.interpolation.value
-    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from course_lib import distributed, records
 from course_lib.files import write_atomically
+from course_lib.lora import merge_lora
 from course_lib.machine import count_parameters
 from course_lib.records import commit, describe, versions, write_json
 from course_lib.registry import Preprocessing
@@ -26,7 +27,9 @@ def run_recipe(recipe, folder, **options):
     train, val = recipe.load("train"), recipe.load("val")
     test = recipe.load("test")  # loaded now, so that a missing file does not cost a finished run
     model = recipe.build()
-    history = fit(model, train, val, recipe.train, folder=folder, **options)
+    history = fit(model, train, val, recipe.train, rates=recipe.rates(model), folder=folder, **options)
+    trained = count_parameters(model)
+    merge_lora(model)  # the weights that are kept are those of an ordinary model
     device = next(model.parameters()).device
     val_loss, val_accuracy = evaluate_set(model, val.to(device))
     test_loss, test_accuracy = evaluate_set(model, test.to(device))
@@ -36,7 +39,8 @@ def run_recipe(recipe, folder, **options):
         "val_loss": val_loss,
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
-        "parameters": count_parameters(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": trained,
         "seconds": history[-1]["seconds"],
         "cpu_seconds": history[-1]["cpu_seconds"],
         "device": describe(device),
@@ -55,7 +59,7 @@ def save_model(model, data, path):
     if isinstance(model, VisionTransformer):
         from course_lib.pretrained import save_weights
 
-        size = tuple(data.images.shape[-2:])
+        size = (data.input_size, data.input_size) if data.input_size else tuple(data.images.shape[-2:])
         model.preprocessing = Preprocessing(data.mean, data.std, size, resize=size, interpolation="bilinear")
         save_weights(model, path)
     else:

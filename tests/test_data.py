@@ -104,6 +104,28 @@ def test_names():
     fails(load_data, "folder:/nowhere", "train", match="/nowhere is not a folder")
 
 
+def test_some_of_the_classes():
+    data = digits("val")
+    some = load_data("digits:7,2", "val")
+    assert some.classes == ("7", "2") and some.name == data.name
+    rows = (data.labels == 7) | (data.labels == 2)
+    assert torch.equal(some.images, data.images[rows])
+    assert torch.equal(some.labels, (data.labels[rows] == 2).long())
+    fails(data.only, ["1", "x"], match="classes 1, x must be different ones of 0, 1")
+    fails(data.only, ["1", "1"], match="classes 1, 1 must be different")
+    fails(load_data, "digits:1,", "val", match="must be different ones of")
+
+
+def test_small_images_become_larger_when_they_are_normalised():
+    data = replace(digits("val").take(slice(0, 6)), input_size=20)
+    larger = data.normalised(data.images)
+    plain = replace(data, input_size=None).normalised(data.images)
+    assert larger.shape == (6, 1, 20, 20)
+    expected = torch.nn.functional.interpolate(plain, size=(20, 20), mode="bilinear", antialias=True)
+    assert torch.equal(larger, expected)
+    assert torch.equal(replace(data, input_size=8).normalised(data.images), plain)
+
+
 def test_everything_is_documented():
     for name in data.__all__:
         thing = getattr(data, name)

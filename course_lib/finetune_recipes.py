@@ -1,0 +1,120 @@
+"""Recipes that begin with published weights: what reports A, C and E did, with a fair protocol. Chapter 09.
+
+None of them has been run for the course yet: each wants a GPU and published weights.
+"""
+
+from dataclasses import replace
+
+from course_lib.augment import Augment
+from course_lib.backbones import TorchvisionResNet
+from course_lib.finetune_recipe import FineTuning
+from course_lib.train_config import TrainConfig
+from course_lib.vit import VIT_CONFIGS
+
+REPORT_A = "report A (Chen, Zhou & Fang, Southampton)"
+REPORT_C = "report C (Zhang, Bologna)"
+REPORT_E = "report E (shoe, sandal, boot)"
+NOT_RUN = "not run yet"
+
+_TRAIN = TrainConfig(
+    epochs=10, batch_size=64, lr=3e-4, label_smoothing=0.1, ema=0.998, augment=Augment(crop=4, flip=True)
+)
+_LARGE = Augment(crop=16, flip=True)  # for photographs that are read at 224 pixels
+
+
+def _vit(num_classes):
+    return replace(VIT_CONFIGS["vit_base_patch16_224"], num_classes=num_classes)
+
+
+def _pair(data, classes, train, expect, cost):
+    """ViT-B/16 and ResNet-152 with the same images, steps, augmentation and number of trials: both from ImageNet-1k."""
+    vit = FineTuning(
+        name=f"{data}_vit_b16",
+        what=f"ViT-B/16 from ImageNet-1k, fine-tuned on {data}",
+        data=data,
+        size=224,
+        model=_vit(classes),
+        weights="torchvision/vit_b_16.imagenet1k_v1",
+        train=train,
+        layer_decay=0.75,
+        cost=cost,
+        expect=f"meant for more than {expect[0]} %, the report's; {NOT_RUN}",
+        source=f"{REPORT_A}; layer-wise rates after Bao et al. 2022",
+    )
+    resnet = replace(
+        vit,
+        name=f"{data}_resnet152",
+        what=f"ResNet-152 from ImageNet-1k, fine-tuned on {data}, as the ViT",
+        model=TorchvisionResNet("resnet152", classes),
+        weights="IMAGENET1K_V1",
+        expect=f"the report has {expect[1]} %; {NOT_RUN}",
+        source=REPORT_A,
+    )
+    return vit, resnet
+
+
+_REPORT_A = (
+    *_pair("cifar10", 10, _TRAIN, ("97.97", "96.67"), "two hours on one modern GPU"),
+    *_pair("cifar100", 100, _TRAIN, ("87.41", "82.67"), "two hours on one modern GPU"),
+    *_pair(
+        "flowers102", 102, replace(_TRAIN, epochs=60, augment=_LARGE), ("89.12", "89.02"), "half an hour on one GPU"
+    ),
+    *_pair("pets", 37, replace(_TRAIN, epochs=20, augment=_LARGE), ("93.65", "93.24"), "half an hour on one GPU"),
+)
+
+_DOGS_VS_CATS = FineTuning(
+    name="dogs_vs_cats_vit_b16",
+    what="ViT-B/16 from ImageNet-21k, fine-tuned on Kaggle's Dogs versus Cats",
+    data="folder:data/cache/dogs_vs_cats",
+    size=224,
+    model=_vit(2),
+    weights="timm/vit_base_patch16_224.augreg_in21k",
+    train=replace(_TRAIN, epochs=5, augment=_LARGE),
+    layer_decay=0.75,
+    cost="an hour on one modern GPU",
+    expect=f"meant for more than 98.65 %, the report's; {NOT_RUN}",
+    source=REPORT_C,
+)
+_DOGS_VS_CATS_HEAD = replace(
+    _DOGS_VS_CATS,
+    name="dogs_vs_cats_head",
+    what="only the head of ViT-B/16 from ImageNet-21k, on Kaggle's Dogs versus Cats",
+    trained="head",
+    layer_decay=1.0,
+    train=replace(_DOGS_VS_CATS.train, lr=1e-3),
+    cost="half an hour on one modern GPU",
+    expect=f"the report has 96.5 %; {NOT_RUN}",
+)
+
+_SHOES = replace(
+    _DOGS_VS_CATS,
+    name="shoes_vit_b16",
+    what="ViT-B/16 from ImageNet-21k, fine-tuned on Kaggle's Shoe vs Sandal vs Boot",
+    data="folder:data/cache/shoes",
+    model=_vit(3),
+    train=replace(_TRAIN, epochs=3, augment=_LARGE),
+    cost="twenty minutes on one modern GPU",
+    expect=f"the report has 99.33 %; {NOT_RUN}",
+    source=REPORT_E,
+)
+
+
+def _shoes(name, figure):
+    return replace(
+        _SHOES,
+        name=f"shoes_{name}",
+        what=f"ResNet-{name.removeprefix('resnet')} from ImageNet-1k, on Kaggle's Shoe vs Sandal vs Boot, as the ViT",
+        model=TorchvisionResNet(name, 3),
+        weights="IMAGENET1K_V1",
+        expect=f"the report has {figure} %; {NOT_RUN}",
+    )
+
+
+FINE_TUNING = (
+    *_REPORT_A,
+    _DOGS_VS_CATS_HEAD,
+    _DOGS_VS_CATS,
+    _SHOES,
+    _shoes("resnet152", "92.76"),
+    _shoes("resnet50", "80.03"),
+)

@@ -1,0 +1,167 @@
+"""What fine-tuning buys, in small: a ViT and a ResNet of equal size, from eight classes of CIFAR-10 to cats against dogs.
+
+    python benchmarks/twin.py pretrain vit         # weights in runs/twin, a quarter of an hour on one core
+    python benchmarks/twin.py pretrain resnet
+    python benchmarks/twin.py tune vit             # an hour; both write data/results/twin.json
+    python benchmarks/twin.py tune resnet
+
+On the CIFAR-10 (JPEG copy). Both models are trained on the images of the eight classes that are neither cat nor dog,
+with one recipe. Then each learns cats against dogs, from several numbers of examples, in several ways. Each way, size
+and model gets the same number of images in all, the same three learning rates to choose from by the validation split
+(seed 0), and two more seeds at the rate that was chosen. A seed draws other examples, and orders and augments them in
+another way. The test split is looked at once for each of these three runs.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from course_lib.augment import Augment
+from course_lib.baselines import ResNetConfig
+from course_lib.data import load_data
+from course_lib.finetune import cache_features, get_head, head_alone
+from course_lib.finetune_recipe import FineTuning
+from course_lib.lora import merge_lora
+from course_lib.machine import count_parameters, set_seed
+from course_lib.metrics import predict, score
+from course_lib.recipe import Recipe
+from course_lib.records import FOLDERS, describe, versions, write_json
+from course_lib.runs import run_recipe
+from course_lib.train import TrainConfig, fit
+from course_lib.vit import ViTConfig
+
+EIGHT = "cifar10_jpeg:airplane,automobile,bird,deer,frog,horse,ship,truck"
+TWO = "cifar10_jpeg:cat,dog"
+VIT = ViTConfig(
+    img_size=32,
+    patch_size=4,
+    embed_dim=64,
+    depth=6,
+    num_heads=2,
+    mlp_ratio=2.0,
+    pos_embed="sincos2d",
+    global_pool="avg",
+    weight_init="xavier",
+    num_classes=8,
+)
+MODELS = {"vit": VIT, "resnet": ResNetConfig(width=14, num_classes=8)}
+PRETRAIN = TrainConfig(epochs=12, batch_size=64, lr=2e-3, ema=0.998, augment=Augment(crop=4, flip=True))
+WAYS = {"vit": ("scratch", "head", "attention", "lora", "all"), "resnet": ("scratch", "head", "all")}
+SIZES = {100: 240, 400: 60, 1600: 15, 8000: 3}  # examples, and epochs: 24,000 images in all
+RATES = (3e-4, 1e-3, 3e-3)
+SEEDS = (0, 1, 2)
+OUT = FOLDERS[0] / "twin.json"
+
+
+def weights(kind):
+    return Path("runs") / "twin" / kind / "model.safetensors"
+
+
+def pretrain(kind):
+    """Train on the eight classes."""
+    recipe = Recipe(f"twin_{kind}", "eight classes", EIGHT, MODELS[kind], PRETRAIN, "", "", "")
+    _, record = run_recipe(recipe, weights(kind).parent)
+    print(
+        kind,
+        f"{record['parameters']:,} parameters, {record['val_accuracy']:.2%} of the eight classes' validation split",
+    )
+
+
+def examples(data, count, seed):
+    """`count` images, as many of each class, drawn by the seed."""
+    set_seed("twin", seed)
+    rows = [(data.labels == label).nonzero()[:, 0] for label in range(len(data.classes))]
+    return data.take(torch.cat([row[torch.randperm(len(row))[: count // len(rows)]] for row in rows]))
+
+
+def tuned(kind, way, count, rate, seed, data, val):
+    """A fine-tuned model, with its validation accuracy and the seconds that it took."""
+    config = replace(PRETRAIN, epochs=SIZES[count], batch_size=50, lr=rate, warmup_epochs=SIZES[count] / 10, seed=seed)
+    recipe = FineTuning(
+        name="twin",
+        what="cats against dogs",
+        data=TWO,
+        model=replace(MODELS[kind], num_classes=2),
+        train=config,
+        cost="",
+        expect="",
+        source="",
+        weights=None if way == "scratch" else str(weights(kind)),
+        trained="all" if way == "scratch" else way,
+    )
+    begin, model = time.process_time(), recipe.build()
+    trained, train = count_parameters(model), examples(data, count, seed)
+    if way == "head":
+        plain = replace(config, augment=Augment())
+        history = fit(head_alone(model), cache_features(model, train), cache_features(model, val), plain, quiet=True)
+    else:
+        history = fit(model, train, val, config, quiet=True)
+    model = merge_lora(model)
+    return model, history[-1]["val_accuracy"], trained, time.process_time() - begin
+
+
+def tune(kind):
+    """Every way and size: the best of three rates by validation, then three seeds."""
+    torch.set_num_threads(1)
+    data, val, test = (load_data(TWO, split) for split in ("train", "val", "test"))
+    for way in WAYS[kind]:
+        for count in SIZES:
+            trials = {rate: tuned(kind, way, count, rate, 0, data, val) for rate in RATES}
+            best = max(RATES, key=lambda rate: trials[rate][1])
+            cell = {"model": kind, "way": way, "examples": count, "rate": best, "epochs": SIZES[count]}
+            cell["validation_of_rates"] = {f"{rate:g}": trials[rate][1] for rate in RATES}
+            cell["runs"] = []
+            for seed in SEEDS:
+                found = trials[best] if seed == 0 else tuned(kind, way, count, best, seed, data, val)
+                model, accuracy, trained, seconds = found
+                scores = score(predict(model, test), test.labels)
+                cell["runs"].append({"seed": seed, "val_accuracy": accuracy, "cpu_seconds": seconds} | scores)
+            cell["trained_parameters"] = trained
+            cell["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+            add(cell)
+            print(kind, way, count, best, [round(run["accuracy"], 3) for run in cell["runs"]], flush=True)
+    add(untrained_heads(kind, test))
+
+
+def untrained_heads(kind, test):
+    """Trained body, random head: what some reports call zero-shot."""
+    runs = []
+    for seed in SEEDS:
+        recipe = FineTuning(
+            "twin", "", TWO, replace(MODELS[kind], num_classes=2), PRETRAIN, "", "", "", weights=str(weights(kind))
+        )
+        model = recipe.build()
+        set_seed("untrained head", seed)
+        torch.nn.init.normal_(get_head(model)[1].weight, std=0.02)
+        runs.append({"seed": seed} | score(predict(model, test), test.labels))
+    return {"model": kind, "way": "untrained head", "examples": 0, "runs": runs}
+
+
+def add(cell):
+    """Put a cell into the record, in place of an older one."""
+    with FileLock(weights("vit").parent.parent / "record.lock"):  # both models may be tuned at the same time
+        _add(cell)
+
+
+def _add(cell):
+    record = {
+        "what": "a ViT and a ResNet of equal size, trained on eight classes of CIFAR-10 (JPEG copy), then tuned on cats and dogs",
+        "device": describe(torch.device("cpu")),
+        "versions": versions(),
+        "cells": [],
+    }
+    if OUT.is_file():
+        record["cells"] = json.loads(OUT.read_text(encoding="utf-8"))["cells"]
+    where = ("model", "way", "examples")
+    others = [old for old in record["cells"] if [old[k] for k in where] != [cell[k] for k in where]]
+    record["cells"] = sorted([*others, cell], key=lambda c: [c[k] for k in where])
+    write_json(OUT, record)
+
+
+if __name__ == "__main__":
+    {"pretrain": pretrain, "tune": tune}[sys.argv[1]](sys.argv[2])

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.data import mnist
+from course_lib.metrics import confusion_matrix, predict, predict_shifted
 from course_lib.pretrained import load_pretrained
 from course_lib.recipes import find_recipe
 from course_lib.records import describe, versions, write_json
@@ -26,13 +27,6 @@ COUNT = 24
 def rows(image):
     """(1, 28, 28) uint8 -> 28 texts."""
     return [bytes(row).hex() for row in image[0].tolist()]
-
-
-@torch.no_grad()
-def answers(model, data):
-    """The logits of all images: (n, classes)."""
-    model.eval()
-    return torch.cat([model(images) for images, _ in data.batches()])
 
 
 def mistakes(logits, data, count):
@@ -52,10 +46,10 @@ def mistakes(logits, data, count):
     ]
 
 
-def confusion(logits, labels):
-    """(classes, classes): how many images of each class (row) got each answer (column)."""
-    classes = logits.shape[1]
-    return torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
+def shares_right(model, data):
+    """Which share is right at one look, and at five (see `predict_shifted`)."""
+    looks = {"one": predict(model, data), "five": predict_shifted(model, data)}
+    return {name: (logits.argmax(dim=1) == data.labels).double().mean().item() for name, logits in looks.items()}
 
 
 def write(name, what, content):
@@ -75,8 +69,8 @@ def record_mistakes(folder):
     recipe = find_recipe(about["recipe"])
     test = recipe.load("test")
     model = load_pretrained(recipe.build(), folder / "model.safetensors")
-    logits = answers(model, test)
-    counts = confusion(logits, test.labels)
+    logits = predict(model, test)
+    counts = confusion_matrix(test.labels, logits.argmax(dim=1), len(test.classes))
     right, recorded = counts.trace().item() / len(test), about["runs"][0]["test_accuracy"]
     if abs(right - recorded) > 0.0005:  # another precision may turn a few close decisions
         raise SystemExit(f"{right:.2%} are right, but the run recorded {recorded:.2%}: is this its model?")
@@ -86,6 +80,7 @@ def record_mistakes(folder):
         "images": len(test),
         "confusion": counts.tolist(),
         "mistakes": mistakes(logits, test, COUNT),
+        "looks": {split: shares_right(model, recipe.load(split)) for split in ("val", "test")},
     }
     what = "the best MNIST model on the test split: what is taken for what, and the images of the highest loss"
     write("mnist_mistakes", what, content)

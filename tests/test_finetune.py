@@ -117,6 +117,20 @@ def test_the_score_of_a_model():
     assert np.sum(found["confusion"]) == 300 and 0 < found["calibration_error"] < 1
 
 
+def test_five_views_of_each_image():
+    data, model = digits("test").take(slice(0, 20)), vit().double()
+    nn.init.normal_(model.head.weight)
+    averaged = metrics.predict_shifted(model, data, pixels=2)
+    assert averaged.exp().sum(dim=1).sub(1).abs().max() <= 1e-6
+    total = 0
+    for down, right in ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2)):
+        moved = torch.zeros_like(data.images)
+        rows, columns = slice(max(down, 0), 8 + min(down, 0)), slice(max(right, 0), 8 + min(right, 0))
+        moved[:, :, rows, columns] = data.images.roll((down, right), (2, 3))[:, :, rows, columns]
+        total = total + metrics.predict(model, replace(data, images=moved)).softmax(dim=1)
+    assert (averaged.exp() - total / 5).abs().max() <= 1e-6
+
+
 # --- LoRA --------------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,13 @@ MODELS = {"vit": VIT, "resnet": ResNetConfig(width=14, num_classes=8)}
 PRETRAIN = TrainConfig(epochs=12, batch_size=64, lr=2e-3, ema=0.998, augment=Augment(crop=4, flip=True))
 WAYS = {"vit": ("scratch", "head", "attention", "lora", "all"), "resnet": ("scratch", "head", "all")}
 SIZES = {100: 240, 400: 60, 1600: 15, 8000: 3}  # examples, and epochs: 24,000 images in all
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = {  # the fewer and the further from the input the weights are, the larger a rate they take
+    "scratch": (1e-3, 2e-3, 4e-3),
+    "head": (1e-2, 3e-2, 1e-1),
+    "attention": (1e-3, 3e-3, 1e-2),
+    "lora": (3e-3, 1e-2, 3e-2),
+    "all": (3e-4, 1e-3, 3e-3),
+}
 SEEDS = (0, 1, 2)
 OUT = FOLDERS[0] / "twin.json"
 
@@ -111,10 +117,10 @@ def tune(kind):
     data, val, test = (load_data(TWO, split) for split in ("train", "val", "test"))
     for way in WAYS[kind]:
         for count in SIZES:
-            trials = {rate: tuned(kind, way, count, rate, 0, data, val) for rate in RATES}
-            best = max(RATES, key=lambda rate: trials[rate][1])
+            trials = {rate: tuned(kind, way, count, rate, 0, data, val) for rate in RATES[way]}
+            best = max(trials, key=lambda rate: trials[rate][1])
             cell = {"model": kind, "way": way, "examples": count, "rate": best, "epochs": SIZES[count]}
-            cell["validation_of_rates"] = {f"{rate:g}": trials[rate][1] for rate in RATES}
+            cell["validation_of_rates"] = {f"{rate:g}": trials[rate][1] for rate in trials}
             cell["runs"] = []
             for seed in SEEDS:
                 found = trials[best] if seed == 0 else tuned(kind, way, count, best, seed, data, val)

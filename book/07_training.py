@@ -1020,9 +1020,23 @@ plt.show()
 # %% [markdown]
 # These are the 24 test images with the highest loss: label → answer, and how sure the model is of it. Cover the titles and read them yourself. For some, you will side with the model. Some of the last half per cent cannot be reached.
 #
+# ### Look again
+#
+# A digit that is moved by one pixel is the same digit. For a ViT every one of its patches has changed. Has the model learned that it does not matter? Show it each image five times, as it is and moved by one pixel to each side, and average the probabilities.
+#
+# > **Predict.** The same weights, five looks instead of one. Fewer mistakes, more, or the same?
+
+# %% tags=["hide-output"]
+for split, looks in mistaken["looks"].items():
+    print(f"{split:5} one look {looks['one']:.2%}   five looks {looks['five']:.2%}")
+assert all(looks["five"] > looks["one"] for looks in mistaken["looks"].values())
+
+# %% [markdown]
+# Fewer, on both splits. So it has *nearly* learned it: which answer it gives depends, for some digits, on where the cuts between the patches fall. The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 08: a convolution need not learn this.
+#
 # ### Which parts matter?
 #
-# An **ablation** leaves out or exchanges one part at a time, with everything else as it was. The base is a small ViT with learned positions, class token, patches of 7 and the norm before each part, trained for 6 epochs. All are compared on the 5,000 *validation* images, since a comparison is a choice.
+# An **ablation** leaves out or exchanges one part at a time, with everything else as it was. The base is a small ViT with learned positions, class token, patches of 7 and the norm before each part, trained for 5 epochs. All are compared on the 5,000 *validation* images, since a comparison is a choice.
 #
 # > **Predict.** No positions at all; the mean of the patches instead of a class token; patches of 14, so 4 of them; patches of 4, so 49; the norm after each sum instead of before. Which of these cost accuracy, which gain, and which do not matter?
 

@@ -7,8 +7,8 @@
 
 On the CIFAR-10 (JPEG copy). Both models are trained on the images of the eight classes that are neither cat nor dog,
 with one recipe. Then each learns cats against dogs, from several numbers of examples, in several ways. Each way, size
-and model gets the same number of images in all, the same three learning rates to choose from by the validation split
-(seed 0), and two more seeds at the rate that was chosen. A seed draws other examples, and orders and augments them in
+and model gets the same number of images in all, three learning rates to choose from by the validation split (seed
+0; the same three for both models), and two more seeds at the rate that was chosen. A seed draws other examples, and orders and augments them in
 another way. The test split is looked at once for each of these three runs.
 """
 

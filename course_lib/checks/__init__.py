@@ -18,6 +18,7 @@ CHAPTERS = {
     "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
     "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
     "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
+    "ch09": ("replace_head", "macro_f1", "freeze_except", "lora_linear", "layerwise_lr"),
 }
 
 

@@ -1,0 +1,1206 @@
+# %% [markdown]
+# # Fine-tuning: ViT-B/16 against ResNet
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Give a trained model another task, choose what is trained and how fast, and compare two models fairly | Chapters 01 to 08 | 110 minutes, without exercise 9.6 | any CPU; the last exercise wants a GPU |
+#
+# Nobody trains a ViT-B/16 on their own 2000 photographs. They take one that somebody else has trained on a million, and change it a little. That is **fine-tuning**, and most people who use a Vision Transformer never do anything else.
+#
+# So this is the chapter for most days. What is there in a trained model that is worth keeping? How much of it should you train again, and how fast? And when somebody says that a ViT was better than a ResNet after fine-tuning: how do you see whether that is so?
+#
+# You write five pieces: a new head, a better score than accuracy, a switch for what is trained, a narrow detour called LoRA, and learning rates that depend on depth.
+
+# %% tags=["setup"]
+import copy
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import permutations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import t as student
+from torch import nn
+
+from course_lib import finetune, lora, metrics, viz
+from course_lib.baselines import ResNet, ResNetConfig
+from course_lib.data import digits
+from course_lib.finetune import cache_features, head_alone, set_trainable
+from course_lib.lora import add_lora, merge_lora
+from course_lib.machine import set_seed
+from course_lib.metrics import predict
+from course_lib.records import load_record
+from course_lib.reports import EXPERIMENTS
+from course_lib.train import TrainConfig, fit, train_mode
+from course_lib.vit import VIT_CONFIGS, VisionTransformer, create_model
+
+viz.set_style()
+torch.set_num_threads(1)  # the models here are tiny: more threads only wait
+
+# %% [markdown]
+# ## What a trained model has
+#
+# Take the ViT of chapter 07. It has seen 55,000 digits of MNIST, of $28 \times 28$ pixels. Its weights come with the course, so you need no network.
+#
+# And take other digits: scikit-learn's. Other people wrote them, and they are $8 \times 8$ pixels, which are enlarged to 28 here. The model has never seen one. To the model they are what your photographs are to a ViT-B/16.
+#
+# One thing before everything else. A model wants its images as it had them in training. These weights had pixels from which $0.1307$ was subtracted, and which were then divided by $0.3081$. That belongs to the weights, as much as the numbers in the file do. The digits have a usage of their own: $0.5$ and $0.5$.
+#
+# > **Predict.** The model still has its head for the ten digits. How many of the new digits does it get right, without having learned from any? And if they are normalised in their own way, not in the model's?
+
+# %% tags=["hide-output"]
+mnist_vit = create_model(
+    "vit_mnist_patch4_28", pretrained="course/vit_mnist_patch4_28"
+)
+wanted = mnist_vit.preprocessing
+
+
+def new_digits(split, lying=False):
+    """scikit-learn's digits as these weights want them, an `ImageSet`; if asked for, lying on their side."""
+    data = replace(digits(split), mean=wanted.mean, std=wanted.std, input_size=28)
+    return replace(data, images=data.images.rot90(1, (-2, -1))) if lying else data
+
+
+def per_cent(model, data):
+    """Per cent of the images that the model gets right."""
+    right = predict(model, data).argmax(dim=1) == data.labels
+    return 100 * right.double().mean().item()
+
+
+test = new_digits("test")
+theirs = replace(test, mean=(0.5,), std=(0.5,))
+print(f"normalised as MNIST was: {per_cent(mnist_vit, test):.0f} %")
+print(f"normalised otherwise:    {per_cent(mnist_vit, theirs):.0f} %")
+
+# %% [markdown]
+# More than four in five, of another data set, at another resolution, by other hands. And with the wrong preprocessing a good part of that is thrown away. There is no error and no warning. You would have called it a bad model.
+#
+# > **The preprocessing belongs to the weights.** Every published set of weights has its own: mean, deviation, size, interpolation. `load_pretrained` brings it along as `model.preprocessing`.
+#
+# ### Without the head
+#
+# The head is one linear layer. Everything before it turns an image into 96 numbers, its **features**. What are they good for, if your task is another one, and the head is of no use?
+#
+# A test without any training: show *one* example of each digit. A new image gets the label of the example that it is most like, by the cosine of the two. Do that with the pixels, with the features of a ViT that has never been trained, and with the features of ours.
+#
+# > **Predict.** Ten classes, one example of each. How many are right with pixels? With random features? With trained ones?
+
+
+# %% tags=["hide-output"]
+def features(model, data):
+    """What the head would be given: (n, D)."""
+    return cache_features(model, data).images.flatten(1)
+
+
+set_seed("nobody has trained this one")
+random_vit = VisionTransformer(mnist_vit.config)
+few = new_digits("val")  # 300 digits; the examples are drawn from these
+described = {
+    "pixels": (few.images.flatten(1), test.images.flatten(1)),
+    "random features": (features(random_vit, few), features(random_vit, test)),
+    "trained features": (features(mnist_vit, few), features(mnist_vit, test)),
+}
+
+
+def with_one_example(examples, images, draws=100):
+    """Per cent right by the most similar of ten examples, one of each class; the mean over many draws."""
+    mean = examples.mean(dim=0)
+    examples, images = (F.normalize(x - mean, dim=1) for x in (examples, images))
+    similar, right = images @ examples.T, []  # (n, m)
+    for draw in range(draws):
+        set_seed("one example", draw)
+        chance = torch.rand(len(few))
+        rows = [
+            torch.where(few.labels == k, chance, -1).argmax() for k in range(10)
+        ]
+        right.append(
+            (similar[:, rows].argmax(dim=1) == test.labels).double().mean()
+        )
+    return 100 * torch.stack(right).mean().item()
+
+
+one_example = {name: with_one_example(*both) for name, both in described.items()}
+for name, right in one_example.items():
+    print(f"{name:17} about {10 * round(right / 10)} %")
+
+# %% tags=["hide-input"]
+#| alt: Three matrices that show how alike 80 digits are, sorted by class, eight of each; blue is alike, vermilion the opposite. With pixels faint blue squares stand along the diagonal among much noise. With random features there are broad patches of both colours and no squares of classes. With trained features ten dark blue squares stand along the diagonal, a few fainter ones off it, and the rest is pale.
+order = torch.cat([(test.labels == k).nonzero()[:8, 0] for k in range(10)])
+_, axes = plt.subplots(1, 3, figsize=(7.6, 2.9))
+for ax, (name, (_, x)) in zip(axes, described.items()):
+    x = F.normalize(x - x.mean(dim=0), dim=1)[order]
+    viz.heatmap(x @ x.T, ax, title=name, cmap=viz.SIGNED, limits=(-1, 1))
+    ax.set(xlabel="80 digits, by class")
+plt.show()
+
+# %% [markdown]
+# With trained features, two images are alike when they show the same digit. Nobody has told the model about these images. It learned what to look at and what to ignore, and that carries over.
+#
+# A random ViT is worse than no model at all. So it is not the architecture that helps here. It is what was learned.
+#
+# This is why fine-tuning works, and it says when: **as far as what mattered there matters here**.
+
+# %% [markdown]
+# ## A new head
+#
+# The old head answers in the old classes. Your task has others. So the head goes, and a new one comes in its place.
+#
+# > **Predict.** A new head has random weights. The rest of the model is as good as it was. Three classes of equal size: how many are right, before any training?
+#
+# Try 20,000 heads. The task: is it a 3, a 5 or an 8?
+
+# %% tags=["hide-output"]
+trio = torch.tensor([3, 5, 8])
+label = torch.searchsorted(trio, test.labels)
+rows = [
+    ((label == k) & (test.labels == trio[k])).nonzero()[:28, 0] for k in range(3)
+]
+rows = torch.cat(rows)  # 28 of each
+x, label = described["trained features"][1][rows], label[rows]
+
+torch.manual_seed(3)
+heads = 0.02 * torch.randn(20_000, 3, 96)
+answers = torch.einsum("nf,hkf->hnk", x, heads).argmax(dim=-1)  # (20000, 84)
+right = 100 * (answers == label).double().mean(dim=1)
+print(f"on average       {right.mean():.0f} %")
+print(f"the worst        {right.min():.0f} %")
+print("some above 90 %:", (right > 90).any().item())
+
+renamed = [
+    torch.tensor(order)[answers] == label for order in permutations(range(3))
+]
+each_head = (
+    torch.stack(renamed).double().mean(dim=(0, 2))
+)  # over six orders of its classes
+thirds = torch.full((20_000,), 1 / 3, dtype=torch.float64)
+print(
+    "over all orders of a head's classes, exactly a third:",
+    torch.allclose(each_head, thirds),
+)
+
+# %% tags=["hide-input"]
+#| alt: Histogram of the per cent right of 20,000 random heads on three classes. It is wide: the tallest bar is at 33, where a dashed line marks the mean, the next at 0, and there are heads everywhere up to 70 per cent, few from there to 100. Three arrows mark the figures of report E, at 32.9, 36.6 and 42.3, all near the middle.
+_, ax = plt.subplots(figsize=(6.4, 2.8))
+ax.hist(right, bins=range(0, 104, 4), color=viz.KEY, alpha=0.8)
+ax.axvline(100 / 3, color=viz.INK, linestyle="--")
+top = ax.get_ylim()[1]
+for figure in (32.90, 36.60, 42.30):
+    ax.annotate(
+        "", (figure, 0.78 * top), (figure, 1.02 * top),
+        arrowprops={"arrowstyle": "->", "color": viz.QUERY},
+    )  # fmt: skip
+ax.text(45, 0.92 * top, "report E, “zero-shot”", color=viz.QUERY)
+ax.set(xlabel="% right, three classes", ylabel="random heads")
+plt.show()
+
+# %% [markdown]
+# A third, on average. And not only about a third. Take any head, and give its outputs to the three classes in all six orders. Each image is then right in exactly two of the six. So the mean is *exactly* $1/K$, whatever the features, and whatever the shares of the classes.
+#
+# But look how wide it is. A random head cuts good features into three heaps, and then names the heaps by lot. Sometimes it names them well. (Of the six ways to name three clean heaps, three have one heap right, two have none and one has all: hence the tall bars at 33 and at 0. Heads that always answer the same stand at 33, too.)
+#
+# One of our reports, E, fine-tuned a ViT and two ResNets to tell shoes from sandals and boots. Before fine-tuning it gives, as accuracy and F1 in per cent:
+#
+# | model | accuracy | F1 |
+# |:--|--:|--:|
+# | ViT-Base | 32.90 | 30.70 |
+# | ResNet-152 | 42.30 | 36.20 |
+# | ResNet-50 | 36.60 | 26.90 |
+#
+# It calls this "zero-shot". The ResNet-152 is ahead; with another seed, it may be any of them. The three numbers say nothing about the three models.
+#
+# **Zero-shot** is a word for something else. A model does a task of which it has seen no example, because its outputs *mean something already*. CLIP can, since it compares an image with the *words* for the classes ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)). In a small way, you have seen it above: MNIST's own head, on digits of which it had seen none, more than four in five. A head of random numbers means nothing. The right word is *untrained*, and the right number is chance.
+
+# %% [markdown]
+# ### Exercise 9.1 · `replace_head`
+#
+# *Easy, 10 minutes.* Since a random head says nothing, let it say nothing. The paper fine-tunes from a head of zeros (section 3.2): all classes equally likely, and the first step does not depend on luck.
+#
+# * `model` has an `nn.Linear` called `head`. `num_classes` is the new number of outputs.
+# * Put a new `nn.Linear` into its place, with as many inputs as the old one, with a bias, and with weights and biases of 0.
+# * It is of the old head's dtype, and on its device. Everything else in the model stays as it is, and nothing is frozen.
+# * Change the model that you are given, and return it.
+
+
+# %% tags=["exercise"]
+def replace_head(model, num_classes):
+    """Put a new head of zeros for `num_classes` classes into the model; returns the model."""
+    # BEGIN SOLUTION
+    old = model.head
+    model.head = nn.Linear(old.in_features, num_classes).to(old.weight)
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_replace_head
+
+check_replace_head(replace_head)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `model.head.in_features` is the number of inputs. Make an `nn.Linear`, fill `weight` and `bias` with `nn.init.zeros_`, and assign it to `model.head`. `.to(old.weight)` takes dtype and device from a tensor.
+#
+# </details>
+#
+# <details>
+# <summary>Can a network of zeros learn at all?</summary>
+#
+# This layer can. Its gradient is the features times (probability minus target), and neither is 0. What does not learn is two layers of zeros one behind the other: each waits for the other. Below the head there are no zeros. (In the very first step nothing below the head gets a gradient, since it would have to come through the zeros. From the second step on it does.)
+#
+# </details>
+
+# %% [markdown]
+# With all logits equal, the loss is $\log K$ to begin with. That is worth looking at in the first line of every log: a much larger number says that the head was not what you thought.
+
+# %%
+fresh = finetune.replace_head(copy.deepcopy(mnist_vit), 10)
+scores = metrics.score(predict(fresh, test), test.labels)
+print(f"loss {scores['loss']:.4f}, and log(10) is {np.log(10):.4f}")
+print("answers given:", predict(fresh, test).argmax(dim=1).unique().tolist())
+
+# %% [markdown]
+# ### A score that cannot be bought
+#
+# Report E gives F1 beside accuracy. Here is why.
+#
+# > **Predict.** 90 cats and 10 dogs. A model says "cat" to everything. Its accuracy? And would you use it to find dogs?
+#
+# For each class count the images that are right (TP, true positives), those called so wrongly (FP) and those missed (FN). **Precision** is $\mathrm{TP} / (\mathrm{TP} + \mathrm{FP})$: of what is called a dog, how much is one. **Recall** is $\mathrm{TP} / (\mathrm{TP} + \mathrm{FN})$: of the dogs, how many are found. F1 is their harmonic mean, and a line of algebra makes it
+#
+# $$F_1 = \frac{2\,\mathrm{TP}}{2\,\mathrm{TP} + \mathrm{FP} + \mathrm{FN}}$$
+#
+# **Macro-F1** is the plain mean of F1 over the classes. Ten dogs weigh as much as ninety cats.
+
+# %% [markdown]
+# ### Exercise 9.2 · `macro_f1`
+#
+# *Medium, 15 minutes.* Compute it.
+#
+# * `labels` and `answers` are `(n,)`, whole numbers from 0 to `num_classes - 1`.
+# * F1 of each class by the formula, and the plain mean, as a Python float.
+# * A class that is neither among the labels nor among the answers says nothing: leave it out. One that is only among the labels, or only among the answers, has an F1 of 0, and counts.
+
+
+# %% tags=["exercise"]
+def macro_f1(labels, answers, num_classes):
+    """The mean over classes of 2 TP / (2 TP + FP + FN): (n,), (n,), a number -> a float."""
+    # BEGIN SOLUTION
+    scores = []
+    for k in range(num_classes):
+        true, said = labels == k, answers == k
+        both = (true.sum() + said.sum()).item()  # 2 TP + FP + FN
+        if both:
+            scores.append(2 * (true & said).sum().item() / both)
+    return sum(scores) / len(scores)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_macro_f1
+
+check_macro_f1(macro_f1)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# A loop over the classes. `labels == k` and `answers == k` are two masks. `(a & b).sum()` counts where both hold. TP + FN is the number of labels of the class, and TP + FP the number of answers, so the denominator is the sum of the two.
+#
+# </details>
+#
+# <details>
+# <summary>I get nan, or a division by zero</summary>
+#
+# Precision is $0/0$ for a class that is never answered, recall for one that never occurs. The formula with TP twice needs neither of the two. Its denominator is 0 only for a class that is nowhere, and that one is left out.
+#
+# </details>
+
+# %%
+cats_and_dogs = torch.tensor([0] * 90 + [1] * 10)
+always_cat = torch.zeros(100, dtype=torch.int64)
+thirds = torch.arange(3).repeat_interleave(100)
+
+
+def f1_of(labels, answers, classes):
+    return metrics.macro_f1(metrics.confusion_matrix(labels, answers, classes))
+
+
+print(
+    f"cats and dogs, always cat: accuracy 90.0 %, macro-F1 {100 * f1_of(cats_and_dogs, always_cat, 2):.1f} %"
+)
+print(
+    f"three equal classes, always the same: 33.3 %, macro-F1 {100 * f1_of(thirds, 0 * thirds, 3):.1f} %"
+)
+
+# %% [markdown]
+# Now read report E's table again. Its classes are of equal size. An answer that is always the same has an accuracy of 33.3 and a macro-F1 of 16.7 there. All three F1 lie between 16.7 and the accuracy: near chance, with answers that lean to one side. F1 well below accuracy is the mark of it.
+#
+# With balanced classes and a trained model the two numbers are nearly the same, and then one of them is enough. Look at both when classes are of unequal size. And look at the **confusion matrix** when you want to know what goes wrong, not only how much.
+
+# %% [markdown]
+# ## Only the head
+#
+# The cheapest way: freeze everything, train the new head. It is called a **linear probe**, since it asks what can be read off the features by a linear layer. The features themselves stay as they are.
+#
+# And so one can save nearly everything. A frozen model gives the same features for the same image in every epoch. Compute them once, keep them, and train on *them*.
+#
+# > **Predict.** Two epochs of 200 digits, once through the model each time, once with features that are kept. How many times faster is an epoch? How far apart are the two heads at the end?
+
+
+# %% tags=["hide-output"]
+def some(data, count, seed=0):
+    """`count` images, as many of each class."""
+    set_seed("some", seed)
+    rows = [(data.labels == k).nonzero()[:, 0] for k in range(len(data.classes))]
+    chosen = [row[torch.randperm(len(row))[: count // len(rows)]] for row in rows]
+    return data.take(torch.cat(chosen))
+
+
+def head_twice(train, val):
+    """The same training of the head, through the model and with kept features: (seconds of an epoch, head) of both."""
+    config = TrainConfig(
+        2, batch_size=50, lr=1e-3, precision="float32", device="cpu"
+    )
+    found = []
+    for kept in (False, True):
+        model = finetune.replace_head(copy.deepcopy(mnist_vit), 10)
+        set_trainable(model, "head")
+        if kept:
+            parts = (
+                head_alone(model),
+                *(cache_features(model, d) for d in (train, val)),
+            )
+        else:
+            parts = model, train, val
+        history = fit(*parts, config, quiet=True)
+        found.append(
+            (history[1]["cpu_seconds"] - history[0]["cpu_seconds"], model.head)
+        )
+    return found
+
+
+(slow, head), (fast, same_head) = head_twice(some(test, 200), some(few, 60))
+print("more than 10 times faster an epoch:", slow > 10 * fast)
+print(
+    "the same head to 1e-5:",
+    torch.allclose(head.weight, same_head.weight, rtol=0, atol=1e-5),
+)
+
+# %% [markdown]
+# Keeping features costs one pass over the images, and after it an epoch costs next to nothing. The larger the model, the more of the time that is. So you can try twenty learning rates, and you should.
+#
+# The condition is that an image always gives the same features. Augmented images do not, and neither does a model in training mode with dropout.
+#
+# How good are features, and how good is the head? Both is in the number. [Kornblith et al. 2019](https://arxiv.org/abs/1805.08974) compared sixteen networks in this way on twelve data sets, and found that those which are better on ImageNet have, on the whole, better features for other tasks.
+#
+# ### A task that is a little off
+#
+# Now a task for which the features were not made: **digits that lie on their side**, turned by a quarter. 160 examples, 16 of each.
+#
+# > **Predict.** MNIST's own head had more than 80 % of the upright digits right. And of lying ones? And a new head on the same features, with 160 examples to learn from? And a ViT from random numbers, with the same 160?
+
+
+# %% tags=["hide-output"]
+lying = {split: new_digits(split, lying=True) for split in ("train", "val", "test")}
+few_lying = some(lying["train"], 160)
+watched = some(lying["val"], 20)  # only to be looked at; nothing is chosen by it
+
+
+def learn_lying(way, lr, head_rate=1):
+    """The MNIST model (or a random one, "scratch") learns the lying digits; returns it.
+
+    The head learns at `head_rate` times the rate of the rest.
+    """
+    set_seed("weights")
+    start = VisionTransformer(mnist_vit.config) if way == "scratch" else mnist_vit
+    model = finetune.replace_head(copy.deepcopy(start), 10)
+    if way == "lora":
+        add_lora(model, rank=4, alpha=8)
+    set_trainable(model, "all" if way == "scratch" else way)
+    config = TrainConfig(8, batch_size=40, lr=lr, precision="float32", device="cpu")
+    rates = {"head.weight": head_rate, "head.bias": head_rate}
+    if way == "head":
+        kept = (cache_features(model, data) for data in (few_lying, watched))
+        fit(head_alone(model), *kept, config, quiet=True)
+    else:
+        fit(model, few_lying, watched, config, rates=rates, quiet=True)
+    return model
+
+
+learned = {
+    "scratch": learn_lying("scratch", 2e-3),
+    "head": learn_lying("head", 0.1),
+}
+right = {way: per_cent(model, lying["test"]) for way, model in learned.items()}
+print(f"MNIST's own head: {per_cent(mnist_vit, lying['test']):.0f} %")
+print("from random numbers, below 45 %:", right["scratch"] < 45)
+print("a new head, 45 to 75 %:         ", 45 < right["head"] < 75)
+
+# %% [markdown]
+# The old head is lost, near chance. The features are not. 160 examples are far too few to learn digits from nothing, and quite enough to find out which features stand for what.
+#
+# But there is a ceiling. With upright digits one example of each was enough for more. The features were made to tell upright strokes apart, and what tells a lying 7 from a lying 2 was of no use there. What the body throws away, no head can bring back. To get above the ceiling, something below the head has to move.
+
+# %% [markdown]
+# ## Some of it
+#
+# What should move? Parameters have names (chapter 06), and names say what a parameter is for. So choose by name: `head.*` is the head, `*.attn.*` all of attention, in every block. Everything else is frozen: `requires_grad` is `False`, so no gradient is computed for it, and the optimiser leaves it alone.
+
+# %% [markdown]
+# ### Exercise 9.3 · `freeze_except`
+#
+# *Easy, 10 minutes.* Train what fits a pattern, and nothing else.
+#
+# * `model` is any module, `patterns` a list or tuple of strings in which `*` stands for anything, also for nothing and for dots. Python's `fnmatch.fnmatchcase(name, pattern)` says whether a name fits; it is imported already.
+# * Set `requires_grad` of each parameter: `True` if its name fits at least one pattern, `False` otherwise. It does not matter what was frozen before.
+# * Return the names of those that are trained, a list in the model's order. Look at it each time: a pattern that fits nothing is the most common mistake here, and it is silent.
+
+
+# %% tags=["exercise"]
+def freeze_except(model, patterns):
+    """Train only the parameters whose name fits one of the patterns; returns the names of those."""
+    # BEGIN SOLUTION
+    trained = []
+    for name, parameter in model.named_parameters():
+        fits = any(fnmatchcase(name, pattern) for pattern in patterns)
+        parameter.requires_grad_(fits)
+        if fits:
+            trained.append(name)
+    return trained
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_freeze_except
+
+check_freeze_except(freeze_except)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# One loop over `model.named_parameters()`. For each name `any(fnmatchcase(name, pattern) for pattern in patterns)`, which is what `requires_grad` becomes.
+#
+# </details>
+#
+# <details>
+# <summary>Nothing is frozen, though my names are right</summary>
+#
+# `model.state_dict()` gives other tensors with the same numbers: what you set there, the model does not see. And `parameter.required_grad = False`, with a letter too many, is no error in Python.
+#
+# </details>
+
+# %%
+with torch.device(
+    "meta"
+):  # shapes without numbers: nothing is downloaded, no memory is used
+    vit_b16 = VisionTransformer(
+        replace(VIT_CONFIGS["vit_base_patch16_224"], num_classes=10)
+    )
+    print("ViT-B/16, ten classes      trained   of all")
+    for what in ("head", "attention", "all"):
+        trained, whole = set_trainable(vit_b16, what)
+        print(f"{what:20} {trained:>13,} {trained / whole:8.2%}")
+
+# %% [markdown]
+# **Attention and head.** [Touvron et al. 2022](https://arxiv.org/abs/2203.09795) found that to fine-tune the attention layers is enough to bring a ViT to another resolution or another task. A third of the parameters, less memory, and all tasks can share the other two thirds. Report A did it this way. (A ResNet has no attention. There one freezes early stages.)
+#
+# ### What freezing does not freeze
+#
+# A trap, and it concerns the ResNet. A batch norm has weights, which can be frozen. It also *counts*: in training mode it keeps a running mean of what it sees, and evaluation uses that. The running mean is no parameter. `requires_grad` does not reach it.
+#
+# > **Predict.** A ResNet is frozen, all but its head. You run one batch in training mode, and take no step at all. Does it then give the same features for the same image as before?
+
+# %% tags=["hide-output"]
+set_seed("a small ResNet")
+resnet = finetune.replace_head(
+    ResNet(ResNetConfig(in_chans=1, width=8, blocks=1)), 10
+)
+trained = finetune.freeze_except(resnet, ["head.*"])
+image = torch.rand(1, 1, 28, 28)
+
+
+def same_features_after(mode):
+    """Whether an image has the same features before and after one batch in that mode."""
+    model = copy.deepcopy(resnet).eval()
+    watch = []
+    model.head.register_forward_pre_hook(
+        lambda head, inputs: watch.append(inputs[0])
+    )
+    with torch.no_grad():
+        model(image)
+        mode(model)
+        model(torch.rand(50, 1, 28, 28))
+        model.eval()
+        model(image)
+    return torch.equal(watch[0], watch[2])
+
+
+print("trained:", *trained)
+print(
+    "the same after model.train():",
+    same_features_after(lambda model: model.train()),
+)
+print("the same after train_mode:   ", same_features_after(train_mode))
+
+# %% [markdown]
+# The "frozen" model has changed, without a step. If you train like that, the head learns from features that drift, and if the batches are small they drift far. `train_mode`, which the course's training loop calls, puts everything that is frozen as a whole into evaluation mode. Layer norm has no such memory, so a ViT is safe here. A comparison of the two may not be.
+
+# %% [markdown]
+# ## A detour
+#
+# A third of a ViT-B/16 is still 28 million numbers, for each task. Is there something between the head and that?
+#
+# The idea of **LoRA** ([Hu et al. 2022](https://arxiv.org/abs/2106.09685)): leave the weight $W$ of a linear layer alone, and put a narrow detour beside it. The detour squeezes $x$ through $r$ numbers, and up again:
+#
+# $$y = x W^\top + b + \frac{\alpha}{r}\; x\, A^\top B^\top$$
+#
+# $A$ is $r \times d_\text{in}$, called `down` here, and $B$ is $d_\text{out} \times r$, `up`. Only these two are trained. `up` begins at 0, so that at the start the detour adds nothing and the model is what it was. The factor $\alpha / r$ is there so that another rank needs no other learning rate.
+#
+# Written in another way, the weight becomes $W + \frac{\alpha}{r} B A$. So one adds a matrix of rank $r$. The claim behind it: what a task changes in a trained weight is of low rank, or nearly.
+#
+# > **Predict.** A layer from 768 to 2304, as the one for Q, K and V in ViT-B/16. How many numbers has its weight? How many has a detour of rank 8?
+
+# %% tags=["hide-output"]
+print(f"weight: {768 * 2304:>9,}")
+print(f"detour: {8 * (768 + 2304):>9,}")
+
+# %% [markdown]
+# ### Exercise 9.4 · `lora_linear`
+#
+# *Easy, 10 minutes.* The layer and its detour.
+#
+# * `x` is `(..., d_in)`, with any number of dimensions before the last. `weight` is `(d_out, d_in)`, `bias` is `(d_out,)` or `None`. `down` is `(rank, d_in)`, `up` is `(d_out, rank)`. `scale` is a number, $\alpha / r$ already.
+# * Return `(..., d_out)`. The frozen weight stays as it is.
+#
+# Either way is right, through the narrow middle or with $W + \text{scale} \cdot BA$. Which one costs less while you train?
+
+
+# %% tags=["exercise"]
+def lora_linear(x, weight, bias, down, up, scale):
+    """A linear layer and a detour of low rank: (..., d_in) -> (..., d_out)."""
+    # BEGIN SOLUTION
+    return F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_lora_linear
+
+check_lora_linear(lora_linear)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `F.linear(x, weight, bias)` is $xW^\top + b$, and takes `None` for the bias. The detour is two more of these, without a bias, one behind the other.
+#
+# </details>
+#
+# <details>
+# <summary>Which one costs less?</summary>
+#
+# Through the middle. $BA$ is as large as $W$, and would be made anew in each step, with a gradient of its own. Through the middle no matrix of that size appears. When training is over it is the other way round: add $BA$ to $W$ once, and the detour is gone.
+#
+# </details>
+
+# %%
+with torch.device("meta"):
+    for rank in (1, 8, 64):
+        adapted = add_lora(copy.deepcopy(vit_b16), rank, alpha=2 * rank)
+        trained, whole = set_trainable(adapted, "lora")
+        print(
+            f"ViT-B/16, rank {rank:2} and head: {trained:>9,} trained, {trained / whole:.2%}"
+        )
+
+# %% [markdown]
+# Now on the lying digits, beside attention:
+
+# %%
+learned["attention"] = learn_lying("attention", 6e-3)
+learned["lora"] = learn_lying("lora", 2e-2)
+right |= {
+    way: per_cent(learned[way], lying["test"]) for way in ("attention", "lora")
+}
+for way in ("attention", "lora"):
+    print(f"{way:9} better than the head alone: {right[way] > right['head']}")
+
+# %% [markdown]
+# And when the training is over, the detour can be **merged** into the weight. What is left is a ViT like any other: the same names, the same shapes, the same cost.
+
+# %%
+merged = merge_lora(copy.deepcopy(learned["lora"]))
+before, after = (
+    predict(model, lying["test"]) for model in (learned["lora"], merged)
+)
+print("the same answers:", torch.allclose(before, after, atol=1e-4))
+print(
+    "the same names as before:",
+    list(merged.state_dict()) == list(mnist_vit.state_dict()),
+)
+change = merged.blocks[0].attn.qkv.weight - mnist_vit.blocks[0].attn.qkv.weight
+size = torch.linalg.svdvals(change.detach().double())
+print(
+    f"its change of a weight {tuple(change.shape)} has rank",
+    (size > 1e-4 * size[0]).sum().item(),
+)
+
+# %% [markdown]
+# ## All of it, gently
+#
+# The last way: train everything. It is what the paper does, and what the reports C and E did. Nothing is in the way now but the number of examples, and the learning rate.
+#
+# The rate is what people get wrong. Training from random numbers wants a large one: the weights have far to go. Here they are nearly there.
+#
+# > **Predict.** All weights are trained, on 160 lying digits. One run at a rate of 0.002, and ten times that for the head. One run at 0.1 throughout, which was a good rate for the head alone. What comes out?
+
+# %% tags=["hide-output"]
+learned["all"] = learn_lying("all", 2e-3, head_rate=10)
+right["all"] = per_cent(learned["all"], lying["test"])
+too_fast = per_cent(learn_lying("all", 0.1), lying["test"])
+print("at 0.002 better than the head alone:", right["all"] > right["head"])
+print("at 0.1   nothing is left, below 35 %:", too_fast < 35)
+
+# %% tags=["hide-input"]
+#| alt: Five horizontal bars, per cent of the lying digits right after fine-tuning on 160 examples, with whiskers for the interval. From random numbers: below 40. The head: between 45 and 75. LoRA, attention and everything: higher, between 70 and 90. Beside each bar stands how many parameters were trained.
+names = {
+    "scratch": "everything, from\nrandom numbers",
+    "head": "the head",
+    "lora": "LoRA and head",
+    "attention": "attention and head",
+    "all": "everything",
+}
+_, ax = plt.subplots(figsize=(6.6, 2.9))
+for y, way in enumerate(names):
+    share = right[way] / 100
+    half = 196 * (share * (1 - share) / len(test)) ** 0.5
+    color = viz.MUTED if way == "scratch" else viz.KEY
+    ax.barh(y, right[way], xerr=half, color=color, capsize=3)
+    count = sum(p.numel() for p in learned[way].parameters() if p.requires_grad)
+    ax.text(101, y, f"{count:>7,} trained", va="center")
+ax.set_yticks(range(len(names)), names.values())
+ax.set(xlim=(0, 100), xlabel="% of the lying digits right, 160 examples")
+plt.show()
+
+# %% [markdown]
+# A rate that was fine for the head destroys the rest. Some large steps, and what 55,000 images had taught is gone. What is left is chance. So:
+#
+# * **Each way has a rate of its own**, and the more is trained, the smaller it is. Whoever compares two ways at one rate compares the rate. (The rates here were tried out beforehand, on other runs of this kind. Do not read more than "all three are above the head" from this picture: one seed, one rate each. The section on the small twin does it properly.)
+# * **Warm up, and let the rate fall**, as in chapter 07.
+# * **The head may go faster.** It begins at 0, and has far to go. The rest has not. Two rates, as above, or head first and everything afterwards: [Kumar et al. 2022](https://arxiv.org/abs/2202.10054) show that a random head, trained together with everything, distorts good features while it is still bad.
+#
+# Taken further, each layer gets its own rate ([Howard & Ruder 2018](https://arxiv.org/abs/1801.06146)). The first layers see edges and colours, which are the same in every task. The last ones see what the old task needed. So the rate shrinks by a factor with every block towards the image, and this is called **layer-wise decay** ([Clark et al. 2020](https://arxiv.org/abs/2003.10555) for language, [Bao et al. 2022](https://arxiv.org/abs/2106.08254) for ViT).
+
+# %% [markdown]
+# ### Exercise 9.5 · `layerwise_lr`
+#
+# *Medium, 15 minutes.* By how much is the learning rate of each parameter multiplied?
+#
+# * `names` are those of a ViT's parameters: `cls_token`, `pos_embed`, `patch_embed.proj.weight`, `blocks.0.norm1.weight`, ..., `norm.weight`, `head.bias`. `depth` is the number of blocks, `decay` a number such as 0.75.
+# * `head.*` gets 1. The last block, `blocks.{depth - 1}.*`, gets `decay`, the one before `decay**2`, and so on. What comes before the blocks is one more layer below `blocks.0`. The last norm, `norm.*`, goes with the last block, as in timm.
+# * Return a dict from each name to its factor, a float.
+
+
+# %% tags=["exercise"]
+def layerwise_lr(names, depth, decay):
+    """The factor of each parameter's learning rate, by its depth: names -> {name: factor}."""
+    # BEGIN SOLUTION
+    rates = {}
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "blocks":
+            below = depth - int(parts[1])
+        else:
+            below = {"head": 0, "norm": 1}.get(parts[0], depth + 1)
+        rates[name] = decay**below
+    return rates
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_layerwise_lr
+
+check_layerwise_lr(layerwise_lr)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Count how many layers a parameter is below the head, and take `decay` to that power. `name.split(".")` gives the parts of the name. The head is 0 below itself, `norm` is 1, block $i$ is `depth - i`, and everything else is `depth + 1`.
+#
+# </details>
+#
+# <details>
+# <summary>Block 10 gets the rate of block 1</summary>
+#
+# You read one character. `int(name.split(".")[1])` reads the number as a whole. And compare whole parts, not beginnings: "blocks.1" is also the beginning of "blocks.10".
+#
+# </details>
+
+# %% tags=["hide-input"]
+#| alt: A curve of the factor of the learning rate, for the parts of ViT-B/16 from the patch embedding over the twelve blocks to the head. With a decay of 0.75 it rises from 0.02 at the embedding, slowly at first and then steeply, to 0.75 at the last block and 1 at the head. A dashed line with decay 1 stays at 1.
+parts = [
+    "patch_embed.proj.weight",
+    *(f"blocks.{i}.mlp.fc1.weight" for i in range(12)),
+    "head.weight",
+]
+_, ax = plt.subplots(figsize=(6.4, 2.5))
+for decay, style, color in ((1.0, "--", viz.MUTED), (0.75, "o-", viz.QUERY)):
+    rates = finetune.layerwise_lr(vit_b16, decay)
+    ax.plot(
+        [rates[name] for name in parts],
+        style,
+        color=color,
+        label=f"decay {decay:g}",
+    )
+ax.set_xticks(range(14), ["patches", *range(12), "head"])
+ax.set(xlabel="block of ViT-B/16", ylabel="factor of the rate", ylim=(0, 1.08))
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The course's trainer takes such a dict as `fit(..., rates=...)`. Freezing is the same idea, carried to the end: a factor of 0.
+#
+# **Another resolution.** Fine-tuning is also the moment to go to larger images. More patches, so more positions are needed, and you know from chapter 05 how to resample them; `load_pretrained` does it when the model asks for another grid (chapter 06). The paper trains at 224 pixels, and fine-tunes for ImageNet at 384 and more. When you compare two models, look whether both were given images of the same size.
+
+# %% [markdown]
+# ## A fair comparison
+#
+# Report A fine-tuned ViT-B/16 and ResNet-152 on four data sets. Per cent right:
+#
+# | | CIFAR-10 | CIFAR-100 | Flowers-102 | Pets |
+# |:--|--:|--:|--:|--:|
+# | ViT-B/16 | 97.97 | 87.41 | 89.12 | 93.65 |
+# | ResNet-152 | 96.67 | 82.67 | 89.02 | 93.24 |
+# | the ViT is ahead by | 1.30 | 4.74 | 0.10 | 0.41 |
+#
+# Four times out of four. Is a ViT the better model, then? Before you answer, how many *images* are that?
+#
+# > **Predict.** The test sets have 10,000, 10,000, 6149 and 3669 images. For each of the four: how many images make the difference? Is it more than chance?
+
+# %% tags=["hide-output"]
+report_a = {
+    "CIFAR-10": (97.97, 96.67, 10_000),
+    "CIFAR-100": (87.41, 82.67, 10_000),
+    "Flowers-102": (89.12, 89.02, 6149),
+    "Pets": (93.65, 93.24, 3669),
+}
+print("              ahead by, 95 % interval    images   may disagree on at most")
+for name, (vit, resnet, images) in report_a.items():
+    ahead = vit - resnet
+    half = 1.96 * (sum(p * (100 - p) for p in (vit, resnet)) / images) ** 0.5
+    net = ahead / 100 * images
+    verdict = "within noise" if abs(ahead) < half else ""
+    print(
+        f"{name:12} {ahead:6.2f} ± {half:.2f} points {net:13.0f} {(net / 1.96) ** 2:15,.0f}   {verdict}"
+    )
+
+# %% [markdown]
+# The interval is that of two shares (chapter 07), as if the two models had been tested on different images. For Flowers and Pets it is wider than the difference, ten times and nearly three times.
+#
+# They were tested on the same images, and that helps: what both get right, or both get wrong, drops out. What counts are the images on which *one* of them is right. If there are $m$ of these and nothing but chance decides, the difference scatters by $\sqrt m$ images. So a difference of $d$ images is more than noise only if $m$ is below $(d / 1.96)^2$: the last column. For Pets, two models of different kinds, each wrong on more than 230 images, would have to disagree on fewer than 60. For Flowers on fewer than 10. The report does not say on how many they do. It would have to be very few.
+#
+# And this is only the noise of the test images. The noise of training comes on top: another seed, another order, another head. There was one run each.
+#
+# ### The checklist
+#
+# | what a fair comparison needs | report A |
+# |:--|:--|
+# | images normalised as the weights want them | not normalised with ImageNet's mean and deviation, which torchvision's weights want |
+# | choices made on a validation split, the test looked at once | the best epoch was chosen on the test set |
+# | the same number of images seen, or of hours, for both | batches of 64 and 512, and 13 and 7 epochs |
+# | the same parts trained, or each way tried for both | different parts were unfrozen |
+# | as many tries for the learning rate for both | not known |
+# | several seeds, and an interval | one seed |
+# | the same data before fine-tuning, the same image size | the ViT from ImageNet-1k |
+# | what is left over, named: parameters, cost | 86 million parameters and 60 million |
+#
+# You have seen in this chapter what the first line can cost. (Fine-tuning repairs some of it, and not necessarily as much for both.) Which way the others work, nobody can say. That is the trouble with an unfair comparison: not that its result is wrong, but that one does not know.
+#
+# None of this is said to belittle the report. Most published comparisons fail two or three lines of this table. Two of its four results stand well outside the noise of the test images, and may well be right. They are results about *two recipes*, and not yet about two architectures.
+
+# %% [markdown]
+# ## The small twin
+#
+# Here is a comparison that passes the table, at a size that a CPU can do. Two models of about equal size, a ViT and a ResNet. Both are trained on the eight classes of CIFAR-10 (JPEG copy) that are neither cat nor dog, with one recipe. Then both learn **cats against dogs**, from 100, 400, 1600 and 8000 examples, in several ways. Each run sees 24,000 images in all; few examples come back more often. Each way has three learning rates of its own to choose from, by the validation split, the same three for both models. Then come three seeds, which draw other examples too. The test split (2000 images) is looked at once for each of these. (`benchmarks/twin.py`; the recipe is the same for both models.)
+#
+# Two classes of equal size: chance is 50 %, and macro-F1 is close to accuracy.
+#
+# > **Predict.** Four questions, before you look.
+# > 1. What does an untrained head score?
+# > 2. How many examples is pre-training worth: where does the model from random numbers catch up with the other, if it does?
+# > 3. Where is training the head alone better than training everything, and where does it fall behind?
+# > 4. ViT or ResNet: who wins with 100 examples, and who with 8000?
+
+
+# %% tags=["hide-output"]
+SIZES = (100, 400, 1600, 8000)
+KINDS = {"vit": "ViT", "resnet": "ResNet"}
+WAYS = {
+    "scratch": ("from random numbers", viz.MUTED, "x:"),
+    "head": ("head", viz.KEY, "o-"),
+    "attention": ("attention and head", viz.OUTPUT, "^-"),
+    "lora": ("LoRA and head", viz.VALUE, "v-"),
+    "all": ("everything", viz.QUERY, "s-"),
+}
+try:
+    found = load_record("twin")["cells"]
+except ValueError:
+    found = []
+cells = {(cell["model"], cell["way"], cell["examples"]): cell for cell in found}
+
+
+def if_recorded(show):
+    """Call `show`, or say that there is nothing to be shown yet."""
+    if cells:
+        show()
+    else:
+        print("Not recorded yet: benchmarks/twin.py does it.")
+
+
+def values(cell, what="accuracy"):
+    """One number for each seed; shares in per cent."""
+    scale = 1 if what == "cpu_seconds" else 100
+    return scale * np.array([run[what] for run in cell["runs"]])
+
+
+def scatter(examples, what="accuracy"):
+    """(standard deviation of one run, degrees of freedom), from all cells with so many examples."""
+    found = [values(c, what) for c in cells.values() if c["examples"] == examples]
+    freedom = sum(len(v) - 1 for v in found)
+    return (
+        sum(((v - v.mean()) ** 2).sum() for v in found) / freedom
+    ) ** 0.5, freedom
+
+
+def half_width(cell, what="accuracy"):
+    """Half of the 95 % interval about a cell's mean over seeds."""
+    deviation, freedom = scatter(cell["examples"], what)
+    return student.ppf(0.975, freedom) * deviation / len(cell["runs"]) ** 0.5
+
+
+def print_accuracies():
+    untrained = {kind: values(cells[kind, "untrained head", 0]) for kind in KINDS}
+    for kind, found in untrained.items():
+        print(f"{KINDS[kind]:6} untrained heads:", *(f"{v:.1f}" for v in found))
+    print("\n% right       examples:  " + "".join(f"{size:>13,}" for size in SIZES))
+    for kind in KINDS:
+        for way in WAYS:
+            if (kind, way, 100) in cells:
+                row = [cells[kind, way, size] for size in SIZES]
+                texts = [
+                    f"{values(c).mean():.1f} ± {half_width(c):.1f}" for c in row
+                ]
+                print(
+                    f"{KINDS[kind]:6} {WAYS[way][0]:19}"
+                    + "".join(f"{t:>13}" for t in texts)
+                )
+
+
+if_recorded(print_accuracies)
+
+
+# %% tags=["hide-output"]
+#| alt: Two panels, ViT and ResNet: per cent of cats and dogs right on the test split against the number of examples, 100 to 8000 on a logarithmic axis, with whiskers for 95 % intervals. One line for each way: from random numbers (grey, dotted), head, everything, and for the ViT attention and LoRA too. A dashed line at 50 marks chance.
+def draw_twin():
+    _, axes = plt.subplots(1, 2, figsize=(7.6, 3.6), sharey=True)
+    for ax, kind in zip(axes, KINDS):
+        for way, (name, color, style) in WAYS.items():
+            if (kind, way, 100) in cells:
+                row = [cells[kind, way, size] for size in SIZES]
+                means = [values(cell).mean() for cell in row]
+                halves = [half_width(cell) for cell in row]
+                ax.errorbar(
+                    SIZES,
+                    means,
+                    halves,
+                    fmt=style,
+                    color=color,
+                    capsize=3,
+                    label=name,
+                )
+        ax.axhline(50, color=viz.INK, linestyle="--", linewidth=1)
+        ax.set_xscale("log")
+        ax.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+        ax.minorticks_off()
+        ax.set(title=KINDS[kind], xlabel="examples of cats and dogs")
+    axes[0].set_ylabel("% right on test")
+    axes[0].legend(fontsize=8)
+    plt.show()
+
+
+if_recorded(draw_twin)
+
+# %% [markdown]
+# **Keep this picture.** The distance from the dotted line up to the others is what pre-training buys. The distance from *head* to *everything* is what freezing costs, or saves. Here are both in numbers, and ViT against ResNet, each with its interval. If an interval includes 0, the seeds do not tell.
+
+
+# %% tags=["hide-output"]
+def gap(one, other):
+    """The difference of two cells, with its 95 % interval, as text."""
+    difference = values(one).mean() - values(other).mean()
+    half = (half_width(one) ** 2 + half_width(other) ** 2) ** 0.5
+    return f"{difference:+.1f} ± {half:.1f}"
+
+
+def print_gaps():
+    def line(name, pairs):
+        texts = [
+            gap(cells[(*one, size)], cells[(*other, size)])
+            for size in SIZES
+            for one, other in [pairs]
+        ]
+        print(f"{name:38}" + "".join(f"{t:>11}" for t in texts))
+
+    print(
+        f"{'points       examples:':38}" + "".join(f"{size:>11,}" for size in SIZES)
+    )
+    for kind, name in KINDS.items():
+        line(f"{name}: what pre-training buys", ((kind, "all"), (kind, "scratch")))
+        line(
+            f"{name}: what everything adds to the head",
+            ((kind, "all"), (kind, "head")),
+        )
+    for way in ("scratch", "head", "all"):
+        line(f"ViT ahead, {WAYS[way][0]}", (("vit", way), ("resnet", way)))
+
+
+if_recorded(print_gaps)
+
+# %% [markdown]
+# The same runs have more to say than accuracy. What did they cost, and can one believe the model when it says how sure it is?
+#
+# A model that says "80 %" a hundred times, and is right eighty times, is **calibrated**. To measure it, sort the answers into fifteen bins by their probability, and compare in each bin how sure the model was with how often it was right. The mean distance, weighted by the number of images in a bin, is the expected calibration error ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)). A model that has learned its few examples by heart tends to be surer than it should be.
+
+
+# %% tags=["hide-output"]
+def print_costs():
+    print(
+        f"{'':26} {'trained':>8}  {'minutes':>7}  calibration error, %  macro-F1, %"
+    )
+    print(
+        f"{'examples:':26} {'':8}  {'8,000':>7} {'100':>12} {'8,000':>8} {'8,000':>12}"
+    )
+    for kind in KINDS:
+        for way in WAYS:
+            if (kind, way, 100) in cells:
+                few, many = cells[kind, way, 100], cells[kind, way, 8000]
+                minutes = values(many, "cpu_seconds").mean() / 60
+                errors = [
+                    values(c, "calibration_error").mean() for c in (few, many)
+                ]
+                print(
+                    f"{KINDS[kind]:7}{WAYS[way][0]:19} {many['trained_parameters']:>8,} {minutes:>8.1f}"
+                    f" {errors[0]:>12.1f} {errors[1]:>8.1f} {values(many, 'macro_f1').mean():>12.1f}"
+                )
+
+
+if_recorded(print_costs)
+
+# %% [markdown]
+# *Minutes* are those of one CPU core; for the head they include the pass that computes the features, and the head's images are not augmented, which the other ways' are.
+#
+# **What this comparison does not show.** Two small models, one pair of classes, images of 32 pixels, one recipe. Eight classes are no ImageNet, and cats are nearer to deer and horses than X-rays are. What carries over is the *shape* of the questions: how much does pre-training buy at your number of examples, what does freezing cost, and is the difference larger than the scatter of the seeds.
+
+# %% [markdown]
+# ## The paper's table, as pictures
+#
+# At the other end of the scale stands the paper. Its Table 2 compares ViTs and ResNets that were trained at Google's size, and then fine-tuned. Per cent right, and the cost of the training before fine-tuning, in days of one TPUv3 core:
+#
+# | | ViT-H/14, JFT | ViT-L/16, JFT | ViT-L/16, I21k | BiT-L, JFT | Noisy Student |
+# |:--|--:|--:|--:|--:|--:|
+# | ImageNet | 88.55 | 87.76 | 85.30 | 87.54 | 88.4 / 88.5 |
+# | CIFAR-10 | 99.50 | 99.42 | 99.15 | 99.37 | |
+# | CIFAR-100 | 94.55 | 93.90 | 93.25 | 93.51 | |
+# | Pets | 97.56 | 97.32 | 94.67 | 96.62 | |
+# | Flowers | 99.68 | 99.74 | 99.61 | 99.63 | |
+# | TPUv3-core-days | 2.5k | 0.68k | 0.23k | 9.9k | 12.3k |
+#
+# BiT-L is a ResNet-152x4, and Noisy Student an EfficientNet-L2. JFT is a data set of 300 million images which is not public, I21k is ImageNet-21k, with 14 million. ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), table 2; the figures for Noisy Student are as quoted there.)
+#
+# Which columns would you compare? A table with six rows is hard to see. Draw the row for ImageNet against the cost.
+
+# %% tags=["hide-input"]
+#| alt: Five points: per cent right on ImageNet against TPUv3-core-days on a logarithmic axis, drawn from Table 2 of the paper. Blue circles are ViTs: L/16 from ImageNet-21k at 230 days and 85.3, L/16 from JFT at 680 and 87.8, H/14 from JFT at 2500 and 88.6. Vermilion squares are convolutional: BiT-L at 9900 and 87.5, Noisy Student at 12,300 and 88.4. The ViTs lie further left at equal height.
+table_2 = (
+    ("ViT-L/16, I21k", 230, 85.30, "vit"),
+    ("ViT-L/16, JFT", 680, 87.76, "vit"),
+    ("ViT-H/14, JFT", 2500, 88.55, "vit"),
+    ("BiT-L, JFT", 9900, 87.54, "cnn"),
+    ("Noisy Student", 12_300, 88.4, "cnn"),
+)
+_, ax = plt.subplots(figsize=(6.4, 3.2))
+for name, days, accuracy, kind in table_2:
+    marker, color = {"vit": ("o", viz.KEY), "cnn": ("s", viz.QUERY)}[kind]
+    ax.plot(days, accuracy, marker, color=color, markersize=8)
+    ax.annotate(
+        name, (days, accuracy), (0, 9), textcoords="offset points", ha="center"
+    )
+ax.set_xscale("log")
+ax.set(
+    xlabel="TPUv3-core-days, before fine-tuning",
+    ylabel="% right on ImageNet",
+    xlim=(120, 30_000),
+    ylim=(84.5, 89.4),
+)
+plt.show()
+
+# %%
+times = {name: days for name, days, _, _ in table_2}
+print(
+    f"BiT-L cost {times['BiT-L, JFT'] / times['ViT-L/16, JFT']:.0f} times as much as ViT-L/16, on the same data"
+)
+half = 1.96 * (2 * 0.88 * 0.12 / 50_000) ** 0.5
+print(
+    f"two models on ImageNet's 50,000 validation images: ± {100 * half:.1f} points"
+)
+
+# %% [markdown]
+# One pair is on the same data: ViT-L/16 and BiT-L, both from JFT. There the ViT is ahead in every row of the table, mostly by less than half a point, at about a fifteenth of the cost. Not the accuracy is the strong result, then: on ImageNet the difference is within the noise of the images. The cost is. Mind what it is a comparison of: two groups' recipes, each tuned by its own people, on data that nobody else has. And a TPU-day is a price, not a law of nature.
+#
+# Three more pictures of the paper are worth having beside you. What to see in each, and what not to conclude:
+#
+# | picture | what it shows | read it with care |
+# |:--|:--|:--|
+# | Figure 3: accuracy on ImageNet after fine-tuning, against the data set of the first training: ImageNet (1.3 million), I21k (14 million), JFT (300 million) | from the smallest set ViT-L is below ViT-B, and ResNets are above both; from JFT the larger a ViT the better, and they are ahead | the three sets differ in more than their size |
+# | Figure 4: a linear probe with 5 examples a class, on features from 9, 30, 90 and 300 million images of JFT | ResNets are better from 9 million and level off; ViTs rise longer, and overtake | one recipe for all sizes, and no fine-tuning: you know what a probe sees |
+# | Figure 5: mean accuracy over data sets, against the cost of the first training | a ViT needs about 2 to 4 times less computing than a ResNet for the same accuracy; hybrids, with a convolutional stem, are ahead at small sizes, and the difference vanishes at large ones | all from JFT, where a model can hardly see too little |
+#
+# Put beside chapter 08, they say the same thing at two scales: what is built in helps when data are few, and matters less as they grow. Our ladder changed the recipe, their figures change the data. Figure 3 was drawn before the recipes of chapter 08 were known, with which a ViT-B from ImageNet alone does far better.
+
+# %% [markdown]
+# ## When to choose which
+#
+# | your situation | begin with |
+# |:--|:--|
+# | a hundred examples, photographs of everyday things | the head on kept features; try many rates, each is cheap |
+# | a thousand, or the head is not enough | everything at a small rate with layer-wise decay; LoRA or attention if memory is short |
+# | ten thousand and more | everything |
+# | images of another kind (X-rays, satellites, lying digits) | everything, sooner: what was thrown away there may be what you need |
+# | many tasks, one model | LoRA: a file of a few megabytes for each task, and one body |
+# | no GPU | the head; the pass for the features is the only large cost |
+# | "ViT or ResNet?" | whichever has the better weights for your kind of image and your budget. Then compare both, with the checklist |
+#
+# Always: preprocessing from the weights, a head of zeros, a rate per way by validation, three seeds, the test once. And the head alone *first*, whatever comes after. It costs little, and it is the number that everything else has to beat.
+
+# %% [markdown]
+# ### Exercise 9.6 · Reproduce a report, and do better
+#
+# *Hard, for a GPU: about two hours on a modern one.* Fine-tune ViT-B/16 to more than report A's 97.97 % on CIFAR-10, with a validation split and the test looked at once. There is no check for this one. The record is the proof:
+#
+# ```
+# course train cifar10_vit_b16
+# ```
+#
+# It fetches the weights and the data, fine-tunes everything with layer-wise decay, survives being interrupted, and writes a record. `course train cifar10_resnet152` does the same for the ResNet: the same images, steps and augmentation. Try `trained=head`, `trained=attention` or `trained=lora` behind either command; the ResNet takes the first only.
+#
+# `course reproduce` lists every experiment of the five reports: what the report has, what we have, and what is needed to run it. `course reproduce A.cifar10` runs one. These are the ones with a number:
+
+# %%
+for experiment in EXPERIMENTS:
+    if experiment.figure:
+        print(f"{experiment.name:21} {experiment.what:38} {experiment.figure:>11}")
+
+# %% [markdown]
+# **Two data sets come from Kaggle**, by hand, since they want an account. Lay the images out in a folder for each class, in `train` and in `test`:
+#
+# ```
+# data/cache/dogs_vs_cats/            data/cache/shoes/
+#     train/                              train/
+#         cat/  cat.0.jpg ...                 boot/    ...
+#         dog/  dog.0.jpg ...                 sandal/  ...
+#     test/                                   shoe/    ...
+#         cat/  ...                       test/
+#         dog/  ...                           boot/    ...
+#                                             sandal/  ...
+#                                             shoe/    ...
+# ```
+#
+# *Dogs versus Cats* (kaggle.com/c/dogs-vs-cats): sort the labelled images of `train.zip` by the beginning of their names. Report C trained with 20,000 and kept 2000 for validation and 2000 for the test. Its unlabelled test images are of no use here. *Shoe vs Sandal vs Boot* (kaggle.com/datasets/hasibalmuzdadid/shoe-vs-sandal-vs-boot-dataset-15k-images) has 5000 images of each, in three folders; move a tenth of each to `test`. The validation split is the last tenth of each class in `train`, unless you make a folder `val`.
+#
+# Your own images go the same way: `folder:PATH` is a data set like any other. With the classes' folders alone, without `train` and `test`, a tenth of each class becomes the test, and another tenth the validation.
+#
+# **What was run, and what was not.** The experiments with lying digits ran in this notebook, and the small twin on a CPU. The recipes with published weights are made for a GPU; `course runs` says which of them have a recorded run. Until one has, its target is the report's number, and not a claim of ours.
+#
+# Set `FULL` to `True` on a machine with a GPU to start it from here. A terminal is better: it can be interrupted and goes on.
+
+# %%
+FULL = False
+
+if FULL:
+    from course_lib.recipes import find_recipe
+    from course_lib.runs import run_recipe
+
+    model, record = run_recipe(
+        find_recipe("cifar10_vit_b16"), "runs/cifar10_vit_b16"
+    )
+    print(f"{100 * record['test_accuracy']:.2f} % right on test")
+else:
+    print("Not run here: this one wants a GPU.")
+
+# %% [markdown]
+# ## The block, tested
+#
+# This is what the course's recipes use. Compare it with yours.
+
+# %%
+import inspect
+
+for function in (
+    finetune.replace_head,
+    metrics.macro_f1,
+    finetune.freeze_except,
+    lora.lora_linear,
+    finetune.layerwise_lr,
+):
+    print(inspect.getsource(function))
+
+# %% [markdown]
+# Three of them differ from yours in what they take. `macro_f1` is given a confusion matrix, from which all such scores can be had. `layerwise_lr` is given the model, finds its depth itself, and knows ResNets. `freeze_except` refuses a pattern that fits nothing.
+
+# %% [markdown]
+# ## Four to think about
+#
+# No code, a pencil.
+#
+# 1. A head of zeros gives the same logit to every class. Two classes, $n$ images of each, and `argmax` takes the first of equals. What are its accuracy and its macro-F1? And why is a *random* head's accuracy on average the same?
+# 2. You keep features for the head, and somebody suggests to keep them for ten differently cropped copies of each image. What does that buy, and what does it cost?
+# 3. LoRA of rank $r$ beside a layer from $d$ to $d$. From which $r$ on does it train as many numbers as the layer has? Could it then learn anything that the layer could?
+# 4. Two models are tested on the same 1000 images. Both are right on 900, both are wrong on 80, and one of them alone is right on 20: 15 times it is the first. By how many points is it ahead, and is that more than noise?
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. Accuracy 1/2. F1 of the first class is $2n / (2n + n) = 2/3$, of the other 0, so macro-F1 is 1/3. A random head can be paired with the one in which its two rows have changed places: where one is right the other is wrong. So the two together have exactly 1/2, on average over the pair.
+# 2. It is augmentation again, with ten versions instead of a new one each time. One pass costs ten times as much and ten times the memory. That is still far less than an epoch through the model for each of a hundred epochs.
+# 3. $2 r d = d^2$, so $r = d/2$. No: $BA$ then has rank $d/2$ at most, and the layer can change by a matrix of any rank. For that $r$ must be $d$, with twice the layer's numbers.
+# 4. 915 against 905, so 1.0 point. They disagree on $m = 20$; by chance alone the difference scatters by $\sqrt{20} = 4.5$ images. 10 images are 2.2 times that, just more than noise (an exact binomial test gives 4 %). If you treat them as tested on different images, the interval is ± 2.5 points, and you see nothing. Keep the answers image by image.
+#
+# </details>
+
+# %% [markdown]
+# ## What you take with you
+#
+# * A trained model is worth its **features**: what it has learned to look at and to ignore.
+# * **The preprocessing belongs to the weights.** Getting it wrong costs much and says nothing.
+# * An untrained head scores **chance, exactly $1/K$ on average**, and scatters widely. It is not zero-shot.
+# * Head alone on **kept features** first. Then attention or LoRA. Then everything, **at a smaller rate**.
+# * Freezing does not stop a **batch norm** from counting.
+# * A comparison needs the same images, tries and budget for both, a validation split, several seeds, and an interval. Count **how many images** a difference is.
+#
+# The picture to keep: **the small twin**, accuracy against examples, one line for each way.
+#
+# ### To read
+#
+# * [Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), sections 3.2 and 4.1 to 4.4, with Table 2.
+# * [Touvron et al. 2022, *Three things everyone should know about Vision Transformers*](https://arxiv.org/abs/2203.09795), section 4.
+# * [Hu et al. 2022, *LoRA*](https://arxiv.org/abs/2106.09685), sections 4 and 7.
+# * [Kumar et al. 2022](https://arxiv.org/abs/2202.10054): when fine-tuning everything is worse than the head, and why.
+#
+# Next, chapter 10: open a trained model, and look at what its filters and positions have become.

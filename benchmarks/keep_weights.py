@@ -8,7 +8,11 @@ The run's folder is one that `course train` wrote; the second word is the name o
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save
 
 from course_lib.download import file_digest
 from course_lib.files import write_atomically
@@ -17,6 +21,7 @@ from course_lib.records import write_json
 from course_lib.registry import Preprocessing
 from course_lib.vit import VIT_CONFIGS
 
+MOST = 2_000_000  # bytes
 CHECKPOINTS = Path(__file__).parent.parent / "data" / "checkpoints"
 
 
@@ -46,12 +51,21 @@ def add_to_manifest(name, preprocessing, top1, top1_from):
     write_json(path, sorted([*others, entry], key=lambda entry: entry["name"]))
 
 
+def small_enough(path):
+    """The file's bytes; in half precision if it is larger than what a repository should hold. Loading makes it float32."""
+    if path.stat().st_size <= MOST:
+        return path.read_bytes()
+    with safe_open(path, "pt") as file:
+        return save({key: file.get_tensor(key).half() for key in file.keys()}, file.metadata())  # noqa: SIM118
+
+
 def main(folder, name):
     record = json.loads((Path(folder) / "record.json").read_text(encoding="utf-8"))
     recipe, run = find_recipe(record["recipe"]), record["runs"][0]
+    recipe = replace(recipe, data=record["settings"]["data"])  # another copy of the same images may have been used
     if recipe.model != VIT_CONFIGS[name]:
         raise SystemExit(f"the model of {recipe.name} is not {name}")
-    write_atomically(CHECKPOINTS / f"{name}.safetensors", (Path(folder) / "model.safetensors").read_bytes())
+    write_atomically(CHECKPOINTS / f"{name}.safetensors", small_enough(Path(folder) / "model.safetensors"))
     images = recipe.load("test")
     size = tuple(images.images.shape[-2:])
     add_to_manifest(

@@ -35,6 +35,7 @@ DEFAULTS = {
     "vit_huge_patch14_518": "torchvision/vit_h_14.imagenet1k_swag_e2e_v1",
     "vit_digits_patch2_8": "course/vit_digits_patch2_8",
     "vit_mnist_patch4_28": "course/vit_mnist_patch4_28",
+    "vit_cifar_small_patch4_32": "course/vit_cifar_small_patch4_32",
 }
 
 

@@ -243,12 +243,6 @@ def entropy_below_the_largest_of_all(logits, targets):
     return -(targets * torch.log(probabilities)).sum(dim=1).mean()
 
 
-def entropy_below_the_largest_of_all_by_logs(logits, targets):
-    shifted = logits - logits.max()
-    logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
-    return -(targets * logs).sum(dim=1).mean()
-
-
 def entropy_with_nan_to_num(logits, targets):
     products = targets * F.softmax(logits, dim=1).log()
     return -torch.nan_to_num(products, nan=0.0, neginf=0.0).sum(dim=1).mean()
@@ -702,7 +696,6 @@ WRONG = {
         entropy_of_the_softmax: "0 · -inf is NaN",
         entropy_that_overflows: "exp overflows",
         entropy_below_the_largest_of_all: "each row has its own largest",
-        entropy_below_the_largest_of_all_by_logs: "each row has its own largest",
         entropy_with_nan_to_num: "nan_to_num hides",
         entropy_with_an_epsilon: "a small number inside",
         entropy_with_two_softmaxes: "softmax twice",

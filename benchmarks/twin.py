@@ -22,7 +22,6 @@ import torch
 from filelock import FileLock
 
 from course_lib.augment import Augment
-from course_lib.baselines import ResNetConfig
 from course_lib.data import load_data
 from course_lib.finetune import cache_features, get_head, head_alone
 from course_lib.finetune_recipe import FineTuning
@@ -30,26 +29,17 @@ from course_lib.lora import merge_lora
 from course_lib.machine import count_parameters, set_seed
 from course_lib.metrics import predict, score
 from course_lib.recipe import Recipe
+from course_lib.recipes import find_recipe
 from course_lib.records import FOLDERS, describe, versions, write_json
 from course_lib.runs import run_recipe
 from course_lib.train import TrainConfig, fit
-from course_lib.vit import ViTConfig
 
 EIGHT = "cifar10_jpeg:airplane,automobile,bird,deer,frog,horse,ship,truck"
 TWO = "cifar10_jpeg:cat,dog"
-VIT = ViTConfig(
-    img_size=32,
-    patch_size=4,
-    embed_dim=64,
-    depth=6,
-    num_heads=2,
-    mlp_ratio=2.0,
-    pos_embed="sincos2d",
-    global_pool="avg",
-    weight_init="xavier",
-    num_classes=8,
-)
-MODELS = {"vit": VIT, "resnet": ResNetConfig(width=14, num_classes=8)}
+MODELS = {  # two of equal size, from chapter 08
+    "vit": replace(find_recipe("cifar10_step_7").model, num_classes=8),
+    "resnet": replace(find_recipe("cifar10_resnet").model, num_classes=8),
+}
 PRETRAIN = TrainConfig(epochs=12, batch_size=64, lr=2e-3, ema=0.998, augment=Augment(crop=4, flip=True))
 WAYS = {"vit": ("scratch", "head", "attention", "lora", "all"), "resnet": ("scratch", "head", "all")}
 SIZES = {100: 240, 400: 60, 1600: 15, 8000: 3}  # examples, and epochs: 24,000 images in all

@@ -318,3 +318,13 @@ def test_records_of_recipes_are_of_these_recipes():
         assert record["settings"] == expected, recipe.name
         assert record["what"] == recipe.what
         assert len({run["seed"] for run in record["runs"]}) == len(record["runs"])
+
+
+def test_what_a_recipe_says_it_reached_is_recorded():
+    said = {name: re.match(r"(\d\d\.\d\d) % on test", recipe.expect) for name, recipe in RECIPES.items()}
+    said = {name: float(found[1]) for name, found in said.items() if found}
+    assert {"mnist_report_d", "mnist_cnn", "mnist_vit", "cifar10_vit_small"} <= said.keys()
+    for name, figure in said.items():
+        assert figure == round(100 * load_record(name)["runs"][0]["test_accuracy"], 2), name
+    five = load_record("mnist_mistakes")["looks"]["test"]["five"]
+    assert f"{five:.2%} with five looks".replace("%", " %") in RECIPES["mnist_vit"].expect

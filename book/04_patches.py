@@ -747,6 +747,16 @@ for size in (32, 16, 8):
 # $P = 16$ leaves four tokens.
 
 # %% [markdown]
+# Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token.
+
+# %%
+from course_lib.widgets import Patchify
+
+square = v2.functional.center_crop(flower, [427, 427])
+square = v2.functional.resize(square, [224, 224], antialias=True)
+Patchify(square, 16)
+
+# %% [markdown]
 # ## What is kept, and what is lost
 #
 # ### Pixels

@@ -7,4 +7,4 @@ Legend, used everywhere: B batch, N tokens, D embedding dimension, H heads, d = 
 P patch size, L depth, (gh, gw) patch grid.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -81,6 +81,34 @@ def peak_memory(device):
     return round(getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e6)
 
 
+def training_memory(model, images, labels):
+    """What a training step with AdamW has to keep, in MB, counted from the tensors: the same on every device.
+
+    These are the weights, a gradient and AdamW's two averages for each one that is trained, and the activations that
+    the backward pass wants. Scratch space comes on top of it.
+
+    Args:
+        model: a classifier, images (B, ...) -> logits (B, K), as it is to be trained.
+        images, labels: one batch.
+
+    Source: chapter 09.
+    """
+    weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:  # they are counted below
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+    sizes = [weight.nbytes * (4 if weight.requires_grad else 1) for weight in model.parameters()]
+    del loss  # until here it held the activations, so that no two of them had the same address
+    return (sum(sizes) + sum(kept.values())) / 1e6
+
+
 def count_parameters(model):
     """How many numbers the model learns."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -115,19 +115,26 @@ def predict_shifted(model, data, pixels=1):
 
 
 def score(logits, labels):
-    """Everything that is reported of a classifier: a dict with accuracy, macro_f1, loss, calibration_error and confusion.
+    """Everything that is reported of a classifier, ready for a record.
 
     Args:
         logits: (n, K).
         labels: (n,).
 
+    Returns:
+        a dict with accuracy, macro_f1, loss, calibration_error, reliability (a list of confidence, accuracy, share for
+        each bin of `calibration` that is not empty) and confusion (a list of lists).
+
     Source: chapter 09.
     """
     counts = confusion_matrix(labels, logits.argmax(dim=1), logits.shape[1])
+    *bins, error = calibration(logits.double().softmax(dim=1), labels)
+    bins = torch.stack(bins, dim=1)  # (bins, 3)
     return {
         "accuracy": (counts.trace() / counts.sum()).item(),
         "macro_f1": macro_f1(counts),
         "loss": F.cross_entropy(logits.double(), labels).item(),
-        "calibration_error": calibration(logits.double().softmax(dim=1), labels)[-1],
+        "calibration_error": error,
+        "reliability": [[round(x, 5) for x in row] for row in bins[bins[:, 2] > 0].tolist()],
         "confusion": counts.tolist(),
     }

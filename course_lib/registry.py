@@ -36,6 +36,9 @@ DEFAULTS = {
     "vit_digits_patch2_8": "course/vit_digits_patch2_8",
     "vit_mnist_patch4_28": "course/vit_mnist_patch4_28",
     "vit_cifar_small_patch4_32": "course/vit_cifar_small_patch4_32",
+    "vit_mnist_token_patch4_28": "course/vit_mnist_token_patch4_28",
+    "vit_cifar_token_patch4_32": "course/vit_cifar_token_patch4_32",
+    "vit_shapes_token_patch4_32": "course/vit_shapes_token_patch4_32",
 }
 
 

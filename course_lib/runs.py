@@ -7,6 +7,7 @@ from course_lib import distributed, records
 from course_lib.files import write_atomically
 from course_lib.lora import merge_lora
 from course_lib.machine import count_parameters, peak_memory
+from course_lib.metrics import predict, score
 from course_lib.records import commit, describe, versions, write_json
 from course_lib.registry import Preprocessing
 from course_lib.train import evaluate_set, fit
@@ -36,13 +37,14 @@ def run_recipe(recipe, folder, **options):
     merge_lora(model)  # the weights that are kept are those of an ordinary model
     device = next(model.parameters()).device
     val_loss, val_accuracy = evaluate_set(model, val.to(device))
-    test_loss, test_accuracy = evaluate_set(model, test.to(device))
+    scores = score(predict(model, test), test.labels)
     record = {
         "seed": recipe.train.seed,
         "val_accuracy": val_accuracy,
         "val_loss": val_loss,
-        "test_accuracy": test_accuracy,
-        "test_loss": test_loss,
+        "test_accuracy": scores.pop("accuracy"),
+        "test_loss": scores.pop("loss"),
+        "test_scores": scores,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained_parameters": trained,
         "seconds": history[-1]["seconds"],

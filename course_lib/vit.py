@@ -218,6 +218,7 @@ _SMALL = {"embed_dim": 384, "depth": 12, "num_heads": 6}
 _BASE = {"embed_dim": 768, "depth": 12, "num_heads": 12}
 _LARGE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
 _HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
+_TOKEN = {"patch_size": 4, "embed_dim": 64, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "weight_init": "xavier"}
 
 # Base, Large and Huge are the paper's Table 1; Tiny and Small are those of DeiT (Touvron et al. 2021).
 VIT_CONFIGS = {
@@ -271,6 +272,10 @@ VIT_CONFIGS = {
         global_pool="avg",
         weight_init="xavier",
     ),
+    # Three with one body, to be looked into: class token, learned positions, six blocks of four heads.
+    "vit_mnist_token_patch4_28": ViTConfig(img_size=28, in_chans=1, num_classes=10, **_TOKEN),
+    "vit_cifar_token_patch4_32": ViTConfig(img_size=32, num_classes=10, **_TOKEN),
+    "vit_shapes_token_patch4_32": ViTConfig(img_size=32, num_classes=8, **_TOKEN),
     "vit_cifar_patch4_32": ViTConfig(
         img_size=32, patch_size=4, num_classes=10, embed_dim=192, depth=9, num_heads=3, mlp_ratio=2.0
     ),

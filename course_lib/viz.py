@@ -180,6 +180,37 @@ def confusion_matrix(counts, ax=None, *, classes=None, title=""):
     return ax
 
 
+def reliability(bins, ax=None, *, label="", color=KEY, style="o-"):
+    """Draw how often a classifier is right against how sure it says that it is. On the diagonal it is calibrated.
+
+    Call it once for each classifier, with the same `ax`. The area around a point is the share of images in its bin.
+
+    Args:
+        bins: (confidence, accuracy, share) of each bin, all from 0 to 1, as `metrics.score` returns them.
+        ax: where to draw; a new figure if None.
+        label: of the line, for the legend.
+        color, style: of the line; the first letter of `style` is the shape of the points.
+
+    Returns:
+        the Axes.
+
+    Raises:
+        ValueError: `bins` is not a list of such triples.
+
+    Source: Guo et al. 2017, figure 1; chapter 09.
+    """
+    bins = np.asarray(bins, dtype=float)
+    if bins.ndim != 2 or bins.shape[1] != 3 or not len(bins):
+        raise ValueError(f"bins {bins.shape} must be (n, 3): confidence, accuracy and share of each bin.")
+    ax = ax or plt.subplots(figsize=(3.6, 3.4))[1]
+    confidence, accuracy, share = bins.T
+    ax.axline((0, 0), slope=1, color=MUTED, linestyle="--", linewidth=1)
+    ax.plot(confidence, accuracy, style, color=color, linewidth=1.2, markersize=4, label=label)
+    ax.scatter(confidence, accuracy, 500 * share, color=color, marker=style[0], alpha=0.3, linewidth=0)
+    ax.set(xlabel="how sure it is", ylabel="how often it is right", xlim=(0, 1.03), ylim=(0, 1.03))
+    return ax
+
+
 def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""):
     """Draw images side by side, row by row, each with a title above it if there are any.
 

@@ -18,6 +18,7 @@ from torch import nn
 from course_lib import finetune, lora, metrics
 from course_lib.baselines import ResNet, ResNetConfig
 from course_lib.data import digits
+from course_lib.machine import training_memory
 from course_lib.train import TrainConfig, fit, train_mode
 from course_lib.vit import VisionTransformer, ViTConfig
 
@@ -115,6 +116,21 @@ def test_the_score_of_a_model():
     assert found["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(data.labels, answers, average="macro"))
     assert found["loss"] == pytest.approx(F.cross_entropy(logits, data.labels).item(), rel=1e-5)
     assert np.sum(found["confusion"]) == 300 and 0 < found["calibration_error"] < 1
+    confidence, accuracy, share = np.array(found["reliability"]).T
+    assert share.min() > 0 and share.sum() == pytest.approx(1, abs=1e-4)
+    assert (accuracy * share).sum() == pytest.approx(found["accuracy"], abs=1e-4)
+    assert (np.abs(confidence - accuracy) * share).sum() == pytest.approx(found["calibration_error"], abs=1e-4)
+
+
+def test_what_a_training_step_keeps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 3))
+    images, labels = torch.randn(4, 6), torch.tensor([0, 2, 1, 1])
+    last = 4 * (4 * 10 + 4 * 3 + 1) + 8 * 4  # what the second layer wants, the log-probabilities, a count; the labels
+    keeps = training_memory(model, images, labels) * 1e6
+    assert keeps == pytest.approx(16 * (70 + 33) + 4 * 4 * 6 + last)
+    model[0].requires_grad_(False)
+    assert training_memory(model, images, labels) * 1e6 == pytest.approx(4 * 70 + 16 * 33 + last)
 
 
 def test_five_views_of_each_image():

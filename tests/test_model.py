@@ -50,6 +50,9 @@ GOLDEN = {
     "vit_mnist_patch7_28": (205_962, 7_230_208),
     "vit_mnist_patch4_28": (227_146, 24_594_432),
     "vit_cifar_small_patch4_32": (802_698, 114_035_200),
+    "vit_mnist_token_patch4_28": (205_962, 23_602_432),
+    "vit_cifar_token_patch4_32": (208_970, 32_443_136),
+    "vit_shapes_token_patch4_32": (208_840, 32_442_880),
     "vit_cifar_patch4_32": (2_697_610, 375_433_728),
 }
 

@@ -18,7 +18,7 @@ from course_lib.finetune_recipes import FINE_TUNING
 from course_lib.recipe import Recipe, balanced_rows, override
 from course_lib.recipes import RECIPES, find_recipe
 from course_lib.records import load_record
-from course_lib.train import TrainConfig, count_parameters
+from course_lib.train import TrainConfig, count_parameters, evaluate_set
 from course_lib.vit import VisionTransformer, ViTConfig
 
 TINY = Recipe(
@@ -47,7 +47,7 @@ def test_every_recipe_says_what_it_is():
     for name, recipe in RECIPES.items():
         assert recipe.name == name and re.fullmatch(r"[a-z0-9_]+", name)
         assert all((recipe.what, recipe.cost, recipe.expect, recipe.source))
-        assert recipe.data in ("mnist", "cifar10", "cifar100") or name in FINE_TUNED
+        assert recipe.data in ("mnist", "cifar10", "cifar100", "toy_shapes") or name in FINE_TUNED
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in FINE_TUNED])
@@ -146,6 +146,11 @@ def test_a_run_leaves_its_record_and_its_weights(tiny, tmp_path):
     assert len(record["curve"]) == 2 and record["parameters"] == count_parameters(model)
     assert record["val_accuracy"] == record["curve"][-1]["val_accuracy"]
     assert {"seed", "device", "versions", "commit", "seconds", "test_accuracy"} <= record.keys()
+    scores, test = record["test_scores"], TINY.load("test")
+    assert scores.keys() == {"macro_f1", "calibration_error", "reliability", "confusion"}
+    right, images = sum(row[k] for k, row in enumerate(scores["confusion"])), sum(map(sum, scores["confusion"]))
+    assert images == len(test.labels) and right / images == pytest.approx(record["test_accuracy"])
+    assert evaluate_set(model, test) == pytest.approx((record["test_loss"], record["test_accuracy"]), rel=1e-5)
 
     from course_lib.pretrained import load_pretrained
 

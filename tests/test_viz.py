@@ -172,3 +172,21 @@ def test_staircase_wants_one_label_for_each_value():
         viz.staircase([1, 2], ["a"])
     with pytest.raises(ValueError, match="2 values have 2 labels and 3 half widths"):
         viz.staircase([1, 2], ["a", "b"], half_widths=[0, 0, 0])
+
+
+def test_reliability_draws_points_as_large_as_their_share_against_the_diagonal():
+    bins = [[0.2, 0.25, 0.1], [0.5, 0.75, 0.3], [0.9, 0.8, 0.6]]
+    ax = viz.reliability(bins, label="mine", color=viz.QUERY, style="s--")
+    assert viz.reliability(torch.tensor(bins), ax) is ax
+    diagonal, line = ax.lines[:2]
+    assert diagonal.get_slope() == 1 and diagonal.get_xy1() == (0, 0)
+    assert line.get_xdata().tolist() == [0.2, 0.5, 0.9] and line.get_ydata().tolist() == [0.25, 0.75, 0.8]
+    points = ax.collections[0]
+    np.testing.assert_allclose(points.get_offsets(), [[0.2, 0.25], [0.5, 0.75], [0.9, 0.8]])
+    sizes = points.get_sizes()
+    np.testing.assert_allclose(sizes / sizes[0], [1, 3, 6])
+    assert matplotlib.colors.to_hex(points.get_facecolor()[0]) == viz.QUERY.lower()
+    assert line.get_label() == "mine" and min(ax.get_xlim()[1], ax.get_ylim()[1]) >= 1
+    for wrong in ([], [0.2, 0.3, 0.5], [[0.2, 0.3]]):
+        with pytest.raises(ValueError, match="confidence, accuracy and share of each bin"):
+            viz.reliability(wrong)

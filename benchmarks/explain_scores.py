@@ -1,0 +1,137 @@
+"""Score chapter 12's maps on several hundred drawn shapes: where they point, what the answer depends on, what they notice.
+
+    python benchmarks/explain_scores.py           # writes data/results/explain_scores.json
+
+The model and the maps are the chapter's own. CPU, a quarter of an hour. Chapter 12 draws the record.
+"""
+
+from pathlib import Path
+
+import torch
+from chapter import definitions
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from course_lib.data import toy_shapes
+from course_lib.explain import (
+    area_under,
+    deletion_curve,
+    insertion_curve,
+    inside_share,
+    leaving_out,
+    patch_means,
+    pointing_game,
+    randomise_from_top,
+    rank_correlation,
+    replacing,
+)
+from course_lib.machine import set_seed
+from course_lib.records import describe, versions, write_json
+from course_lib.vit import create_model
+
+chapter = definitions("12_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max")
+IMAGES, EVERY, CASCADE = 330, 8, 100
+OUT = Path(__file__).parent.parent / "data" / "results" / "explain_scores.json"
+
+
+def in_parts(function, *tensors, size=50):
+    """Maps of a part of the images at a time: they would not all fit into the processor's cache."""
+    parts = [function(*part) for part in zip(*(x.split(size) for x in tensors), strict=True)]
+    if isinstance(parts[0], dict):
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat(parts)
+
+
+def interval(values):
+    """The mean and the half width of its 95 % interval."""
+    return {
+        "mean": round(values.mean().item(), 4),
+        "half_width": round(1.96 * (values.std() / len(values) ** 0.5).item(), 4),
+    }
+
+
+def all_maps(model, images, classes):
+    """{kind: (n, gh, gw)} of what depends on the model."""
+    maps = in_parts(lambda x, k: chapter.model_maps(model, x, k), images, classes)
+    maps["occlusion"] = in_parts(lambda x, k: chapter.by_occlusion(model, x, k), images, classes)
+    maps["rollout, max"] = in_parts(lambda x: chapter.rollout_max(model, x), images)
+    return maps
+
+
+def ways_of(model, images, few):
+    """{how patches are taken away: predict}."""
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(12))
+    return {
+        "grey": replacing(model, images, torch.zeros(())),
+        "blur": replacing(model, images, gaussian_blur(images, [21, 21], [5.0, 5.0])),
+        "noise": replacing(model, images, noise),
+        "left out": leaving_out(model, images),
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    model = create_model(chapter.MODEL, pretrained=True).eval()
+    set_seed("a model that nobody has trained")
+    fresh = create_model(chapter.MODEL).eval()
+    few = toy_shapes("test").take(slice(0, IMAGES))
+    images, classes = few.normalised(few.images), few.labels
+    with torch.no_grad():
+        right = in_parts(model, images).argmax(dim=1) == classes
+    few, images, classes = few.take(right), images[right], classes[right]
+    box = torch.zeros_like(few.masks)
+    for inside, (top, left, bottom, beyond) in zip(box, few.boxes.tolist(), strict=True):
+        inside[top:bottom, left:beyond] = True
+
+    own, others = chapter.without_model(len(few)), all_maps(fresh, images, classes)
+    maps = {**all_maps(model, images, classes), **own, "mask": patch_means(few.masks.float(), chapter.GRID)}
+    scores = {}
+    for kind, each in maps.items():
+        print(kind, flush=True)
+        scores[kind] = {
+            "pointing": interval(pointing_game(each, few.masks)),
+            "pointing_box": interval(pointing_game(each, box)),
+            "inside": interval(inside_share(each.clamp(min=0), few.masks)),
+        }
+        if kind in others:
+            scores[kind]["pointing_untrained"] = interval(pointing_game(others[kind], few.masks))
+    cascade = []
+    for blocks in (None, *range(len(model.blocks) + 1)):
+        some = model if blocks is None else randomise_from_top(model, fresh, blocks)
+        after = chapter.model_maps(some, images[:CASCADE], classes[:CASCADE])
+        after["rollout, max"] = chapter.rollout_max(some, images[:CASCADE])
+        alike = {kind: interval(rank_correlation(maps[kind][:CASCADE], each)) for kind, each in after.items()}
+        cascade.append({"blocks": blocks, "alike": alike})
+        print(cascade[-1], flush=True)
+    curves = {}
+    for way, predict in ways_of(model, images, few).items():
+        curves[way] = {}
+        for kind, each in maps.items():
+            down, up = (curve(predict, each, classes, EVERY) for curve in (deletion_curve, insertion_curve))
+            curves[way][kind] = {
+                "deletion": [round(v, 4) for v in down.mean(dim=0).tolist()],
+                "insertion": [round(v, 4) for v in up.mean(dim=0).tolist()],
+                "deletion_area": interval(area_under(down)),
+                "insertion_area": interval(area_under(up)),
+            }
+            print(way, kind, curves[way][kind]["deletion_area"], curves[way][kind]["insertion_area"], flush=True)
+    record = {
+        "what": "maps of the drawn shapes: the pointing game, deletion and insertion, and randomised weights; "
+        "means over test images with half widths of 95 % intervals",
+        "model": chapter.MODEL,
+        "images": f"those of the first {IMAGES} test images of toy_shapes that the model gets right",
+        "count": len(few),
+        "area_share": round(few.masks.float().mean().item(), 4),
+        "box_share": round(box.float().mean().item(), 4),
+        "every": EVERY,
+        "cascade_count": CASCADE,
+        "scores": scores,
+        "curves": curves,
+        "cascade": cascade,
+        "device": describe(torch.device("cpu")),
+        "versions": versions(),
+    }
+    write_json(OUT, record)
+
+
+if __name__ == "__main__":
+    main()

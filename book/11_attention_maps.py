@@ -1,0 +1,1007 @@
+# %% [markdown]
+# # Attention maps, rollout, attention distance
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 01 to 06 | 90 minutes | any CPU |
+#
+# A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
+#
+# It is as easy to see something in them that is not there. So there are two rules in this chapter. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over hundreds.
+#
+# You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
+
+# %% tags=["setup"]
+from functools import partial
+from itertools import product
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib import interpret, viz
+from course_lib.attention import MultiHeadSelfAttention
+from course_lib.data import digits, photographs, toy_shapes
+from course_lib.machine import set_seed
+from course_lib.records import load_record
+from course_lib.vit import VisionTransformer, create_model
+
+viz.set_style()
+torch.set_num_threads(1)  # the models here are tiny: more threads only wait
+
+# %% [markdown]
+# ## The matrix that is never there
+#
+# Three models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. One knows coloured shapes, one MNIST's digits, one the photographs of CIFAR-10 (JPEG copy). The shapes are drawn by the course. So for them it is known which pixels are the object.
+
+
+# %%
+def inputs(pixels, model):
+    """Pixels between 0 and 1 as the model's weights want them."""
+    want = model.preprocessing
+    mean, std = (torch.tensor(v)[:, None, None] for v in (want.mean, want.std))
+    return (pixels - mean) / std
+
+
+model = create_model("vit_shapes_token_patch4_32", pretrained=True).eval()
+shapes = toy_shapes("test", n=240)  # eight classes, 30 of each
+images = inputs(shapes.images / 255, model)
+with torch.no_grad():
+    right = (model(images).argmax(dim=1) == shapes.labels).float().mean()
+print("images", tuple(images.shape), "tokens", 1 + model.patch_embed.num_patches)
+print("more than 85 % right:", right.item() > 0.85)
+
+# %% [markdown]
+# In chapter 02 the attention layer had a softmax, a dropout, and a product with the values. In this model each layer has its dropout still, `attn.attn_drop`, and it is made for the weights. A natural place to listen: a **hook** is a function that PyTorch calls each time a module has run.
+#
+# > **Predict.** One hook on each of the six dropouts, five images through the model. How many maps are heard? What is the error message, if one is missing?
+
+# %% tags=["hide-output"]
+heard = []
+handles = [
+    block.attn.attn_drop.register_forward_hook(
+        lambda module, args, output: heard.append(output)
+    )
+    for block in model.blocks
+]
+with torch.no_grad():
+    model(images[:5])
+for handle in handles:
+    handle.remove()
+print("hooks:", len(handles), "maps heard:", len(heard))
+
+# %% [markdown]
+# None, and no message. The layer calls `F.scaled_dot_product_attention`, which goes from queries, keys and values to the output in one piece. It works through the keys block by block and keeps a running sum (chapter 01 has its memory). The $N \times N$ matrix **never exists**. The dropout rate is handed over as a number, and the module is not called.
+#
+# Most libraries do this today, and so the same hook has fallen silent in many notebooks that once worked ([pytorch #102374](https://github.com/pytorch/pytorch/issues/102374), [vit-explain #23](https://github.com/jacobgil/vit-explain/issues/23)). With luck the empty list then gives an error somewhere else, as in the second of these (`list index out of range`). Without it, yesterday's maps are drawn again.
+#
+# > **A hook that hears nothing must be an error.**
+#
+# There are two ways out.
+#
+# **Ask the layer.** It has to go the long way round, through an explicit softmax, and hand over what it finds.
+#
+# | library | how to ask |
+# |:--|:--|
+# | this course | set `layer.recorder` to a function; it is called with the weights |
+# | PyTorch, `nn.MultiheadAttention` | `need_weights=True, average_attn_weights=False` |
+# | torchvision's ViT | calls that layer with `need_weights=False`, which is written into the code |
+# | timm | `layer.fused_attn = False`; then the hook on `attn_drop` does hear |
+# | Hugging Face | `attn_implementation="eager"`, and `output_attentions=True` |
+#
+# **Listen to the input.** A hook may also be called *before* a module runs, with its input. Queries and keys follow from that, and the weights from these: $\mathrm{softmax}(QK^\top / \sqrt d)$. It costs time: `layer.qkv` and $QK^\top$ are computed twice, and the weights are stored. But the output does not change in the last digit.
+#
+# Here is the first way:
+
+# %%
+layer = model.blocks[2].attn
+torch.manual_seed(2)
+x = torch.randn(2, 9, 64)  # 2 images, 9 tokens
+asked = []
+layer.recorder = asked.append
+with torch.no_grad():
+    long_way = layer(x)
+    layer.recorder = None
+    short_way = layer(x)
+print("weights", tuple(asked[0].shape))
+print("the same output to 1e-5:", torch.allclose(long_way, short_way, atol=1e-5))
+
+# %% [markdown]
+# ### Exercise 11.1 · `record_attention`
+#
+# *Medium, 20 minutes.* Write the second way. (If you like the first better, take it: only what comes out is checked.)
+#
+# * `model` is a `VisionTransformer`, `images` is a batch. Run the model on it once.
+# * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, and `layer.num_heads`.
+# * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1.
+# * Leave nothing behind. No hook stays in the model, and it is in the mode in which it was. That holds even if the model raises an error; the error itself goes on to the caller.
+# * If no layer was heard, raise a `ValueError`.
+#
+# `handle = layer.register_forward_pre_hook(hook)` makes PyTorch call `hook(layer, args)` before the layer runs, where `args[0]` is its input `(B, N, D)`. `handle.remove()` ends it.
+
+
+# %% tags=["exercise"]
+def record_attention(model, images):
+    """Run the model once; the attention weights of all its layers, a list of (B, H, N, N)."""
+    # BEGIN SOLUTION
+    maps = []
+
+    def hook(layer, args):
+        B, N, _ = args[0].shape
+        qkv = layer.qkv(args[0]).reshape(B, N, 3, layer.num_heads, -1)
+        q, k, _ = qkv.permute(2, 0, 3, 1, 4)  # (B, H, N, d) each
+        maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1))
+
+    layers = [m for m in model.modules() if isinstance(m, MultiHeadSelfAttention)]
+    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
+    try:
+        model(images)
+    finally:  # also after an error
+        for handle in handles:
+            handle.remove()
+    if not maps:
+        raise ValueError("no attention layer was heard")
+    return maps
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_record_attention
+
+check_record_attention(record_attention)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Inside the hook: `layer.qkv(args[0])` is `(B, N, 3·H·d)`. Reshape it to `(B, N, 3, H, d)`, and `permute(2, 0, 3, 1, 4)` makes `(3, B, H, N, d)`, which can be unpacked into q, k and v. A hook that returns nothing changes nothing.
+#
+# </details>
+#
+# <details>
+# <summary>Where does `finally` go?</summary>
+#
+# ```python
+# handles = [...]
+# try:
+#     model(images)
+# finally:
+#     for handle in handles:
+#         handle.remove()
+# ```
+#
+# What is in `finally` runs whether `model(images)` comes to its end or not. Without an `except`, the error goes on to whoever called you. That is right: you cannot mend it.
+#
+# </details>
+#
+# <details>
+# <summary>Why not call the blocks myself, one after the other?</summary>
+#
+# That is a second forward pass, written by hand, and it has to be kept in step with the first. The next model has a mask, a dropout or a position bias between its blocks. Then the maps are of a model that does not exist, and nothing says so. A hook listens to the model that runs.
+#
+# </details>
+
+# %% [markdown]
+# The course's own is a context manager, so that you can run whatever you like inside. It takes the first way, and knows our layers, timm's and PyTorch's. Three things that it refuses:
+
+# %%
+for careless in ("nothing runs", "half of it runs", "nothing to hear"):
+    try:
+        subject = nn.Linear(64, 8) if careless == "nothing to hear" else model
+        with interpret.record_attention(subject), torch.no_grad():
+            if careless == "half of it runs":
+                model.blocks[:4](x)
+    except ValueError as error:
+        print(f"{careless}: {error}\n")
+
+# %% [markdown]
+# ## By depth
+#
+# `attention_maps` records a batch and stacks the layers: `(B, L, H, N, N)`. Row 0 of each map is the class token's, the one that the answer is read from. Take away what it keeps for itself, and 64 weights are left: an $8 \times 8$ picture.
+#
+# Average the four heads for now. The first image of the test set, all six layers, from the first to the last. Below it the same for a model of the same architecture with random weights.
+#
+# > **Predict.** What does a random model's map look like? And what if you let matplotlib choose the colours, as one does, from the smallest value to the largest?
+
+
+# %%
+def share_of_patches(maps, grid):
+    """Where the class token looks, as shares of what it gives to patches: (..., N, N) -> (..., gh, gw)."""
+    looks = interpret.cls_attention(maps, grid)
+    return looks / looks.sum(dim=(-2, -1), keepdim=True)
+
+
+set_seed("a model that nobody has trained")
+random_model = VisionTransformer(model.config).eval()
+maps = interpret.attention_maps(model, images)  # (240, 6, 4, 65, 65)
+random_maps = interpret.attention_maps(random_model, images)
+print("maps", tuple(maps.shape))
+
+# %% tags=["hide-output"]
+#| alt: The first test image, a yellow circle in the middle before purple stripes with three small bars, and three rows of six maps of 8 by 8 patches, layers 1 to 6. Trained, with a common scale: in layers 2, 5 and 6 dark cells cover the circle, in layers 3 and 4 a few cells on its edge, in layer 1 cells here and there. Random, same scale: six pale, nearly even maps. Random, each stretched to its own smallest and largest value: six lively patterns; four show the stripes of the background, and in layers 2 and 5 dark patches lie on the circle.
+LIMITS = (0, 5 / 64)  # in all pictures of this chapter, five times an even share
+first = {
+    "trained": share_of_patches(maps[0].mean(dim=1), 8),
+    "random": share_of_patches(random_maps[0].mean(dim=1), 8),
+}
+figure, axes = plt.subplots(3, 7, figsize=(7.6, 3.7))
+rows = (
+    ("trained", "trained", LIMITS),
+    ("random", "random", LIMITS),
+    ("random,\nstretched", "random", None),
+)
+for row, (name, which, limits) in zip(axes, rows):
+    row[0].imshow(shapes.images[0].permute(1, 2, 0), interpolation="nearest")
+    row[0].set(xticks=[], yticks=[], ylabel=name)
+    for ax, looks in zip(row[1:], first[which]):
+        viz.heatmap(looks, ax, limits=limits or (looks.min(), looks.max()))
+for number, ax in enumerate(axes[0, 1:], 1):
+    ax.set_title(f"layer {number}", loc="center", fontsize=10)
+figure.colorbar(
+    axes[0, 1].images[0],
+    ax=axes,
+    shrink=0.6,
+    label="share",
+    ticks=[0, 1 / 64, 5 / 64],
+).set_ticklabels(["0", "1/64", "5/64"])
+plt.show()
+
+# %% [markdown]
+# Keep this picture. The trained model's class token looks at the circle in layers 2, 5 and 6, and at single patches on its edge in layers 3 and 4. The random model looks everywhere alike, a sixty-fourth for each patch, a little more or less.
+#
+# The third row shows the *same* numbers as the second. Stretched to the full range of colours, noise comes alive: there are the stripes of the background, and in layer 5 there is the circle! A random projection of the pixels is still a picture, and what stands out in the image stands out a little in it, too. Show that map alone, and nobody will doubt that the model has found the object. It has random weights.
+#
+# **Give all maps that are compared one scale, and say which.**
+
+# %% [markdown]
+# ## Does a head follow the object?
+#
+# In the picture some layers do. It is one picture. Count instead. How much of the class token's weight lies on the object? A patch may hold some of it: give each patch the share of its pixels that are object, multiply, and sum. A head that looks everywhere alike gets the object's share of the area. Do this for 240 images and 24 heads.
+#
+# > **Predict.** The object covers about a fifth of an image. What does the best of the trained heads have on it, on average? And the best of the random model's?
+
+
+# %% tags=["hide-output"]
+def weight_on(maps, covered):
+    """How much of the class token's weight lies on the object: (B, ..., N, N), (B, gh, gw) -> (B, ...)."""
+    looks = share_of_patches(maps, covered.shape[-2:])  # (B, ..., gh, gw)
+    extra = looks.ndim - covered.ndim
+    covered = covered.reshape(len(covered), *[1] * extra, *covered.shape[1:])
+    return (looks * covered).sum(dim=(-2, -1))
+
+
+covered = F.avg_pool2d(shapes.masks[:, None].float(), 4)[:, 0]  # (240, 8, 8)
+area = covered.mean(dim=(1, 2))  # (240,)
+on_object = weight_on(maps, covered)  # (240, 6, 4)
+random_on_object = weight_on(random_maps, covered)
+print(f"area of the object       {area.mean():.2f}")
+print(f"trained: the best head   {on_object.mean(0).max():.2f}")
+print(f"random: the best head    {random_on_object.mean(0).max():.2f}")
+
+# %% tags=["hide-input"]
+#| alt: Two tables of coloured cells, six layers by four heads, the mean share of weight on the object. Trained: from 0.19 to 0.56, darkest in heads 3 and 4 of layer 5. Random: all cells from 0.17 to 0.24, about the object's share of the area.
+_, axes = plt.subplots(1, 2, figsize=(6.6, 3.1))
+for ax, values, name in zip(
+    axes, (on_object, random_on_object), ("trained", "random")
+):
+    viz.heatmap(
+        values.mean(dim=0),
+        ax,
+        rows=range(1, 7),
+        columns=range(1, 5),
+        annotate=True,
+        limits=(0, 0.8),
+        title=f"{name}: on the object",
+    )
+    ax.set(xlabel="head", ylabel="layer")
+plt.show()
+
+for name, values in (("trained", on_object), ("random", random_on_object)):
+    often = (values > area[:, None, None]).float().mean(dim=0) > 0.75  # (6, 4)
+    print(f"{name} heads above the area in 3 of 4 images: {often.sum()} of 24")
+
+# %% [markdown]
+# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of "the attention". And one random head follows the object a little, too, in three images of four: it happens to like what stands out.
+#
+# One trap is left. Suppose you look through all 24 heads *for each image* and show the one that fits best.
+#
+# > **Predict.** You may choose the best of 24 heads for each image. How much has the random model on the object then?
+
+# %% tags=["hide-output"]
+chosen = random_on_object.flatten(1).max(dim=1).values  # (240,)
+print(
+    f"random model, the best head for each image: {chosen.mean():.2f}, area {area.mean():.2f}"
+)
+print("more than the area, in every image:", (chosen > area).all().item())
+
+# %% [markdown]
+# "Better than the area in every single image", and the model knows nothing. Whoever may choose will find. A head has to be named *before* the images are looked at, or on other images.
+
+# %% [markdown]
+# ### Digits and photographs
+#
+# The same body, trained on MNIST and on CIFAR-10 (JPEG copy). Ten test digits and six test photographs come with the course, the first of each digit and of each of the six animals. Here is one of each kind, again with a random model below.
+#
+# For the digits there is a right answer of a sort, too: the ink. Count it over 150 digits of scikit-learn's, which are by other hands, and are enlarged here as in chapter 09.
+#
+# > **Predict.** The ink covers 0.30 of the patches' area. How much has the best head of the trained model on it? Of the random model?
+
+
+# %% tags=["hide-output"]
+#| alt: Four rows of a picture and six maps, layers 1 to 6. A digit 2 with the trained model: dark cells on the strokes, in each layer on others. The same digit with a random model: pale, with the 2 just visible in some layers. A photograph of two birds with the trained model: dark cells at the lower and right edge, other ones in each layer. The same with a random model: pale everywhere.
+def examples(name, channels, side):
+    """The pixels of a record of small test images, (n, C, side, side) between 0 and 1."""
+    entries = load_record(name)["examples"]
+    rows = [
+        [list(bytes.fromhex(row)) for row in entry["image"]] for entry in entries
+    ]
+    return torch.tensor(rows).view(-1, side, side, channels).movedim(-1, 1) / 255
+
+
+digit_model = create_model("vit_mnist_token_patch4_28", pretrained=True).eval()
+photo_model = create_model("vit_cifar_token_patch4_32", pretrained=True).eval()
+pictures = (
+    (examples("mnist_test_examples", 1, 28)[2], digit_model),
+    (examples("cifar10_test_examples", 3, 32)[0], photo_model),
+)
+
+
+def untrained(model):
+    """A model of the same architecture with random weights, always the same ones."""
+    set_seed("a model that nobody has trained")
+    return VisionTransformer(model.config).eval()
+
+
+figure, axes = plt.subplots(4, 7, figsize=(7.6, 4.7))
+for pair, (pixels, trained) in zip((axes[:2], axes[2:]), pictures):
+    shown = pixels if len(pixels) == 3 else 1 - pixels.expand(3, -1, -1)
+    for row, which in zip(pair, (trained, untrained(trained))):
+        found = interpret.attention_maps(which, inputs(pixels[None], trained))
+        row[0].imshow(shown.permute(1, 2, 0), interpolation="nearest")
+        row[0].set(xticks=[], yticks=[])
+        row[0].set_ylabel("trained" if which is trained else "random")
+        looks = share_of_patches(
+            found[0].mean(dim=1), trained.patch_embed.grid_size
+        )
+        for ax, one in zip(row[1:], looks):
+            viz.heatmap(one, ax, limits=LIMITS)
+for number, ax in enumerate(axes[0, 1:], 1):
+    ax.set_title(f"layer {number}", loc="center", fontsize=10)
+plt.show()
+
+# %% tags=["hide-output"]
+small = digits("test").images[:150]  # (150, 1, 8, 8)
+enlarged = F.interpolate(small, (28, 28), mode="bilinear", antialias=True)
+ink = F.avg_pool2d((enlarged > 0.5).float(), 4)[:, 0]  # (150, 7, 7)
+on_ink = {
+    name: weight_on(
+        interpret.attention_maps(which, inputs(enlarged, digit_model)), ink
+    ).mean(dim=0)
+    for name, which in (
+        ("trained", digit_model),
+        ("random", untrained(digit_model)),
+    )
+}
+print(f"area of the ink          {ink.mean():.2f}")
+for name, values in on_ink.items():
+    print(f"{name}: the best head   {values.max():.2f}")
+
+# %% [markdown]
+# Eight tenths, on a third of the area. But the random model's best head has nearly six, almost twice the area, and without having learned a thing! Most patches around a digit are empty and all alike, so a head that prefers anything else to empty paper prefers the ink. Measured against the area alone, that would have passed for understanding. What was learned is the step from 0.57 to 0.80.
+#
+# With photographs there is no such count, since nobody has marked the bird. This is the usual case. What is left then are words like "it looks at the wing", and there is always a cell that fits. Chapter 12 goes on from here.
+
+# %% [markdown]
+# ### Look for yourself
+#
+# Single heads, and any patch in place of the class token. The model is that of chapter 07: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
+
+# %%
+from course_lib.widgets import AttentionExplorer
+
+reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
+two = examples("mnist_test_examples", 1, 28)[2:3]  # (1, 1, 28, 28)
+AttentionExplorer(
+    two, interpret.attention_maps(reading, inputs(two, reading)), (7, 7)
+)
+
+# %% [markdown]
+# ## Heads that follow positions
+#
+# A head can also attend without looking. "Always the patch to my left" is a perfectly good rule, and it needs no image, only position embeddings. How do you tell such a head?
+#
+# Two numbers for each head, both of the kind "how much of the weight would have to be moved":
+#
+# * **shape**: how far its *average* map over all images is from an even one;
+# * **change**: how far the map of a single image is from that average, on average.
+#
+# A head that follows positions has a shape, and does not change. One that follows the content changes.
+#
+# > **Predict.** Three models: the shapes (which may be anywhere in the image), digits (always in the middle, always as large), photographs. Which of them has heads that follow positions? And a random one?
+#
+# For digits and photographs these are now the models of chapters 07 and 08, without a class token, with computed positions. Only what patches see of patches is counted. The photographs are 60 pieces of our two. The last line is the digits' model from above, with class token and learned positions.
+
+
+# %% tags=["hide-output"]
+def pieces_of_photographs(height, width):
+    """scikit-learn's two photographs at this size, cut into squares of 32 pixels: (n, 3, 32, 32), between 0 and 1."""
+    whole = torch.stack(list(photographs().values())) / 255
+    whole = F.interpolate(whole, (height, width), mode="bilinear", antialias=True)
+    squares = whole.unfold(2, 32, 32).unfold(
+        3, 32, 32
+    )  # (2, 3, rows, columns, 32, 32)
+    return squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+
+def among_patches(maps, model):
+    """What patches see of patches: prefix cut off, rows sum to 1. (B, L, H, n, n)"""
+    prefix = model.num_prefix_tokens
+    weights = maps[..., prefix:, prefix:]
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def moved(a, b):
+    """How much weight must be moved to make one map of the other: (..., n), (..., n) -> (...)."""
+    return (a - b).abs().sum(dim=-1) / 2
+
+
+photos = torch.cat([pieces_of_photographs(64, 96), pieces_of_photographs(128, 192)])
+subjects = {
+    "shapes": (model, shapes.images / 255),
+    "digits": (
+        create_model("vit_mnist_patch4_28", pretrained=True).eval(),
+        enlarged,
+    ),
+    "photographs": (
+        create_model("vit_cifar_small_patch4_32", pretrained=True).eval(),
+        photos,
+    ),
+}
+seen = {}  # name -> {"trained": (B, L, H, n, n), "random": ...}
+for name, (which, pixels) in subjects.items():
+    both = {"trained": which, "random": untrained(which)}
+    seen[name] = {
+        kind: among_patches(interpret.attention_maps(m, inputs(pixels, which)), m)
+        for kind, m in both.items()
+    }
+
+
+def shape_and_change(found):
+    """Two numbers for each head: (B, L, H, n, n) -> (L, H), (L, H)."""
+    average = found.mean(dim=0)  # (L, H, n, n)
+    shape = moved(average, 1 / average.shape[-1]).mean(dim=-1)
+    return shape, moved(found, average).mean(dim=(0, -1))
+
+
+scores = {
+    (name, kind): shape_and_change(found)
+    for name, both in seen.items()
+    for kind, found in both.items()
+}
+learned = interpret.attention_maps(digit_model, inputs(enlarged, digit_model))
+learned = shape_and_change(among_patches(learned, digit_model))
+print("heads with twice as much shape as change")
+for names, (shape, change) in {
+    **scores,
+    ("digits", "learned positions"): learned,
+}.items():
+    print(f"{' '.join(names):24} {(shape > 2 * change).sum():2} of {shape.numel()}")
+
+# %% tags=["hide-input"]
+#| alt: Scatter plot, shape across and change upwards, both from 0 to 0.8. Random heads lie close together near the corner at 0. The shapes model's heads lie at little shape and change from 0.2 to 0.7, above the diagonal. Photographs: mostly above the diagonal, a few below. Digits: at shape 0.4 to 0.7, three of them far to the right at change of about 0.1.
+_, ax = plt.subplots(figsize=(5.6, 3.6))
+styles = {
+    "shapes": (viz.VALUE, "s"),
+    "digits": (viz.KEY, "o"),
+    "photographs": (viz.QUERY, "^"),
+}
+for (name, kind), both in scores.items():
+    color, marker = styles[name]
+    small = {"mfc": "none", "markersize": 4, "label": f"{name}, random"}
+    style = {"label": name} if kind == "trained" else small
+    ax.plot(*(x.flatten() for x in both), marker, color=color, **style)
+ax.axline((0, 0), slope=0.5, color=viz.MUTED, linestyle="--", linewidth=1)
+ax.text(0.5, 0.03, "follow positions", color=viz.MUTED)
+ax.text(0.02, 0.76, "follow the content", color=viz.MUTED)
+ax.set(xlim=(0, 0.82), ylim=(0, 0.82))
+ax.set(xlabel="shape of the average map", ylabel="change from image to image")
+ax.legend(loc="upper right", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# In two of three of the digits' heads the map is mostly the same, whatever the digit. Of the shapes' heads none is like that. It fits: a digit's parts are where they always are, and a shape may be anywhere. Whether it is the *reason*, three models cannot say; with learned positions the digits' model has fewer such heads. (The dashed line is where the shape is twice the change.) The random heads have little of either, and sit near the corner, the digits' a little further out.
+#
+# ### Rows and columns
+#
+# What shape do they have? Report C saw heads that follow rows, and others that follow columns. Score all of them: how much of a patch's weight stays in its own row, and in its own column, the patch itself left out? An even map has $7/63 = 0.11$ in either on a grid of $8 \times 8$, and $6/48 = 0.125$ on $7 \times 7$.
+
+# %% tags=["hide-output"]
+best_heads = []  # (row or column, model, trained or random, layer, head)
+for name, both in seen.items():
+    for kind, found in both.items():
+        side = round(found.shape[-1] ** 0.5)
+        patch = torch.arange(side**2)
+        apart = patch[:, None] != patch
+        others = found.mean(dim=0) * apart
+        others = others / others.sum(dim=-1, keepdim=True)
+        for what, line in (("row", patch // side), ("column", patch % side)):
+            same = (line[:, None] == line) & apart
+            stays = (others * same).sum(dim=-1).mean(dim=-1)  # (L, H)
+            layer, head = divmod(stays.argmax().item(), stays.shape[1])
+            best_heads.append((what, name, kind, layer, head))
+            many = (
+                stays > 1.8 / (side + 1)
+            ).sum()  # an even map has 1 / (side + 1)
+            print(
+                f"{what:6} {name:11} {kind:7} highest {stays.max():.2f}, {many} of {stays.numel()} near twice the even share"
+            )
+
+# %% tags=["hide-input"]
+#| alt: Average maps from the patch in the middle, marked by a square, for the best row head and the best column head of each model; above trained, below random. Trained shapes: a faint spot around the patch. Digits: the row head looks at a few patches just right of the patch, the column head at a standing bar right of it. Photographs: the row head has a wide faint band along the row, the column head looks at the lower edge of the image. All random ones are nearly even.
+figure, axes = plt.subplots(2, 6, figsize=(7.6, 3.1))
+for axes_of_kind, kind in zip(axes, ("trained", "random")):
+    chosen = [entry for entry in best_heads if entry[2] == kind]
+    axes_of_kind[0].set_ylabel(kind)
+    for ax, (what, name, _, layer, head) in zip(axes_of_kind, chosen):
+        average = seen[name][kind][:, layer, head].mean(dim=0)  # (n, n)
+        side = round(len(average) ** 0.5)
+        middle = side // 2 * (side + 1)
+        viz.heatmap(average[middle].view(side, side), ax, limits=(0, 0.15))
+        corner = (side // 2 - 0.5, side // 2 - 0.5)
+        ax.add_patch(
+            plt.Rectangle(corner, 1, 1, fill=False, edgecolor=viz.QUERY, lw=2)
+        )
+        title = (
+            f"{name if kind == 'trained' else ''}\n{what}: {layer + 1}.{head + 1}"
+        )
+        ax.set_title(title, loc="center", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# The numbers in the titles are layer and head. The digits' and the photographs' models have two heads each that keep nearly twice the even share or more in their row. The shapes' model has none, and the random models are at the even share; a random head of the digits' model is a little above it for columns, since computed positions are as loud as the picture from the start.
+#
+# But look at what the scores have found. The photographs' row head is one: a wide band. The digits' head does something else: it looks at the few patches just to the *right*, which happen to be in the same row. And the photographs' "column head" looks at the lower edge of the image. **A score finds a head. What the head does, you see only if you draw it.**
+#
+# And had you looked through one model for a row head, you would have found one, and perhaps written that heads specialise in rows and columns. It is two of 12, and two of 24.
+
+# %% [markdown]
+# ## Through all layers
+#
+# The map of the last layer says which *tokens* the class token looks at. But a token in the last layer is not a patch any more. Five layers have mixed others into it. Where did they look?
+#
+# If attention did nothing but mix, the answer would be a product of matrices. Say token 0 takes half of its content from token 1, and token 1 had before taken half of its own from token 2. Then a quarter of token 0 comes from token 2: weights along a path multiply, and different paths add. That is what a matrix product does.
+#
+# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**.
+#
+# Do it once by hand. Three tokens, two layers, one head:
+#
+# $$A_1 = \begin{pmatrix} \tfrac12 & \tfrac12 & 0 \\ 0 & \tfrac12 & \tfrac12 \\ 0 & 0 & 1 \end{pmatrix} \qquad A_2 = \begin{pmatrix} 0 & 1 & 0 \\ \tfrac12 & 0 & \tfrac12 \\ 0 & \tfrac12 & \tfrac12 \end{pmatrix}$$
+#
+# > **Predict.** With a pencil: $\tilde A_1$ and $\tilde A_2$. Then row 0 of $\tilde A_2 \tilde A_1$: how much of token 0, after both layers, comes from each of the three inputs? In layer 2, token 0 looks at token 1 alone. And if you multiply in the other order?
+
+# %% tags=["hide-output"]
+A1 = torch.tensor([[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]])
+A2 = torch.tensor([[0, 1.0, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+mixed1, mixed2 = ((A + torch.eye(3)) / 2 for A in (A1, A2))
+print("layer 1, mixed ", mixed1.tolist())
+print("layer 2, mixed ", mixed2.tolist())
+print("both, row 0    ", (mixed2 @ mixed1)[0].tolist())
+print("other order    ", (mixed1 @ mixed2)[0].tolist())
+print("no residual    ", (A2 @ A1)[0].tolist())
+
+# %% tags=["hide-input"]
+#| alt: Three rows of three circles, input at the bottom, after layer 1, after layer 2 at the top, joined by lines whose width is the weight. The only path from token 0 on top to token 2 at the bottom is drawn in vermilion: by one half to token 1 in the middle row, and by a quarter down to token 2.
+_, ax = plt.subplots(figsize=(4.6, 2.9))
+for level, i, j in product(range(2), range(3), range(3)):
+    path = (level, i, j) in ((1, 0, 1), (0, 1, 2))
+    style = {"color": viz.QUERY if path else viz.KEY, "alpha": 0.9 if path else 0.4}
+    width = 8 * (mixed1, mixed2)[level][i, j].item()
+    ax.plot([j, i], [level, level + 1], lw=width, zorder=1 + path, **style)
+for level, i in product(range(3), range(3)):
+    ax.scatter(i, level, 420, color=viz.PAPER, edgecolor=viz.INK, zorder=3)
+    ax.text(i, level, i, ha="center", va="center", zorder=4)
+ax.text(0.72, 1.62, "1/2", color=viz.QUERY)
+ax.text(1.62, 0.5, "1/4", color=viz.QUERY)
+ax.set(ylim=(-0.3, 2.3), xlim=(-0.3, 2.3), xticks=[])
+ax.set_yticks(range(3), ["input", "after layer 1", "after layer 2"])
+ax.tick_params(length=0)
+ax.spines[:].set_visible(False)
+plt.show()
+
+# %% [markdown]
+# Row 0 is $(\tfrac38, \tfrac12, \tfrac18)$. Token 2 has an eighth, $\tfrac12 \cdot \tfrac14$ along the one path that leads there, although in layer 2 token 0 did not look at it. In the other order it is a sixteenth, of something that has no meaning: the *later* layer stands on the *left*, since it works on what the earlier one has made. And without the residual connection token 0 would not remember itself.
+#
+# **First add the identity, then divide by the sum of the row.** Here the sum is 2, always. It is not, as soon as somebody has taken the maximum over the heads, or set small weights to 0, to tidy up the picture. So divide by the sum that there is.
+
+# %% [markdown]
+# ### Exercise 11.2 · `attention_rollout`
+#
+# *Medium, 15 minutes.* Roll out a batch.
+#
+# * `maps` is `(B, L, H, N, N)`, layer 0 the first that runs. The rows need not sum to 1: in some, small weights have been set to 0.
+# * For each layer: the mean over the heads, plus the identity, and each row divided by its own sum.
+# * Multiply the layers, the last one leftmost.
+# * The result is `(B, N, N)`. Its rows sum to 1. `maps` stays as it was.
+
+
+# %% tags=["exercise"]
+def attention_rollout(maps):
+    """Attention through all layers, the residual connection included: (B, L, H, N, N) -> (B, N, N)."""
+    # BEGIN SOLUTION
+    identity = torch.eye(maps.shape[-1], dtype=maps.dtype)
+    result = identity.expand(len(maps), -1, -1)  # (B, N, N)
+    for layer in maps.unbind(1):
+        mixed = layer.mean(dim=1) + identity  # (B, N, N)
+        mixed = mixed / mixed.sum(dim=-1, keepdim=True)
+        result = mixed @ result
+    return result
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_attention_rollout
+
+check_attention_rollout(attention_rollout)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `maps.unbind(1)` gives the layers, `(B, H, N, N)` each. `layer.mean(dim=1)` is the mean over the heads. Begin with `result` as the identity, and in each layer `result = mixed @ result`. `@` multiplies each image of the batch for itself.
+#
+# </details>
+#
+# <details>
+# <summary>I get “The size of tensor a (5) must match the size of tensor b (2)”</summary>
+#
+# `mixed.sum(dim=-1)` is `(B, N)`, and against `(B, N, N)` PyTorch lines it up from the right: $B$ with $N$. `keepdim=True` makes it `(B, N, 1)`, one sum beside each row. For one image, `(1, N)` fits, and divides the *columns* without a word.
+#
+# </details>
+#
+# <details>
+# <summary>I get “expected m1 and m2 to have the same dtype”</summary>
+#
+# `torch.eye(N)` is float32, whatever the maps are. Give it `dtype=maps.dtype`.
+#
+# </details>
+
+# %% [markdown]
+# ### What is in use
+#
+# Much of the code for rollout on the web comes from one repository, vit-explain, often through two or three hands. It fuses the heads, sets the smallest weights to 0 (nine in ten is usual), adds the identity and multiplies. Here is how it goes about it:
+
+
+# %%
+def rollout_in_use(maps, discard_ratio):
+    """As it is found in many places, with three faults."""
+    result = torch.eye(maps.shape[-1])
+    for layer in maps.unbind(1):
+        fused = layer.mean(dim=1)  # (B, N, N)
+        flat = fused.flatten(1)  # (B, N·N), the same memory
+        smallest = flat.topk(int(flat.shape[1] * discard_ratio), largest=False)
+        drop = smallest.indices[smallest.indices != 0]  # "keep the class token"
+        flat[0, drop] = 0  # (1)
+        mixed = (fused + torch.eye(fused.shape[-1])) / 2
+        mixed = mixed / mixed.sum(dim=-1)  # (2)
+        result = mixed @ result
+    return result
+
+
+for rollout in (rollout_in_use, interpret.attention_rollout):
+    sums = rollout(maps[:1], discard_ratio=0.9).sum(dim=-1)
+    to_one = torch.allclose(sums, torch.ones(65), atol=1e-5)
+    print(f"{rollout.__name__}: rows sum to 1: {to_one}")
+try:
+    rollout_in_use(maps[:2], 0.9)
+except RuntimeError as error:
+    print("two images:", error)
+
+# %% [markdown]
+# 1. `flat[0, ...]` drops weights from the *first* image, and drops there whatever is small in any.
+# 2. No `keepdim`: with one image the columns are divided by the sums of the rows, and nothing sums to 1 any more. With several it stops; that is the better fate.
+# 3. `indices != 0` is meant to protect the class token. Index 0 of the flattened map is one number, the class token's weight on itself. Its other 64 are dropped like all others.
+#
+# With nothing discarded and the mean of the heads, all sums are the same, and none of this can be seen. That is why it lives so long. A fourth mistake is easily made around it, though not in that repository: whoever collects maps in a dictionary and sorts its names puts `blocks.10` before `blocks.2`.
+#
+# ### Is it better than the last layer?
+#
+# Count again: weight on the object, 240 images. The mean over the heads is a choice, so take the maximum and the minimum as well.
+#
+# > **Predict.** The last layer has 0.43 on the object, with the mean over its heads, and the object has 0.19 of the area. Rollout takes account of all six layers. More, or less?
+
+# %% tags=["hide-output"]
+sharpened = partial(interpret.attention_rollout, discard_ratio=0.9)
+ways = {
+    "last layer, mean": lambda maps: maps[:, -1].mean(dim=1),
+    "rollout, mean": interpret.attention_rollout,
+    "rollout, max": partial(interpret.attention_rollout, head_fusion="max"),
+    "rollout, min": partial(interpret.attention_rollout, head_fusion="min"),
+    "rollout, 9 in 10 discarded": sharpened,
+}
+rolled = {}  # (way, trained or random) -> (240, 65, 65)
+for name, way in ways.items():
+    on = []
+    for kind, recorded in (("trained", maps), ("random", random_maps)):
+        rolled[name, kind] = way(recorded)
+        on.append(f"{kind} {weight_on(rolled[name, kind], covered).mean():.2f}")
+    print(f"{name:27}", *on)
+
+others = []
+for seed in range(3):
+    set_seed("another random model", seed)
+    another = VisionTransformer(model.config).eval()
+    rollout = sharpened(interpret.attention_maps(another, images))
+    others.append(f"{weight_on(rollout, covered).mean():.2f}")
+print("discarded, three other random models:", *others)
+
+# %% tags=["hide-input"]
+#| alt: Two test images, each with five maps of the trained model and, below, five of the random one: last layer, rollout with the mean, the maximum and the minimum of the heads, and rollout with nine in ten weights discarded. Circle, trained: all but the minimum are dark on the circle, rollout paler than the last layer, with discarding darkest. Square, trained: the last layer is dark inside the square, rollout with mean and maximum is pale everywhere, with the minimum palest on the square itself. Random: pale everywhere, but with discarding the circle appears, and a dark outline around the square.
+figure, axes = plt.subplots(4, 6, figsize=(7.6, 5.4))
+for row, (index, kind) in zip(
+    axes, ((0, "trained"), (0, "random"), (2, "trained"), (2, "random"))
+):
+    row[0].imshow(shapes.images[index].permute(1, 2, 0), interpolation="nearest")
+    row[0].set(xticks=[], yticks=[], ylabel=kind)
+    for ax, name in zip(row[1:], ways):
+        looks = share_of_patches(rolled[name, kind][index], 8)
+        viz.heatmap(looks, ax, limits=LIMITS)
+for ax, name in zip(axes[0, 1:], ways):
+    ax.set_title(name.replace(", ", ",\n"), loc="center", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Less: 0.30. In each layer, half is the identity, and the first layers, which look about them, count as much as the last. On the square it finds next to nothing. The maximum over the heads gives a little more, the minimum takes most of it away; each shifts the random model's value as well.
+#
+# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and other random models have as much. Small differences between patches, such as a colour that stands out, are in every random projection. To keep only the largest weights, and to multiply six layers of them, makes much of little, as stretching the colours did above. Most of the sharpness is made by the method, not by what the model has learned. (The paper's own figure 6 is rollout with the mean over the heads, nothing discarded; its appendix D.8.)
+#
+# Rollout has a second weakness: it never asks what the answer was. The map is the same for "circle" as for "square". Chapter 12 has the remedy, and asks whether any of these maps *explains*.
+
+# %% [markdown]
+# ## How far does it look?
+#
+# One more number for a head, and the paper's own (figure 7, right): the **mean attention distance**. From each patch to each other it is so and so many pixels; weight them by attention. It is to a head what the size of the kernel is to a convolution, except that it is learned.
+#
+# A head that looks everywhere alike does not have 0 but about half the image's side: 16.5 pixels for ours. That is the value to compare with, and so is a random model's.
+
+# %% [markdown]
+# ### Exercise 11.3 · `mean_attention_distance`
+#
+# *Medium, 20 minutes.*
+#
+# * `maps` is `(B, L, H, N, N)`, with one class token in front: $N = 1 + gh \cdot gw$. `grid_size` is `(gh, gw)`, and `patch_size` is in pixels.
+# * The class token has no place. Leave it out, as a query and as a key, and make the rows sum to 1 again.
+# * The distance between two patches is the straight line between their middles, in pixels.
+# * The result is `(L, H)`: the mean over all queries and all images.
+
+
+# %% tags=["exercise"]
+def mean_attention_distance(maps, grid_size, patch_size):
+    """How far each head looks, in pixels: (B, L, H, N, N) -> (L, H)."""
+    # BEGIN SOLUTION
+    gh, gw = grid_size
+    places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw))  # (n, 2)
+    steps = (places[:, None] - places).to(maps.dtype)  # (n, n, 2)
+    pixels = patch_size * steps.square().sum(dim=-1).sqrt()  # (n, n)
+    weights = maps[..., 1:, 1:]
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    far = (weights * pixels).sum(dim=-1)  # (B, L, H, n)
+    return far.mean(dim=(0, 3))
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_mean_attention_distance
+
+check_mean_attention_distance(mean_attention_distance)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Patch $n$ is in row `n // gw` and column `n % gw`. From two tensors of length $n$, `rows[:, None] - rows` makes the table of all differences. The table of distances is `(n, n)`, and `maps[..., 1:, 1:]` is `(B, L, H, n, n)`: they can be multiplied as they are.
+#
+# </details>
+#
+# <details>
+# <summary>Why make the rows sum to 1 again?</summary>
+#
+# Suppose a head gives 0.9 to the class token, and the rest to the patch next door. Without dividing, its distance is a tenth of a patch, shorter than any step there is. The question is where it looks *among the patches*.
+#
+# </details>
+#
+# <details>
+# <summary>I get “expected torch.float32, got torch.float64”</summary>
+#
+# Distances from `.double()`, or from NumPy, make everything float64. `.to(maps.dtype)` before they are multiplied.
+#
+# </details>
+
+# %% [markdown]
+# > **Predict.** Three models again, each from the first layer to the last. In the paper some heads look far already in the lowest layers, others keep close, and the distance grows with depth. In ours?
+
+# %% tags=["hide-output"]
+#| alt: Three panels, mean attention distance in pixels against the layer, a dot for each head, a dashed line at the even value. Shapes: all dots close to the line at 16.5, from 15 to 17. Digits: one head of layer 1 at 7, three others at 11 to 14.5, the layers above from 9 to 14, line at 14.4. Photographs: layers 1 and 2 from 12 to 16.5, then rising; layer 6 from 16 to 18, line at 16.5. Random heads, small crosses, all on the line.
+far, even = {}, {}
+_, axes = plt.subplots(1, 3, figsize=(7.6, 2.8), sharey=True)
+for ax, (name, both) in zip(axes, seen.items()):
+    side = round(both["trained"].shape[-1] ** 0.5)
+    for kind, found in both.items():
+        far[name, kind] = interpret.mean_attention_distance(
+            found, side, 4
+        )  # (L, H)
+        layers = torch.arange(1, len(far[name, kind]) + 1)
+        color, marker = (viz.KEY, "o") if kind == "trained" else (viz.MUTED, "x")
+        ax.plot(layers, far[name, kind], marker, color=color, markersize=5)
+    flat = torch.full((1, 1, 1, side**2, side**2), 1 / side**2)
+    even[name] = interpret.mean_attention_distance(flat, side, 4).item()
+    ax.axhline(even[name], color=viz.QUERY, linestyle="--", linewidth=1)
+    ax.set(title=name, xlabel="layer", xticks=layers, ylim=(0, 20))
+axes[0].set(ylabel="pixels")
+plt.show()
+
+for name in seen:
+    ends = [f"{end(far[name, 'trained']):.1f}" for end in (torch.min, torch.max)]
+    off = (far[name, "random"] - even[name]).abs().max()
+    print(
+        f"{name:11} even {even[name]:.1f}, trained {' to '.join(ends)}, random off by {off:.1f} at most"
+    )
+
+# %% [markdown]
+# In the digits' first layer one head stays at half the even distance. In the photographs' model the second layer is the nearest, and the last the farthest. That resembles the paper's finding: near and far heads side by side at the bottom, and farther on the whole towards the top, though here not in every step ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). In the shapes' model there is nothing of it.
+#
+# Two things to beware of:
+#
+# * **The even value is not the upper end.** 18 pixels are more than 16.5: such a head looks at the other side of the image.
+# * **Near the even value does not mean "everywhere".** Some of the shapes' heads change a great deal from image to image, and lie within 2 pixels of the even value all the same.
+
+# %%
+sharp = scores["shapes", "trained"][1] > 0.5  # changes much from image to image
+print(
+    "heads of the shapes' model that change by more than half:", sharp.sum().item()
+)
+near_even = (far["shapes", "trained"][sharp] - even["shapes"]).abs().max()
+print("all of them within 2 pixels of the even distance:", (near_even < 2).item())
+depth = far["photographs", "trained"].mean(dim=1)  # (6,)
+grows = depth[:2].max() < depth[4:].min()
+print("photographs, layers 1 and 2 nearer than 5 and 6:", grows.item())
+
+# %% [markdown]
+# ## Registers, and other artefacts
+#
+# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet et al. (2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them. About one in fifty has a norm some ten times that of the others, in the output and already in the middle layers. They sit where the image has little to say, on patches that look like their neighbours. What the patch showed can hardly be read off such a token any more; what the whole *image* shows can, better than off others.
+#
+# Their reading: the model takes patches that it can spare, and uses them to put things down. Their remedy: give it tokens for that, a few learned ones beside the class token, of which nothing is read in the end. They call them **registers**. With them the spots are gone.
+#
+# They found it in DINOv2, OpenCLIP and DeiT-III, and among DINOv2's sizes only in the larger ones. And in ours?
+#
+# > **Predict.** The largest norm of a patch token, divided by the median, over all images and layers of our three models: 2, 3, or 10? And in random ones?
+
+
+# %% tags=["hide-output"]
+def largest_norm(model, images):
+    """After each block, the largest norm of a patch token over the median: (L,)."""
+    found = []
+
+    def hook(block, args, output):
+        norms = output[:, model.num_prefix_tokens :].norm(dim=-1)
+        found.append(norms.max() / norms.median())
+
+    handles = [block.register_forward_hook(hook) for block in model.blocks]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(found)
+
+
+for name, (which, pixels) in subjects.items():
+    ready = inputs(pixels, which)
+    trained, random = (
+        largest_norm(m, ready).max() for m in (which, untrained(which))
+    )
+    print(f"{name:11} trained {trained:.1f}, random {random:.1f}")
+
+# %% [markdown]
+# No outliers, and they were not to be expected in models as small as these. It remains a reason to draw the norms beside the maps whenever the model is large. A spot in the sky, to which all heads point, may be nothing that the model *sees* there.
+#
+# ### The real one
+#
+# Everything in this chapter works with ViT-B/16 as it is: 12 layers, 12 heads, $14 \times 14$ patches. Its weights are a download of 330 MB. **The cell was not run for this page**, and none of its numbers is quoted above.
+
+# %%
+FULL = False  # True: with a network
+
+if FULL:
+    vit_b = create_model("vit_base_patch16_224", pretrained=True).eval()
+    prepare = vit_b.preprocessing.transform()
+    photo = torch.stack([prepare(photo) for photo in photographs().values()])
+    for name, which in (("trained", vit_b), ("random", untrained(vit_b))):
+        found = interpret.attention_maps(which, photo)  # (2, 12, 12, 197, 197)
+        last = share_of_patches(found[:, -1].mean(dim=1), 14)
+        rollout = share_of_patches(interpret.attention_rollout(found), 14)
+        viz.image_grid(
+            torch.cat([last, rollout])[:, None] / (5 / 196),
+            titles=["last layer"] * 2 + ["rollout"] * 2,
+            title=name,
+        )
+        print("largest norm over the median, by layer:", largest_norm(which, photo))
+        print(
+            interpret.mean_attention_distance(found, 14, 16)
+        )  # even: 116.5 pixels
+
+# %% [markdown]
+# ## What a map says
+#
+# A map is a fact: *in this layer, this head mixed so much of that token into this one*. Everything else is a reading of it.
+#
+# * What is mixed in are the **values**, and they may be small where the weight is large. A head may look at a token because there is nothing in it.
+# * A token in a late layer is not the patch under it.
+# * That the model looked at the circle does not mean that it said "circle" **because** of it. Whether the answer changes when the circle is taken away is an experiment, and the map is none.
+#
+# **Attention is not explanation**, at least not by itself. The next chapter makes the experiment.
+
+# %% [markdown]
+# ## The block, tested
+#
+# Yours does the same; this one has the fusions and the discarding as well.
+
+# %%
+import inspect
+
+print(inspect.getsource(interpret.attention_rollout).split('"""')[2].strip("\n"))
+
+# %%
+for wrong in (
+    lambda: interpret.cls_attention(maps, (7, 9)),
+    lambda: interpret.cls_attention(seen["digits"]["trained"], 7),
+    lambda: interpret.attention_rollout(maps[:, 0]),
+):
+    try:
+        wrong()
+    except ValueError as error:
+        print(error)
+
+# %% [markdown]
+# ## Three to think about
+#
+# No code, a pencil.
+#
+# 1. A model attends perfectly evenly in all $L$ layers, one head, $N$ tokens. What is row 0 of its rollout? How much does token 0 keep of itself in a ViT-B/16, $L = 12$, $N = 197$?
+# 2. Head A gives the class token 0.9 of every patch's weight, and the rest to the patch itself. Head B gives all of it to the patch itself. Which has the larger attention distance? Which would without dropping the class token, if that is put at the upper left corner?
+# 3. Somebody shows the map of layer 9, head 4, for one image of a dog: all the weight is on the dog. Name three things to ask for.
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. $\tilde A = (I + J/N)/2$, where $J$ is full of ones and $(J/N)^2 = J/N$. So $\tilde A^L = 2^{-L} I + (1 - 2^{-L}) J/N$: token 0 keeps $2^{-L} + (1 - 2^{-L})/N$, here $0.0002 + 0.0051 = 0.0053$, and all others have $0.0051$. After 12 layers the residual connections are forgotten. In a real model they are not.
+# 2. Neither: both are 0, since among the patches each looks at itself alone. With the class token in the corner head A would have 0.9 times the mean distance to the corner, a long way, for a head that never looks anywhere.
+# 3. The same map of a random model, with the same colour scale. The same head for other images, in numbers. And how the head was chosen: before looking, or out of 144?
+#
+# </details>
+
+# %%
+even_map = torch.full((197, 197), 1 / 197, dtype=torch.float64)
+even_rollout = interpret.attention_rollout(even_map.expand(1, 12, 1, 197, 197))
+print(f"{even_rollout[0, 0, 0]:.4f} and {even_rollout[0, 0, 1]:.4f}")
+
+# %% [markdown]
+# ## What you take with you
+#
+# * The fused kernel **never forms the weights**. Ask the layer, or compute them from its input. A recorder that hears nothing must raise an error, and must clean up after itself, also after an error.
+# * **One scale** for all maps that are compared, and a **random model** beside each. Stretched, and discarded from, noise finds objects too.
+# * **Count.** Some heads follow the object, some follow positions; which ones depends on the task. A head must be named before you look.
+# * **Rollout**: mean over the heads, identity, each row by its own sum with `keepdim`, the last layer leftmost. It blurs, and it knows no class.
+# * **Attention distance**: in pixels, among patches, against the even value.
+#
+# The picture to keep: **six maps by depth, the random model's below, and the same random maps stretched**.
+#
+# ### To read
+#
+# * [Abnar & Zuidema 2020, *Quantifying Attention Flow in Transformers*](https://arxiv.org/abs/2005.00928): rollout, and a better idea that is too slow for images.
+# * [Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), figures 6 and 7, appendix D.7 and D.8.
+# * [Darcet et al. 2024, *Vision Transformers Need Registers*](https://arxiv.org/abs/2309.16588).
+#
+# Next, chapter 12: do the maps explain?

@@ -1,0 +1,886 @@
+# %% [markdown]
+# # Do the maps explain?
+#
+# | Goal | Before you start | Time | Runs on |
+# |:--|:--|:--|:--|
+# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 01 to 07 and 11 | 90 minutes | any CPU |
+#
+# Chapter 11 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
+#
+# On photographs nobody knows. So this chapter leaves photographs, and takes pictures of which everything is known, because they were drawn. You score maps with three tests, and you write each test yourself. At the end you know what may be said with a map, and what may not.
+
+# %% tags=["setup"]
+import copy
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from einops import rearrange
+from scipy.optimize import linprog
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from course_lib import explain, viz
+from course_lib.data import toy_shapes
+from course_lib.explain import (
+    area_under,
+    input_gradient,
+    occlusion_map,
+    patch_means,
+    rank_correlation,
+    replacing,
+)
+from course_lib.interpret import (
+    attention_maps,
+    attention_rollout,
+    cls_attention,
+    gradient_rollout,
+)
+from course_lib.machine import set_seed
+from course_lib.metrics import predict
+from course_lib.records import load_record
+from course_lib.vit import create_model
+
+viz.set_style()
+torch.set_num_threads(1)  # the model here is tiny: more threads only wait
+
+# %% [markdown]
+# ## What would “explain” mean?
+#
+# Two things, which are mixed up all the time:
+#
+# * A map is **plausible** if it shows what a person would show: "yes, that is where the ring is". Plausible is about *us*.
+# * A map is **faithful** if it shows what the model's answer depends on. Faithful is about *the model*.
+#
+# A model may be right for a wrong reason. Then a faithful map looks odd, and a plausible one hides the fault. So you cannot see that a map is faithful by looking at it. ([Jacovi & Goldberg 2020](https://arxiv.org/abs/2004.03685) sort out the words.)
+#
+# Each test of this chapter asks one question:
+#
+# | test | question | asks about |
+# |:--|:--|:--|
+# | pointing game | is the largest number on the object? | plausible |
+# | deletion and insertion | does the answer go when what the map points at goes? | faithful |
+# | randomised weights | does the map change when the model forgets what it learned? | whether the map knows the model at all |
+
+# %% [markdown]
+# ## A world with a right answer
+#
+# `toy_shapes` draws one coloured shape before a cluttered background: eight classes, $32 \times 32$ pixels. Place, size and colours are random; the class is the shape alone. And as it draws, it writes down which pixels are the object. That is the **mask**.
+#
+# The model is a small ViT with a class token: patches of 4 pixels, so $8 \times 8$ of them, six blocks, four heads. It was trained by `course train shapes_vit_token`, and its weights come with the course.
+
+# %%
+MODEL, GRID = "vit_shapes_token_patch4_32", (8, 8)
+model = create_model(MODEL, pretrained=True).eval()
+set_seed("a model that nobody has trained")
+untrained = create_model(MODEL).eval()
+
+data = toy_shapes("test").take(slice(0, 110))
+right = predict(model, data).argmax(dim=1) == data.labels
+shapes = data.take(right).take(slice(0, 96))  # those that it gets right
+images, labels, masks = (
+    shapes.normalised(shapes.images),
+    shapes.labels,
+    shapes.masks,
+)
+print(
+    "of the first 110, more than 85 % right:", right.double().mean().item() > 0.85
+)
+print("images", tuple(images.shape), "masks", tuple(masks.shape))
+print(f"share of the pixels that are on the object: {masks.double().mean():.0%}")
+
+# %% [markdown]
+# Only images that the model gets right take part. To ask why it says *ring* where it says something else is another question.
+#
+# ## Seven maps
+#
+# Here are seven ways to give each of the 64 patches a number. Five ask the model:
+#
+# * **Attention**: how much the class token looks at the patch in the last block, the mean over heads. The map that is drawn most.
+# * **Rollout**: attention multiplied through all blocks (chapter 11).
+# * **Gradient rollout**: the same with each weight times its gradient, for one class ([Chefer et al. 2021](https://arxiv.org/abs/2103.15679)).
+# * **Gradient**: by how much the class's logit changes with the pixels; the largest size over the colours, the mean over the patch ([Simonyan et al. 2014](https://arxiv.org/abs/1312.6034)).
+# * **Occlusion**: paint the patch grey, and see by how much the logit falls. One pass for each patch ([Zeiler & Fergus 2014](https://arxiv.org/abs/1311.2901)).
+#
+# And two do not even know that there is a model:
+#
+# * **Centre**: a hill in the middle, the same for every image. It knows one thing, that objects are rarely in the corner.
+# * **Random**: random numbers.
+
+
+# %%
+def model_maps(model, images, classes):
+    """Four kinds of maps, of one class for each image: {name: (B, 8, 8)}."""
+    attention = attention_maps(model, images)  # (B, 6, 4, 65, 65)
+    gradient = input_gradient(model, images, classes)  # (B, 3, 32, 32)
+    by_gradient = gradient_rollout(model, images, classes)  # (B, 65, 65)
+    return {
+        "attention": cls_attention(attention[:, -1].mean(dim=1), GRID),
+        "rollout": cls_attention(attention_rollout(attention), GRID),
+        "gradient rollout": cls_attention(by_gradient, GRID),
+        "gradient": patch_means(gradient.abs().amax(dim=1), GRID),
+    }
+
+
+def by_occlusion(model, images, classes):
+    """What the class's logit loses when a patch turns grey: (B, 8, 8)."""
+    grey = torch.zeros(())  # the mean of all training images is 0 here
+    return occlusion_map(replacing(model, images, grey), GRID, classes)
+
+
+def rollout_max(model, images):
+    """Another rollout: of the heads the largest, and nine tenths of the weights thrown away."""
+    maps = attention_maps(model, images)
+    mixed = attention_rollout(maps, head_fusion="max", discard_ratio=0.9)
+    return cls_attention(mixed, GRID)
+
+
+def without_model(n):
+    """Two kinds that have never seen the model, nor the image: {name: (n, 8, 8)}."""
+    place = torch.arange(8) - 3.5  # from the middle, in patches
+    hill = torch.exp(-(place[:, None] ** 2 + place**2) / 8)
+    noise = torch.rand(n, 8, 8, generator=torch.Generator().manual_seed(5))
+    return {"centre": hill.expand(n, 8, 8), "random": noise}
+
+
+def in_parts(function, *tensors, size=32):
+    """`function` of a part of the images at a time, its maps put together."""
+    parts = [function(*part) for part in zip(*(x.split(size) for x in tensors))]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+maps = in_parts(lambda x, k: model_maps(model, x, k), images, labels)
+maps |= without_model(len(images))
+chosen = [9, 20, 35]  # images to look at
+maps_drawn = {name: each[chosen] for name, each in maps.items()}
+maps_drawn["occlusion"] = by_occlusion(model, images[chosen], labels[chosen])
+print({name: tuple(each.shape) for name, each in maps.items()})
+
+# %% [markdown]
+# > **Predict.** Which of the seven points at the object most often? How far do you expect the best to be ahead of the hill in the middle?
+#
+# ## The pointing game
+#
+# [Zhang et al. (2018)](https://arxiv.org/abs/1608.00507) ask the simplest question: is the largest number of the map on the object? Count the hits over many images.
+#
+# Simple questions have corners. A map has 64 numbers and the mask 1024 pixels, so the largest number belongs to 16 pixels at once, and some are on the object and some are not. Two patches may have exactly the same number. And what does a map get that is the same *everywhere*? `argmax` returns the first of equals, the patch in the upper left corner.
+#
+# One rule settles all three: **a pixel is picked blindly among all that have the largest number. The score is the chance that it hits.** A map that is the same everywhere then gets the share of the object in the image, as it should: it says nothing, so it is a blind guess.
+
+# %% [markdown]
+# ### Exercise 12.1 · `pointing_game`
+#
+# *Medium, 15 minutes.* Score maps against masks.
+#
+# * `maps` is `(B, gh, gw)`, on the patch grid. `masks` is `(B, gh·P, gw·P)`, boolean, in pixels.
+# * For each image, take all patches that have the map's largest number, and return which share of *their* pixels is on the object.
+# * The result is `(B,)`, of the maps' dtype.
+
+
+# %% tags=["exercise"]
+def pointing_game(maps, masks):
+    """The chance that a pixel with the map's largest number is on the object: (B, gh, gw), (B, h, w) -> (B,)."""
+    # BEGIN SOLUTION
+    P = masks.shape[1] // maps.shape[1]
+    large = maps.repeat_interleave(P, dim=1).repeat_interleave(
+        P, dim=2
+    )  # (B, h, w)
+    picked = (large == large.amax(dim=(1, 2), keepdim=True)).to(maps.dtype)
+    return (picked * masks).sum(dim=(1, 2)) / picked.sum(dim=(1, 2))
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_pointing_game
+
+check_pointing_game(pointing_game)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# Bring the maps to the size of the masks first: `repeat_interleave` in both directions repeats each number $P$ times. Then `large == large.amax(dim=(1, 2), keepdim=True)` is True where the largest number stands, however often.
+#
+# </details>
+#
+# <details>
+# <summary>I get “could not infer output dtype ... Bool”, or “not attempted” though I wrote something</summary>
+#
+# The mean of True and False is not defined in PyTorch, which raises `NotImplementedError`; the check takes that for an empty stub. Turn booleans into numbers first, with `.to(maps.dtype)`.
+#
+# </details>
+#
+# <details>
+# <summary>Why not enlarge smoothly, as pictures do?</summary>
+#
+# Bilinear enlarging moves the maximum and invents numbers between patches. For looking that is a matter of taste. A score should use the numbers that are there.
+#
+# </details>
+
+# %% [markdown]
+# Try the rule on a map that says nothing, and see what `argmax` would have made of it. Then score.
+
+# %% tags=["hide-output"]
+flat = torch.ones(96, 8, 8)
+score = explain.pointing_game  # the course's own, as yours
+area = masks.double().mean(dim=(1, 2))
+same = torch.allclose(score(flat, masks).double(), area)
+print("a map that is the same everywhere gets the share of the object:", same)
+corner = flat.clone()
+corner[:, 0, 0] = 2  # what argmax picks of equals
+print(f"the upper left patch: {score(corner, masks).mean():.0%}")
+
+record = load_record("explain_scores")
+scores, count = record["scores"], record["count"]
+for name, each in maps.items():
+    here, there = score(each, masks).mean().item(), scores[name]["pointing"]["mean"]
+    assert abs(here - there) < 0.15, (
+        name
+    )  # 96 of the recorded images, computed here
+
+print(f"\nper cent, {count} images       trained      untrained")
+for name, row in scores.items():
+    values = [row[k] for k in ("pointing", "pointing_untrained") if k in row]
+    cells = [
+        f"{100 * v['mean']:4.0f} ± {100 * v['half_width']:.0f}" for v in values
+    ]
+    print(f"{name:20}{'    '.join(cells):>{15 if len(cells) == 1 else 27}}")
+
+# %% [markdown]
+# Scores like these are worth little without their intervals: ± is 1.96 standard errors over the images. The record is made by `benchmarks/explain_scores.py`; *untrained* is the same kind of map from a model with random weights.
+#
+# Two rows are there besides the seven. *Mask* is the right answer itself, as a map: the share of each patch that is on the object. It stays below 100 % because in a thin or small shape no patch lies wholly inside. *Rollout, max* takes the largest of the heads instead of their mean and throws nine tenths of the weights away, as many implementations do.
+
+# %% tags=["hide-input"]
+#| alt: Three rows of eight little squares, a diamond, a cross and a ring: the image, and seven maps of 8 by 8 patches, each with the object's edge drawn in vermilion. Attention is dark in a few patches at the edge of the object. Rollout is darkest on the object and grey elsewhere. Gradient rollout, gradient and occlusion are dark on parts of the object. Centre is the same hill in the middle in every row, random is scattered. Below stand the scores, and in brackets those of an untrained model.
+KINDS = (
+    "attention",
+    "rollout",
+    "gradient rollout",
+    "gradient",
+    "occlusion",
+    "centre",
+    "random",
+)
+
+
+def outlined(ax, mask):
+    """The edge of the object, on patches or on pixels."""
+    side = np.linspace(-0.5, 7.5, 33)[:-1] + 0.125
+    ax.contour(side, side, mask, levels=[0.5], colors=[viz.QUERY], linewidths=1)
+
+
+figure, axes = plt.subplots(3, 8, figsize=(7.6, 3.5))
+for row, i in enumerate(chosen):
+    axes[row, 0].imshow(
+        shapes.images[i].permute(1, 2, 0),
+        extent=(-0.5, 7.5, 7.5, -0.5),
+        interpolation="nearest",
+    )
+    axes[row, 0].set_ylabel(shapes.classes[labels[i]])
+    for ax, kind in zip(axes[row, 1:], KINDS):
+        each = maps_drawn[kind][row].clamp(min=0)
+        viz.heatmap(each / each.max(), ax)
+    for ax in axes[row]:
+        outlined(ax, masks[i])
+        ax.set(xticks=[], yticks=[])
+for ax, kind in zip(axes[0, 1:], KINDS):
+    ax.set_title(kind.replace(" ", "\n"), fontsize=9, loc="center")
+    ax.title.set_va("bottom")
+axes[0, 0].set_title("image", fontsize=9, loc="center")
+for ax, kind in zip(axes[-1, 1:], KINDS):
+    s = scores[kind]
+    lines = f"{100 * s['pointing']['mean']:.0f} %"
+    if "pointing_untrained" in s:
+        lines += f"\n({100 * s['pointing_untrained']['mean']:.0f} %)"
+    ax.set_xlabel(lines, fontsize=9)
+axes[-1, 0].set_xlabel("points\n(untrained)", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Keep this picture: seven maps, the right answer as a line, and under each the score and (in brackets) the untrained model's.
+#
+# Look at the pictures first. The five maps of the model are plausible, all of them. Now look at the numbers. All five lie between 56 and 61 %, three times as much as a random map. But **the hill in the middle has 55 %**. It has never seen an image. And the rollout of a model that has learned *nothing* is not far behind that of the trained one. The other rollout points *better* when untrained.
+
+# %%
+best = max(scores[kind]["pointing"]["mean"] for kind in KINDS[:5])
+worst = min(scores[kind]["pointing"]["mean"] for kind in KINDS[:5])
+hill, chance = (scores[kind]["pointing"]["mean"] for kind in ("centre", "random"))
+print("all five far above a random map:", worst > 2.5 * chance)
+print("the best ahead of the hill by less than 8 points:", best - hill < 0.08)
+for kind in (*KINDS[:5], "rollout, max"):
+    s = scores[kind]
+    gain = s["pointing"]["mean"] - s["pointing_untrained"]["mean"]
+    apart = (
+        abs(gain)
+        > s["pointing"]["half_width"] + s["pointing_untrained"]["half_width"]
+    )
+    print(
+        f"{kind:17} trained - untrained: {100 * gain:+3.0f}, the intervals do not touch: {apart}"
+    )
+
+# %% [markdown]
+# How can an untrained model find the object? It is large, and its colour is far from that of the ground: in a random network, too, the patches that differ from the rest stand out. So a good score shows that the *image* has something to point at. It does not show that the *model* uses it.
+#
+# Attention, gradient rollout and occlusion gain about 15 points or more by training. That is worth something. But "58 % of the maxima are on the object", alone, is no result at all.
+#
+# (The rules matter too. With boxes instead of masks the five maps of the model rise by 19 to 27 points, and the hill by 23, to 78 %.)
+
+# %% [markdown]
+# ## Deletion: does the answer depend on it?
+#
+# Forget what *we* find plausible. If a map says which patches the answer depends on, then the answer should go when they go. [Petsiuk et al. (2018)](https://arxiv.org/abs/1806.07421): order the patches by the map. Take the most important away, then the next, and so on, and watch the probability of the class.
+#
+# * **Deletion** begins with the image. The *faster* the curve falls, the better: a *small* area under it.
+# * **Insertion** begins with nothing, and brings the patches back, the most important first. Here a *large* area is good.
+
+# %% [markdown]
+# ### Exercise 12.2 · `deletion_curve`
+#
+# *Medium, 20 minutes.* Take away, patch by patch.
+#
+# * `model` takes a batch `(B, C, h, w)` and returns logits `(B, K)`. `image` is one image, `(C, h, w)`; `saliency` its map, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, from which the patches come that stand in.
+# * Replace the patch with the largest saliency by the same patch of `fill`, then the one with the second largest too, until nothing of `image` is left.
+# * Return the probability of class `label` at each step: `(gh·gw + 1,)`, the untouched image first.
+# * Do not change `image` itself.
+
+
+# %% tags=["exercise"]
+def deletion_curve(model, image, saliency, fill, label):
+    """The probability of `label` as the patches of `image` give way to those of `fill`: (gh·gw + 1,)."""
+    # BEGIN SOLUTION
+    gh, gw = saliency.shape
+    P = image.shape[1] // gh
+    image = image.clone()
+    steps = [image.clone()]
+    for patch in saliency.flatten().argsort(descending=True).tolist():
+        row, column = P * (patch // gw), P * (patch % gw)
+        here = (slice(None), slice(row, row + P), slice(column, column + P))
+        image[here] = fill[here]
+        steps.append(image.clone())
+    return model(torch.stack(steps)).softmax(dim=-1)[:, label]
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_deletion_curve
+
+check_deletion_curve(deletion_curve)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `saliency.flatten().argsort(descending=True)` lists the patches, most important first. Patch $n$ is in row `n // gw` and column `n % gw` of the grid, and $P$ times that in pixels. Work on `image.clone()`, keep a copy of each step, `torch.stack` them, and call the model once.
+#
+# </details>
+#
+# <details>
+# <summary>My curve does not end where the curve of another map ends</summary>
+#
+# It should: after the last step every map has left nothing but `fill`. And all begin at the same number. Only the way between is the map's own. So the *ends* of a curve say nothing about the map.
+#
+# </details>
+
+# %% [markdown]
+# One image, two orders, with the course's own. It takes many images at once, and is given a function that says how patches go: `replacing(model, images, fill)`.
+
+# %% tags=["hide-output"]
+one = chosen[0]
+away = replacing(model, images[[one]], torch.zeros(()))
+for name in ("gradient rollout", "random"):
+    curve = explain.deletion_curve(away, maps[name][[one]], labels[[one]])[0]
+    assert curve.shape == (65,)
+    print(
+        f"{name:17} begins sure: {curve[0] > 0.9}, area below 0.6: {area_under(curve) < 0.6}"
+    )
+
+# %% tags=["hide-input"]
+#| alt: Two panels, probability of the class against the share of patches gone or back, eight lines each. Deletion: all begin at 0.95 and end at 0.13. Random falls slowly, nearly on a straight line. All others drop steeply: occlusion, gradient rollout and gradient to about 0.3 after one eighth of the patches, rollout to 0.4, the mask to 0.5, attention and centre to nearly 0.6. Attention then stays above all but random until the end. Insertion: the same lines upwards; random lowest at first, attention below most others at the end.
+figure, axes = plt.subplots(1, 2, figsize=(7.4, 3), sharey=True)
+styles = {
+    "attention": (viz.KEY, ":"),
+    "rollout": (viz.KEY, "-"),
+    "gradient rollout": (viz.VALUE, "-"),
+    "gradient": (viz.VALUE, "--"),
+    "occlusion": (viz.OUTPUT, "-"),
+    "centre": (viz.QUERY, "--"),
+    "random": (viz.MUTED, "-"),
+    "mask": (viz.INK, "-."),
+}
+share = np.linspace(0, 100, 9)
+for ax, test in zip(axes, ("deletion", "insertion")):
+    for kind, (color, style) in styles.items():
+        ax.plot(
+            share,
+            record["curves"]["grey"][kind][test],
+            style,
+            color=color,
+            label=kind,
+            lw=1.6,
+        )
+    ax.set(
+        xlabel="% of the patches " + ("gone" if test == "deletion" else "back"),
+        title=test,
+    )
+axes[0].set(ylabel="probability of the class", ylim=(0, 1))
+first = {
+    kind: curve["deletion"][1] for kind, curve in record["curves"]["grey"].items()
+}
+assert min(first, key=first.get) == "occlusion"
+assert all(first[kind] < first["mask"] - 0.1 for kind in KINDS[1:5])
+areas = {
+    kind: curve["deletion_area"]["mean"]
+    for kind, curve in record["curves"]["grey"].items()
+}
+assert (
+    areas["attention"] > areas["centre"] > max(areas[kind] for kind in KINDS[1:5])
+)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9
+)
+plt.show()
+
+# %% [markdown]
+# All curves begin and end at the same height. Between them, read three things.
+#
+# * All but *random* fall fast. By its area the hill in the middle is not far behind, though at the start it is. And **attention in the last block, the map that is drawn most, does no better than the hill in deletion, and clearly worse in insertion.**
+# * The *steepest* at the start is occlusion. No wonder: it was made by painting patches grey, and is tested by painting patches grey. A test that repeats how a map was made flatters it.
+# * The **mask** is not the best. It takes the inside first, the patches that are all object. After one eighth of the patches the model is surer than with four of the five maps, which take edges and corners. So the right answer to "where is the object?" is not the right answer to "what does the answer need?". *Plausible* and *faithful* come apart here, and you can read by how much.
+#
+# ### What stands in for a patch?
+#
+# A patch cannot just *go*: something has to be there. Grey was one choice. The course's function takes any:
+#
+# > **Predict.** Grey, a blurred copy of the image, noise, or no token at all: for which is the model sure for longest, as patches go at random? And does the choice change which map is best?
+
+# %% tags=["hide-input"]
+#| alt: Five pictures of a violet diamond on green stripes. First the image; then with half of its patches, at random places, replaced by grey, by a blurred copy in which the violet is still to be seen, by coloured noise, and by white for patches that are left out.
+fills = {
+    "grey": torch.zeros_like(images),
+    "blur": gaussian_blur(images, [21, 21], [5.0, 5.0]),
+    "noise": torch.randn(images.shape, generator=torch.Generator().manual_seed(12)),
+}
+ranks = maps["random"][one].flatten().argsort().argsort().view(8, 8)
+gone = ranks.repeat_interleave(4, 0).repeat_interleave(4, 1) < 32  # half of them
+pictures = [
+    images[one],
+    *(torch.where(gone, fill[one], images[one]) for fill in fills.values()),
+]
+pictures.append(torch.where(gone, torch.full_like(images[one], 9.0), images[one]))
+mean, std = (torch.tensor(v)[:, None, None] for v in (shapes.mean, shapes.std))
+viz.image_grid(
+    torch.stack([(p * std + mean).clamp(0, 1) for p in pictures]),
+    plt.subplots(figsize=(6.4, 1.7))[1],
+    columns=5,
+    titles=["image", *fills, "left out"],
+)
+plt.show()
+
+# %% tags=["hide-output"]
+print("area under the deletion curve, per cent, smaller is better")
+print(f"{'':17}" + "".join(f"{way:>10}" for way in record["curves"]))
+for kind in styles:
+    row = [
+        100 * way[kind]["deletion_area"]["mean"]
+        for way in record["curves"].values()
+    ]
+    print(f"{kind:17}" + "".join(f"{value:10.0f}" for value in row))
+widest = max(
+    v["deletion_area"]["half_width"]
+    for way in record["curves"].values()
+    for v in way.values()
+)
+print(f"each ± {math.ceil(100 * widest)} or less")
+area = {
+    way: {kind: v["deletion_area"]["mean"] for kind, v in kinds.items()}
+    for way, kinds in record["curves"].items()
+}
+assert max(area["noise"].values()) - min(area["noise"].values()) < 2 * widest
+assert area["grey"]["gradient"] < area["grey"]["gradient rollout"] - 0.02
+assert area["left out"]["gradient"] > area["left out"]["gradient rollout"] + 0.02
+back = {
+    kind: v["insertion_area"]["mean"]
+    for kind, v in record["curves"]["left out"].items()
+}
+assert max(back, key=back.get) == "centre" and back["random"] > back["gradient"]
+
+# %% [markdown]
+# Read the line *random* first. The same patches go, and the area is anything from 25 to 66. **Noise** is not "nothing": it is something that the model has never seen, and a few patches of it destroy the answer, whichever they are. With noise all maps are alike, within their intervals, and the test says nothing. **Blur** leaves colours where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; of the four, the model bears it best. ([Naseer et al. 2021](https://arxiv.org/abs/2105.10497) found large ViTs robust even with most patches painted black.)
+#
+# And then compare columns. With grey the gradient is 3 points ahead of the gradient rollout, with tokens left out 4 behind. The intervals touch both times. Without them, either column could be published, with opposite conclusions.
+#
+# Stranger still is *insertion* with tokens left out, which the table does not show: random patches do as well there as any map of the model, 66 %, and the hill in the middle is best of all, with 73. A few patches from everywhere tell this model as much as the ones that "matter".
+
+# %% [markdown]
+# ## Does the map notice what the model knows?
+#
+# Here is a test that needs no masks and no fill. [Adebayo et al. (2018)](https://arxiv.org/abs/1810.03292) ask: if the model *forgets* everything, does its map change? Replace its trained weights by random ones from the top down: first the head, then the last block too, then the one before. At the end nothing is left but patches and positions. Compare each map with the trained model's, by the rank correlation of their 64 numbers: 1 for the same order, about 0 for chance.
+#
+# A map that stays as it was cannot show what was learned in the part that was destroyed. It may show the image: edges, colours, contrast.
+
+# %% [markdown]
+# ### Exercise 12.3 · `randomise_from_top`
+#
+# *Easy, 10 minutes.* Make a copy that has forgotten.
+#
+# * `model` and `fresh` are two Vision Transformers of the same shape, with `head`, `norm` and `blocks`; `fresh` has never been trained.
+# * Return a copy of `model` in which `head`, `norm` and the last `blocks` blocks have the weights of `fresh`. With `blocks = 0` that is head and norm alone.
+# * Neither of the two models changes, and the copy shares no weights with them.
+
+
+# %% tags=["exercise"]
+def randomise_from_top(model, fresh, blocks):
+    """A copy of `model` whose head, norm and last blocks have the weights of `fresh`."""
+    # BEGIN SOLUTION
+    result, depth = copy.deepcopy(model), len(model.blocks)
+    result.head.load_state_dict(fresh.head.state_dict())
+    result.norm.load_state_dict(fresh.norm.state_dict())
+    for i in range(depth - blocks, depth):
+        result.blocks[i].load_state_dict(fresh.blocks[i].state_dict())
+    return result
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.checks import check_randomise_from_top
+
+check_randomise_from_top(randomise_from_top)
+
+# %% [markdown] tags=["help"]
+# <details>
+# <summary>Hint</summary>
+#
+# `copy.deepcopy(model)` first. Each part has `state_dict()` and `load_state_dict(...)`, which copies numbers into the parameters that are there. Count the blocks from `len(model.blocks) - blocks`.
+#
+# </details>
+#
+# <details>
+# <summary>Everything is random, though I asked for 0 blocks</summary>
+#
+# `model.blocks[-blocks:]` with `blocks = 0` is `model.blocks[0:]`, all of them. It is a famous trap of slices: $-0$ is 0, counted from the front.
+#
+# </details>
+
+# %% [markdown]
+# > **Predict.** The head gets random weights, all else stays. Which of the four maps change at all? And with *all* blocks random: which map will still look most like that of the trained model?
+
+# %% tags=["hide-output"]
+some = slice(0, 32)
+headless = explain.randomise_from_top(model, untrained, 0)
+after = model_maps(headless, images[some], labels[some])
+answers = [m(images[some]).argmax(dim=1) for m in (model, headless)]
+assert (answers[0] == labels[some]).all()
+print(
+    "right with a random head, below 40 %:",
+    (answers[1] == labels[some]).double().mean().item() < 0.4,
+)
+for name, each in after.items():
+    print(f"{name:17} exactly the same map: {torch.equal(each, maps[name][some])}")
+
+# %% tags=["hide-input"]
+#| alt: Rank correlation with the trained model's map, for five kinds of maps, as more of the model is random, from the head on the left to all six blocks on the right. Attention is 1 with a random head, and about 0 from the first random block on. Gradient rollout is 0.57 with a random head and falls slowly to 0.1. Rollout, rollout max and gradient stay above 0.7 up to five random blocks; at six, rollout and gradient fall below 0.3, and rollout max stays at 0.76.
+_, ax = plt.subplots(figsize=(6.6, 3.2))
+names = ["trained", "head", *(f"+ {6 - i}" for i in range(6))]
+for kind in (
+    "attention",
+    "rollout",
+    "rollout, max",
+    "gradient rollout",
+    "gradient",
+):
+    color, style = styles.get(kind, (viz.OUTPUT, "--"))
+    alike = [step["alike"][kind]["mean"] for step in record["cascade"]]
+    ax.plot(names, alike, style, marker="o", markersize=4, color=color, label=kind)
+ax.axhline(0, color=viz.MUTED, lw=1)
+ax.set(
+    ylabel="rank correlation with\nthe trained model's map",
+    xlabel="random weights, from the top down: the head, then block 6, block 5, ...",
+    ylim=(-0.1, 1.05),
+)
+ax.legend(fontsize=9, loc="lower left", handlelength=3.5)
+plt.show()
+
+alike = [
+    {kind: v["mean"] for kind, v in step["alike"].items()}
+    for step in record["cascade"]
+]
+assert (
+    alike[1]["rollout"] == alike[1]["attention"] == 1
+    and abs(alike[2]["attention"]) < 0.1
+)
+assert (
+    min(alike[6]["rollout"], alike[6]["gradient"], alike[7]["rollout, max"]) > 0.65
+)
+assert alike[1]["gradient rollout"] < 0.65
+
+# %% [markdown]
+# With a random head the model's answers are worth nothing. **Attention and rollout are the same to the last digit.** They do not contain the head, so they cannot know what the model answers. After that:
+#
+# * **Attention** in the last block is gone as soon as that block is.
+# * **Rollout** hardly moves. With *five of six blocks* random, it still correlates by 0.85 with that of the trained model: only patches, positions and block 1 are still those that were trained. *Rollout, max* keeps 0.76 when *all* blocks are random. Whoever looks at *that* picture and says "so this is what it has learned" is mostly looking at the image. Plain rollout falls to 0.28 when block 1 goes too: what it shows of learning is mostly block 1.
+# * The **gradient** stays high as well, above 0.7 with five blocks random.
+# * The **gradient rollout** notices at once: 0.57 with a random head.
+#
+# Do not read this as a ranking either. A map that changes has passed one test: it depends on the weights. Whether it is right is another question. And that a map does not change may be due to the image: where one thing stands out, many maps agree.
+
+# %% [markdown]
+# ## When rollout is wrong
+#
+# Rollout passed through this chapter as one of seven. It is the one that is drawn under the words "the model looks at". Three things about it.
+#
+# **It knows no class.** There is no class in its formula. Ask "why a ring?" and "why a cross?", and you get the same picture. The gradient rollout has a class; whether its picture depends on it much is to be measured.
+
+# %% tags=["hide-output"]
+wrong = (labels[some] + 3) % 8  # another class, which the model does not see there
+other = model_maps(model, images[some], wrong)
+for name, each in other.items():
+    alike = rank_correlation(maps[name][some], each)
+    print(
+        f"{name:17} same map for another class: {torch.equal(each, maps[name][some])}, correlation above 0.8: {alike.mean().item() > 0.8}"
+    )
+
+# %% [markdown]
+# Attention and rollout are the same picture for every class. The gradient knows the class, and yet its picture for a class that is *not there* is nearly the same. The gradient rollout's differs clearly.
+#
+# That is the first question to ask of a map that is said to explain an answer: **what would it show for another answer?**
+#
+# **Its identity is an assumption.** Rollout adds the identity to each map, $\tfrac12 A + \tfrac12 I$, for the residual connection: half of a token is said to be what it was. Nobody measured that half. How much of a token is new after attention, and how does the picture depend on the number?
+
+# %% tags=["hide-output"]
+x = model.patch_embed(images[some])
+x = torch.cat([model.cls_token.expand(len(x), -1, -1), x], dim=1) + model.pos_embed
+added = []
+with torch.no_grad():
+    for block in model.blocks:
+        new = block.attn(block.norm1(x))
+        added.append(
+            (new.norm(dim=-1) / (new.norm(dim=-1) + x.norm(dim=-1))).mean().item()
+        )
+        x = block(x)
+print(
+    "share of attention in blocks 1 and 2, from 0.4 to 0.6:",
+    all(0.4 < v < 0.6 for v in added[:2]),
+)
+print("in blocks 5 and 6, below 0.3:", max(added[4:]) < 0.3)
+
+
+def mixed_rollout(attention, keeps):
+    """Rollout in which a token keeps the share `keeps` of itself; 0.5 is the usual one."""
+    result = torch.eye(attention.shape[-1])
+    for layer in attention.mean(dim=2).unbind(1):  # (B, N, N)
+        result = (keeps * torch.eye(layer.shape[-1]) + (1 - keeps) * layer) @ result
+    return cls_attention(result, GRID)
+
+
+attention = attention_maps(model, images[some])
+usual = mixed_rollout(attention, 0.5)
+assert torch.allclose(usual, maps["rollout"][some], atol=1e-6)
+for keeps in (0.1, 0.9):
+    moved = mixed_rollout(attention, keeps).flatten(1).argmax(1) != usual.flatten(
+        1
+    ).argmax(1)
+    print(
+        f"keeping {keeps}: another patch has the largest number in more than a fifth of the images: {moved.double().mean().item() > 1 / 5}"
+    )
+
+# %% [markdown]
+# So the half is nobody's measurement. Of the two lengths that are added, attention's is nearly half of the sum in the first blocks, and about a quarter in the last. And the number matters: with another share, the largest number is in another patch for a good part of the images. Nothing in the model says which picture is the true one.
+#
+# **Attention is not effect.** What comes out of attention is $\sum_j A_{ij} v_j$. A weight says how much of a value is taken; it does not say what the value *is*. Here is a model of one block that you can follow with a pencil. It has a class token and two patches, of which one is bright and the other red. Head 1 looks at what is bright, and hands over zeros. Head 2 looks everywhere alike, and hands over how red a patch is. The logit is what the class token gets.
+
+
+# %%
+def by_hand(bright, red):
+    """One block, two heads, three tokens: the class token's weights (2, 3), and the logit."""
+    scores = torch.stack([torch.tensor([0.0, *bright]), torch.zeros(3)])  # (2, 3)
+    values = torch.stack([torch.zeros(3), torch.tensor([0.0, *red])])  # (2, 3)
+    weights = scores.softmax(dim=-1)
+    return weights, (weights * values).sum().item()
+
+
+strong = math.log(18)  # so that head 1 gives 1 : 18 : 1
+weights, logit = by_hand(bright=(strong, 0), red=(0, 1))
+mean = weights.mean(dim=0)
+print("head 1:", [round(w, 2) for w in weights[0].tolist()])
+print("mean over heads:", [round(w, 2) for w in mean.tolist()])
+_, without_bright = by_hand(bright=(0, 0), red=(0, 1))
+_, without_red = by_hand(bright=(strong, 0), red=(0, 0))
+print(
+    f"logit {logit:.3f}; bright patch blank {without_bright:.3f}; red patch blank {without_red:.3f}"
+)
+assert mean[1] > 3 * mean[2] and without_bright == logit and without_red == 0
+
+# %% [markdown]
+# The bright patch has 62 % of the attention and no effect at all. The red one has 19 % and is the whole answer. Rollout has nothing but these weights to go by, so it says the same. A map that multiplies by the gradient, as Chefer et al. do, gives head 1 the number 0, and is right here.
+#
+# ## Another map, the same answer
+#
+# That was made by hand. Does it happen in a trained model? There is a simple count that says it must ([Brunner et al. 2020](https://arxiv.org/abs/1908.04211)). In the last block, a head of our model has 65 weights in the class token's row, and hands over 16 numbers, $\sum_j a_j v_j$. So there are $65 - 16 - 1 = 48$ directions in which the weights can change, still sum to 1, and hand over *exactly the same*. Nothing behind them can notice.
+#
+# > **Predict.** Move the weights of the last block so that the class token looks at the object as *little* as it can, with exactly the same logits and no weight below 0. How many of the 65 weights can become 0? And how much of the attention can you move off the object?
+
+
+# %% tags=["hide-output"]
+def other_weights(weights, values, cost):
+    """Weights with the same sum and the same sum of values, that cost as little as possible: (N,), (N, d), (N,) -> (N,)."""
+    equal = np.vstack([values.T, np.ones(len(weights))])  # (d + 1, N)
+    return linprog(cost, A_eq=equal, b_eq=equal @ weights, bounds=(0, None)).x
+
+
+@torch.no_grad()
+def last_block(model, images):
+    """What the last block is given, (B, N, D); its values, (B, H, N, d); the class token's weights, (B, H, N)."""
+    x = model.patch_embed(images)
+    x = torch.cat([model.cls_token.expand(len(x), -1, -1), x], dim=1)
+    x = model.blocks[:-1](x + model.pos_embed)
+    block = model.blocks[-1]
+    qkv = block.attn.qkv(block.norm1(x))
+    q, k, v = rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=4)
+    weights = (q[:, :, :1] @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)[:, :, 0]
+    return x, v, weights
+
+
+@torch.no_grad()
+def answer_with(model, x, values, weights):
+    """The logits, if the class token of the last block had these weights: (B, K)."""
+    block = model.blocks[-1]
+    handed = (weights[:, :, None] @ values).flatten(1)  # (B, H, 1, d) -> (B, D)
+    token = x[:, 0] + block.attn.proj(handed)
+    token = token + block.mlp(block.norm2(token))
+    return model.head(model.norm(token))
+
+
+few = slice(0, 24)
+x, values, weights = last_block(model, images[few])
+on_object = torch.cat(
+    [torch.zeros(24, 1), patch_means(masks[few].float(), GRID).flatten(1) > 0],
+    dim=1,
+)
+moved = torch.empty_like(weights)
+for i in range(24):
+    for h in range(4):
+        found = other_weights(
+            weights[i, h].double().numpy(),
+            values[i, h].double().numpy(),
+            on_object[i].numpy(),
+        )
+        moved[i, h] = torch.from_numpy(found)
+
+logits = answer_with(model, x, values, weights)
+assert torch.allclose(logits, model(images[few]), atol=1e-3)
+print(
+    "same logits:",
+    torch.allclose(answer_with(model, x, values, moved), logits, atol=1e-2),
+)
+print("weights that are not 0, at most:", (moved > 1e-9).sum(dim=-1).max().item())
+share = (weights - moved).abs().sum(dim=-1).mean().item() / 2
+print(
+    "share of the weight that has moved, between a quarter and a third:",
+    1 / 4 < share < 1 / 3,
+)
+before, after = (
+    (w * on_object[:, None]).sum(-1).mean().item() for w in (weights, moved)
+)
+print("on the object before, more than 0.6:", before > 0.6)
+print("and how much less now, below 0.08:", 0.02 < before - after < 0.08)
+
+# %% tags=["hide-input"]
+#| alt: Three pairs of maps of 8 by 8 patches with the outline of a ring, a diamond and a cross. In each pair the left one, the model's own weights, has a few dark patches on the object and faint ones around. In the right one, with other weights and the same logits, most of the dark patches are still there, the faint ones are gone, and single new ones have appeared on the background.
+_, axes = plt.subplots(1, 6, figsize=(7.4, 1.7))
+for pair, i in zip(axes.reshape(3, 2), (1, 9, 20)):
+    for ax, w, title in zip(pair, (weights, moved), ("its own", "another")):
+        each = w[i, :, 1:].mean(dim=0).view(8, 8)
+        viz.heatmap(each / each.max(), ax, title=title)
+        outlined(ax, masks[i])
+plt.show()
+
+# %% [markdown]
+# In every head 48 of 65 weights, or more, can be 0, and a good quarter of all weight is elsewhere. The logits are the same. So the *detail* of such a map means nothing: whether this patch of the background is faint or blank, the model cannot tell, and neither should you.
+#
+# But look what we did **not** achieve. The total on the object has hardly fallen. Values of the object differ from those of the background, and the sum has to come out the same; so most of that weight has to stay. In this model the gist of the last map is held fast by the answer, and its detail is free. The count of directions alone would have promised more. That is why one measures.
+#
+# ### Both sides
+#
+# [Jain & Wallace (2019)](https://arxiv.org/abs/1902.10186) did this to recurrent networks for text: other attention, found by search, and the same answer. *Attention is not explanation*, they wrote: if two maps so different go with the same answer, neither is *the* reason.
+#
+# [Wiegreffe & Pinter (2019)](https://arxiv.org/abs/1908.04626) answered with *Attention is not not explanation*. Our trick changed the weights by hand, one image at a time, and left queries and keys as they were. No model computes these weights. If one asks for a whole *model* that gives such maps for all images, it is much harder to find; and where one was found, its weights were of less use to a simple diagnostic model that was given them. And *an* explanation need not be *the* explanation: whether a map is of use depends on the use.
+#
+# Both are right about what they tested. For you that leaves a duty: say which sense you mean, and test it. Gradients are no way out by themselves. They are local: the effect of an infinitely small change, while taking a patch away is a large one.
+#
+# One more trap from chapter 11. Large ViTs that are trained for long put very large norms into a few background patches, which hold no local content and draw attention. Maps from late blocks then show bright spots in the sky. Extra tokens, **registers**, take over that work and clean the maps ([Darcet et al. 2024](https://arxiv.org/abs/2309.16588)). A spot in the sky may be a place to *store*, not a place that matters.
+
+# %% [markdown]
+# ## What you may say
+#
+# | you have | you may say | you may not say |
+# |:--|:--|:--|
+# | an attention map | "the class token takes this much from there, in this block and head" | "the model decides because of it" |
+# | a rollout | "attention connects these places, if half of each token stays as it was" | anything about one class |
+# | a good score in the pointing game | "the map finds the object, better than centre and untrained model do" (if it does) | "the model uses the object" |
+# | a steep deletion curve | "with *this* fill, the answer goes when these patches go" | "with any fill", "these patches are what it means by ring" |
+# | a map that passes the randomised weights | "it depends on what was learned" | "so it is right" |
+#
+# Before you show a map:
+#
+# 1. What is it of: layer, head, fusion, class, logit or probability?
+# 2. What does an **untrained** model give? What does **the centre** get? What a **random** map?
+# 3. Over how many images, with which interval? Never one picture. Who chose it?
+# 4. If patches were removed: what stood in for them, and is it the same with another?
+# 5. Does it change when the weights do, and for another class?
+#
+# What this chapter does not show: one small model, drawn images, eight shapes. *Which* map is best may well differ for yours. That the baselines have to stand beside it does not.
+
+# %% [markdown]
+# ## Your three pieces, tested
+
+# %% tags=["hide-output"]
+import inspect
+
+for function in (
+    explain.pointing_game,
+    explain.deletion_curve,
+    explain.randomise_from_top,
+):
+    print(inspect.getsource(function))
+
+# %% [markdown]
+# The library's curve takes many images at once, leaves it to `predict` how patches go, and needs no distinct numbers: of equals, the first in reading order goes first.
+
+# %% [markdown]
+# ## Three to think about
+#
+# No code, a pencil.
+#
+# 1. A model's answer depends on the *background*: all its rings lie on grass. Its map is perfectly faithful. How does it do in the pointing game? And in deletion?
+# 2. Head 1 in the model by hand handed over zeros. Let it hand over the constant 5 for every token instead. Does attention still have no effect? What does the gradient rollout now say about the bright patch?
+# 3. A deletion curve has an area of 0.30 and an insertion curve of the same map 0.80. A colleague's map has 0.30 and 0.60. What can differ, if the beginnings of the curves and the ends are the same?
+#
+# <details>
+# <summary>Answers</summary>
+#
+# 1. Badly in the pointing game, which asks whether we agree. Well in deletion: without the grass the answer goes. The map found a fault, and the pointing game gave it a bad mark for that.
+# 2. The logit is 5 more, whatever head 1 looks at, so its attention still has no effect. But the gradient with respect to its weights is now 5 for all tokens, and weight times gradient is largest for the bright patch. The gradient rollout is fooled too: it does not know that the weights of a row cannot change one at a time.
+# 3. Deletion tests whether the answer *needs* the first patches, insertion whether they *suffice*. The first map's leading patches bring the answer by themselves. The colleague's are needed, but only together with others that come late.
+#
+# </details>
+
+# %% [markdown]
+# ## What you take with you
+#
+# * **Plausible** is about us, **faithful** about the model. Neither can be seen by looking.
+# * **Baselines first**: the share of the object, the centre, a random map, and the same map of an untrained model.
+# * Deletion and insertion ask what the answer depends on, and **what stands in for a patch is part of the question**.
+# * **Randomise the weights.** A map that does not notice shows the image and not what was learned.
+# * Rollout knows no class, and assumes its half. **Attention is what is taken, not what it does.** Other weights can give the same answer exactly.
+#
+# The picture to keep: **seven maps beside the right answer, each with its score and the untrained model's**.
+#
+# ### To read
+#
+# * [Adebayo et al. 2018, *Sanity Checks for Saliency Maps*](https://arxiv.org/abs/1810.03292), sections 1 to 4.
+# * [Petsiuk et al. 2018, *RISE*](https://arxiv.org/abs/1806.07421), section 4.
+# * [Chefer, Gur & Wolf 2021](https://arxiv.org/abs/2103.15679), section 3.
+# * [Jain & Wallace 2019](https://arxiv.org/abs/1902.10186), and [Wiegreffe & Pinter 2019](https://arxiv.org/abs/1908.04626) right after.
+#
+# Next, chapter 13: what a ViT costs, and how it grows.

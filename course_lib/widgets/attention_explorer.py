@@ -1,0 +1,171 @@
+"""Where a patch looks: attention maps over an image, by layer and head, and rollout (chapters 11 and 12)."""
+
+from __future__ import annotations
+
+import html
+
+import traitlets
+
+from .explorer import as_array, as_images, as_pair, check_index, percent, picture, place
+from .tensor_explorer import TensorExplorer
+
+MODES = ("head", "mean", "rollout")
+
+
+class AttentionExplorer(TensorExplorer):
+    """Images with their attention maps: choose a patch, a layer and a head, and see where the patch looks.
+
+    Shapes: ``images`` (n, C, h, w) or one (C, h, w), uint8 or between 0 and 1, as they were before normalisation;
+    ``maps`` (n, L, H, N, N) or (L, H, N, N), as :func:`course_lib.interpret.attention_maps` gives them;
+    ``grid_size`` (gh, gw), rows and columns of patches. The N - gh * gw tokens before the patches are the class token
+    and, if there are more, registers. ``labels``: n short texts. ``files``: see :class:`TensorExplorer`.
+
+    Traits, which follow what the reader does: ``image``, ``layer``, ``head`` and ``query`` (a token), counted from 0 as
+    in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads) or "rollout" (through the
+    layers up to ``layer``); ``strength`` of the colours, 0 to 1. ``weights`` holds the numbers of the map shown.
+
+    The page shows one head's numbers with PyTorch's digits; means differ by at most 1e-5 and rollouts by about 3e-5.
+
+    Raises ValueError when shapes do not fit (both are named), when rows of ``maps`` do not sum to 1, and when a trait is
+    assigned a value outside its range.
+    """
+
+    module = "attention_explorer"
+    state_names = (
+        "aspect", "extra", "files", "grid", "head", "heads", "image", "images", "labels", "layer", "layers", "mode",
+        "packed", "query", "strength", "tokens",
+    )  # fmt: skip
+
+    image = traitlets.Int(help="which image is shown").tag(sync=True)
+    layer = traitlets.Int(help="the layer, or the last one of the rollout").tag(sync=True)
+    head = traitlets.Int().tag(sync=True)
+    query = traitlets.Int(help="the token that looks").tag(sync=True)
+    mode = traitlets.Enum(MODES, "head").tag(sync=True)
+    strength = traitlets.Float(help="0: the image alone, 1: the colours alone").tag(sync=True)
+    images = traitlets.List(help="data URLs", read_only=True).tag(sync=True)
+    labels = traitlets.List(read_only=True).tag(sync=True)
+    grid = traitlets.List(help="rows and columns of patches", read_only=True).tag(sync=True)
+    aspect = traitlets.Float(help="width / height", read_only=True).tag(sync=True)
+    layers = traitlets.Int(read_only=True).tag(sync=True)
+    heads = traitlets.Int(read_only=True).tag(sync=True)
+    tokens = traitlets.Int(read_only=True).tag(sync=True)
+    extra = traitlets.List(help="names of the tokens before the patches", read_only=True).tag(sync=True)
+
+    def __init__(
+        self, images, maps, grid_size, *, labels=None, files=None, image=0, layer=None, head=0, query=None, mode="head",
+        strength=0.7, **kwargs,
+    ):  # fmt: skip
+        images, grid = as_images(images), as_pair("grid_size", grid_size)
+        maps = self._as_maps(maps, len(images), grid)
+        labels = [f"{i}" for i in range(1, len(images) + 1)] if labels is None else [str(label) for label in labels]
+        if len(labels) != len(images):
+            raise ValueError(f"{len(images)} images have {len(labels)} labels: give one for each.")
+        layers, heads, tokens = maps.shape[1:4]
+        extra = tokens - grid[0] * grid[1]
+        names = ["class token"] + [f"register {i}" for i in range(1, extra)]
+        fixed = {
+            "images": [picture(each) for each in images],
+            "labels": labels,
+            "grid": list(grid),
+            "aspect": images.shape[3] / images.shape[2],
+            "layers": layers,
+            "heads": heads,
+            "tokens": tokens,
+            "extra": names[:extra],
+        }
+        for name, value in fixed.items():
+            self.set_trait(name, value)
+        self._maps = maps
+        self._store(maps.reshape(-1, heads, tokens, tokens), files)
+        middle = grid[0] // 2 * grid[1] + grid[1] // 2
+        query = (0 if extra else middle) if query is None else query
+        layer = layers - 1 if layer is None else layer
+        super().__init__(image=image, layer=layer, head=head, query=query, mode=mode, strength=strength, **kwargs)
+
+    @staticmethod
+    def _as_maps(maps, count, grid):
+        maps = as_array("maps", maps)
+        maps = maps[None] if maps.ndim == 4 else maps
+        if maps.ndim != 5 or maps.shape[3] != maps.shape[4] or not maps.size:
+            raise ValueError(f"maps must be (n, L, H, N, N) or (L, H, N, N), got {maps.shape}.")
+        if len(maps) != count:
+            raise ValueError(f"{count} images need maps (n, L, H, N, N) with n = {count}, got {maps.shape}.")
+        if maps.shape[3] < grid[0] * grid[1]:
+            raise ValueError(
+                f"maps {maps.shape} are of {maps.shape[3]} tokens, fewer than the patches of grid_size {grid}."
+            )
+        sums = maps.sum(axis=-1)
+        worst = sums.flat[abs(sums - 1).argmax()]
+        if maps.min() < 0 or abs(worst - 1) > 0.01:
+            raise ValueError(
+                f"every row of maps must be shares that sum to 1; the smallest number is {maps.min():.3g}, a row sums to "
+                f"{worst:.3g}: give the weights after the softmax."
+            )
+        return maps
+
+    @traitlets.validate("image", "layer", "head", "query")
+    def _check_index(self, proposal):
+        counts = {"image": len(self.images), "layer": self.layers, "head": self.heads, "query": self.tokens}
+        return check_index(proposal.trait.name, proposal.value, counts[proposal.trait.name])
+
+    @traitlets.validate("strength")
+    def _check_strength(self, proposal):
+        if not 0 <= proposal.value <= 1:
+            raise ValueError(f"strength must lie between 0 and 1, got {proposal.value}.")
+        return proposal.value
+
+    @property
+    def weights(self):
+        """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
+        import torch
+
+        from course_lib.interpret import attention_rollout
+
+        maps = torch.from_numpy(self._maps[self.image]).double()  # (L, H, N, N)
+        if self.mode == "head":
+            return maps[self.layer, self.head, self.query]
+        if self.mode == "mean":
+            return maps[self.layer, :, self.query].mean(dim=0)
+        return attention_rollout(maps[None, : self.layer + 1])[0, self.query]
+
+    def _place(self, token: int) -> str:
+        before = len(self.extra)
+        return f"the {self.extra[token]}" if token < before else place(token - before, self.grid[1])
+
+    def _target(self, weights) -> str:
+        """What gets most, and how much."""
+        top = int(weights.argmax())
+        return f"{'itself' if top == self.query else self._place(top)}: {percent(float(weights[top]))}"
+
+    def describe(self) -> str:
+        """The present state in one or two sentences."""
+        depth = self.layer + 1
+        asker = self._place(self.query) if self.query < len(self.extra) else f"patch {self._place(self.query)},"
+        start = {
+            "head": f"Layer {depth}, head {self.head + 1}: {asker} looks most at",
+            "mean": f"Layer {depth}, mean of {self.heads} heads: {asker} looks most at",
+            "rollout": f"Rollout through {'layer 1' if depth == 1 else f'layers 1 to {depth}'}: {asker} draws most on",
+        }[self.mode]
+        which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
+        even = percent(1 / self.tokens)
+        return f"{which}{start} {self._target(self.weights)}. Spread evenly, it would be {even}."
+
+    def text_alternative(self) -> str:
+        rows = "\n".join(
+            f"<tr><td>{head + 1}</td><td>{self._target(self._maps[self.image, self.layer, head, self.query])}</td></tr>"
+            for head in range(self.heads)
+        )
+        return (
+            "<p><strong>Attention explorer.</strong> A patch of an image is chosen, and colours over the image show how the\n"
+            f"patch shares out its attention: in each of {self.layers} layers and {self.heads} heads, as the mean of the heads, or\n"
+            "rolled out through the layers. In a notebook, run this cell to try it.</p>\n"
+            f"<p>{html.escape(self.describe())}</p>\n"
+            f"<table>\n<thead><tr><th>head of layer {self.layer + 1}</th><th>looks most at</th></tr></thead>\n"
+            f"<tbody>\n{rows}\n</tbody>\n</table>"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"AttentionExplorer({len(self.images)} images, {self.layers} layers, {self.heads} heads, {self.tokens} tokens, "
+            f"grid {self.grid[0]} × {self.grid[1]})"
+        )

@@ -1,0 +1,243 @@
+// Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 11 and 12).
+// One ES module; Jupyter, Colab and the static page all run this file.
+import { Cells, Parts, WEIGHTS, colour, count, h, head, legend, numbers, paint, percent, place, put, slider, stage, stored, topOf } from "./explorer.js";
+
+const CSS = `
+  .ax-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; align-content: start; }
+  .ax-images { display: flex; flex-wrap: wrap; gap: 6px; }
+  .ax-images button { width: 50px; }
+  .ax-extra { display: flex; flex-wrap: wrap; gap: 6px; margin: 0 0 6px; }
+  .ax-extra button { display: flex; align-items: center; gap: 8px; min-height: 32px; padding: 3px 10px 3px 4px; border: 1px solid var(--edge); font-size: 13px; }
+  .ax-extra button::before { content: ""; width: 22px; height: 22px; border: 1px solid var(--line); border-radius: 3px; background: var(--heat, none); forced-color-adjust: none; }
+  .ax-extra button[aria-pressed="true"] { border-color: var(--q); box-shadow: 0 0 0 1.5px var(--q); }
+  .xp-readout { min-height: 82px; }
+  @container (min-width: 620px) {
+    .xp-grid { grid-template-columns: minmax(0, 11fr) minmax(0, 10fr); }
+    .ax-wide { grid-column: 1 / -1; }
+    .xp-readout { min-height: 61px; }
+  }
+`;
+
+const MODES = { head: "one head", mean: "mean of heads", rollout: "rollout" };
+
+/** Rows of attention as they are stored: part `layer` of an image is (heads, tokens, tokens). */
+class Maps {
+  constructor(heads, tokens) {
+    Object.assign(this, { heads, tokens, known: new Map() });
+  }
+
+  head(part, which, query) {
+    const { tokens } = this;
+    const from = (which * tokens + query) * tokens;
+    return Float64Array.from(part.subarray(from, from + tokens), stored);
+  }
+
+  mean(part, query) {
+    const { heads, tokens } = this;
+    const sum = new Float64Array(tokens);
+    for (let which = 0; which < heads; which += 1) {
+      const from = (which * tokens + query) * tokens;
+      for (let i = 0; i < tokens; i += 1) sum[i] += part[from + i];
+    }
+    return sum.map((levels) => stored(levels / heads));
+  }
+
+  /** (tokens * tokens,): the mean over heads, plus the identity for the residual, with rows that sum to 1. */
+  mixed(part) {
+    if (!this.known.has(part)) {
+      const { tokens } = this;
+      const all = new Float64Array(tokens * tokens);
+      for (let query = 0; query < tokens; query += 1) {
+        const row = this.mean(part, query);
+        row[query] += 1;
+        const total = row.reduce((a, b) => a + b, 0);
+        all.set(row.map((x) => x / total), query * tokens);
+      }
+      this.known.set(part, all);
+    }
+    return this.known.get(part);
+  }
+
+  /** One row of the product of the layers, from the last to the first: no need for the whole of it. */
+  rollout(parts, query) {
+    const { tokens } = this;
+    let row = new Float64Array(tokens);
+    row[query] = 1;
+    for (const part of [...parts].reverse()) {
+      const [mixed, next] = [this.mixed(part), new Float64Array(tokens)];
+      for (let k = 0; k < tokens; k += 1) {
+        for (let i = 0; i < tokens; i += 1) next[i] += row[k] * mixed[k * tokens + i];
+      }
+      row = next;
+    }
+    return row;
+  }
+}
+
+function render({ model, el }) {
+  const get = (name) => model.get(name);
+  const [rows, columns] = get("grid");
+  const [images, labels] = [get("images"), get("labels")];
+  const [layers, heads, tokens] = [get("layers"), get("heads"), get("tokens")];
+  const extra = get("extra"); // names of the tokens before the patches
+  const maps = new Maps(heads, tokens);
+  const fields = ["image", "layer", "head", "mode", "query", "strength"];
+  const { root, words, on, change, refresh, say, begin, end } = stage({ model, el }, "attention-explorer", CSS, fields, draw);
+  const parts = new Parts(model, heads * tokens * tokens, refresh);
+  const set = (values) => { parts.fault = ""; change(values); };
+
+  // ---- elements ------------------------------------------------------------------------------------------------
+  const photo = h("img", { alt: "" });
+  const heat = h("canvas", { "aria-hidden": "true" });
+  let pointed = null;
+  const cells = new Cells(on, "Patch that looks", { choose: (i) => set({ query: extra.length + i }), hover: (i) => { pointed = i; point(); } });
+  cells.resize(rows, columns);
+  const picture = h("div.xp-picture", {}, photo, heat, cells.node);
+  const before = extra.map((name, i) => {
+    const [button, share] = [h("button", { type: "button" }, name), h("span.xp-note")];
+    button.append(share);
+    on(button, "click", () => set({ query: i }));
+    return { button, share };
+  });
+  const scale = legend(WEIGHTS, "0", "");
+  const line = h("p.xp-pointed");
+  const what = h("span.xp-note");
+  const table = numbers("All numbers of this map");
+  on(table.box, "toggle", refresh);
+
+  const group = (label, spec, ...nodes) => h(spec, { role: "group", "aria-label": label }, ...nodes);
+  const choices = images.map((source, i) => {
+    const button = h("button.xp-tile", { type: "button" }, h("img", { src: source, alt: "" }), h("span", {}, labels[i]));
+    on(button, "click", () => set({ image: i }));
+    return button;
+  });
+  const name = `ax-${Math.random().toString(36).slice(2)}`; // a group of its own for each widget of the page
+  const modes = Object.entries(MODES).map(([mode, label]) => {
+    const input = h("input", { type: "radio", name, value: mode });
+    on(input, "change", () => set({ mode }));
+    return { input, line: h("label", {}, input, h("span", {}, label)) };
+  });
+  const layer = slider("layer", { min: 1, max: layers, step: 1 });
+  const which = slider("head", { min: 1, max: heads, step: 1 });
+  const strength = slider("strength", { min: 0, max: 100, step: 1 });
+  on(layer.input, "input", () => set({ layer: layer.input.value - 1 }));
+  on(which.input, "input", () => set({ head: which.input.value - 1, mode: "head" }));
+  on(strength.input, "input", () => change({ strength: strength.input.value / 100 }));
+  const tiles = count(Math.max(layers, heads)).map((i) => {
+    const [canvas, most] = [h("canvas", { "aria-hidden": "true", width: columns, height: rows }), h("span")];
+    const button = h("button.xp-tile", { type: "button" }, canvas, h("span", {}, h("span", {}, `${i + 1}`), most));
+    on(button, "click", () => set(get("mode") === "rollout" ? { layer: i } : { head: i, mode: "head" }));
+    return { button, canvas, most };
+  });
+  const few = h("span.xp-title");
+  let shown = null; // (tokens,) numbers of the map over the image
+
+  // ---- drawing -------------------------------------------------------------------------------------------------
+  const named = (i) => (i < extra.length ? `the ${extra[i]}` : place(i - extra.length, columns));
+  function describe(values) {
+    const [query, depth, mode] = [get("query"), get("layer") + 1, get("mode")];
+    const asker = query < extra.length ? named(query) : `patch ${named(query)},`;
+    const top = topOf(values);
+    const target = top === query ? "itself" : named(top);
+    const start = {
+      head: `Layer ${depth}, head ${get("head") + 1}: ${asker} looks most at`,
+      mean: `Layer ${depth}, mean of ${heads} heads: ${asker} looks most at`,
+      rollout: `Rollout through ${depth === 1 ? "layer 1" : `layers 1 to ${depth}`}: ${asker} draws most on`,
+    }[mode];
+    return `${images.length > 1 ? `Image “${labels[get("image")]}”. ` : ""}${start} ${target}: ${percent(values[top])}. Spread evenly, it would be ${percent(1 / tokens)}.`;
+  }
+
+  function point() {
+    cells.point(pointed);
+    if (pointed === null) line.textContent = "Point to read a number, click to choose who looks.";
+    else line.replaceChildren(`${place(pointed, columns)}: `, h("b", {}, shown ? percent(shown[extra.length + pointed]) : "…"));
+  }
+
+  /** A map on a canvas, from 0 to its own largest number; a class token with much more leaves the patches visible. */
+  function fill(canvas, values) {
+    const most = Math.max(...values.subarray(extra.length)) || 1;
+    paint(canvas, rows, columns, WEIGHTS, (i) => values[extra.length + i] / most);
+    return most;
+  }
+
+  /** What the controls say, whether the numbers are here or not. */
+  function drawControls() {
+    const [image, depth, mode, query] = [get("image"), get("layer"), get("mode"), get("query")];
+    if (photo.dataset.image !== String(image)) {
+      put(photo, { src: images[image], "data-image": image });
+      put(cells.node, { "aria-description": `Image ${labels[image]}, ${rows} rows and ${columns} columns of patches` });
+    }
+    choices.forEach((button, i) => put(button, { "aria-pressed": i === image }));
+    for (const { input } of modes) input.checked = input.value === mode;
+    layer.input.value = depth + 1;
+    layer.value.textContent = mode === "rollout" ? `1 to ${depth + 1}` : `${depth + 1} of ${layers}`;
+    which.input.value = get("head") + 1;
+    which.input.disabled = mode !== "head";
+    which.value.textContent = mode === "head" ? `${get("head") + 1} of ${heads}` : "all";
+    strength.input.value = Math.round(100 * get("strength"));
+    strength.value.textContent = `${strength.input.value}\u00a0%`;
+    before.forEach(({ button }, i) => put(button, { "aria-pressed": i === query }));
+    cells.choose(query < extra.length ? null : query - extra.length, named(query));
+    what.textContent = { head: `layer ${depth + 1}, head ${get("head") + 1}`, mean: `layer ${depth + 1}, mean of heads`, rollout: `rollout to layer ${depth + 1}` }[mode];
+  }
+
+  /** The chosen map over the image; null while its numbers are on their way. */
+  function drawMap(found) {
+    heat.style.opacity = found ? get("strength") : 0;
+    for (const { share } of before) share.textContent = "";
+    if (!found) return null;
+    const query = get("query");
+    const values = { head: () => maps.head(found[0], get("head"), query), mean: () => maps.mean(found[0], query), rollout: () => maps.rollout(found, query) }[get("mode")]();
+    const most = fill(heat, values);
+    scale.set(WEIGHTS, "0", percent(most));
+    before.forEach(({ button, share }, i) => {
+      button.style.setProperty("--heat", colour(WEIGHTS, values[i] / most));
+      share.textContent = percent(values[i]);
+    });
+    table.fill(rows, columns, (i) => percent(values[extra.length + i]), query - extra.length);
+    return values;
+  }
+
+  /** Small maps to choose from: the heads of the layer, or the rollout to each layer. */
+  function drawTiles(partOf) {
+    const [depth, mode, query] = [get("layer"), get("mode"), get("query")];
+    const rolled = mode === "rollout";
+    few.textContent = rolled ? "Rollout to each layer" : `Heads of layer ${depth + 1}`;
+    tiles.forEach(({ button, canvas, most }, i) => {
+      button.hidden = i >= (rolled ? layers : heads);
+      if (button.hidden) return;
+      const here = parts.have(rolled ? count(i + 1).map(partOf) : [partOf(depth)]);
+      const top = here && percent(fill(canvas, rolled ? maps.rollout(here, query) : maps.head(here[0], i, query)));
+      canvas.style.visibility = here ? "" : "hidden";
+      most.textContent = top ?? "";
+      put(button, { "aria-label": `${rolled ? "to layer" : "head"} ${i + 1}${here ? `, at most ${top}` : ""}`,
+        "aria-pressed": rolled ? i === depth : mode === "head" && i === get("head") });
+    });
+  }
+
+  function draw() {
+    drawControls();
+    const partOf = (i) => get("image") * layers + i;
+    shown = drawMap(parts.take(get("mode") === "rollout" ? count(get("layer") + 1).map(partOf) : [partOf(get("layer"))]));
+    drawTiles(partOf);
+    root.dataset.shown = JSON.stringify(shown && [...shown]);
+    point();
+    say(shown ? describe(shown) : parts.news);
+  }
+
+  put(picture, { style: `aspect-ratio: ${get("aspect")}` });
+  begin(h("div.xp-grid", {},
+    h("section", {}, head("Where it looks", what),
+      extra.length ? group("Tokens that are not patches", "div.ax-extra", ...before.map(({ button }) => button)) : "",
+      picture, scale.line, line),
+    h("section.ax-controls", {},
+      images.length > 1 ? group("Image", "div.ax-images", ...choices) : "",
+      h("div.xp-choices", { role: "radiogroup", "aria-label": "What is shown" }, ...modes.map((mode) => mode.line)),
+      h("div", {}, layer.line, which.line, strength.line),
+      h("div", {}, h("div.xp-head", {}, few), group("Maps", "div.xp-tiles", ...tiles.map((tile) => tile.button)))),
+    h("div.ax-wide", {}, words), h("div.ax-wide", {}, table.box)));
+
+  return () => { parts.close(); end(); };
+}
+
+export default { render };

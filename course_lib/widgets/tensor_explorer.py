@@ -1,0 +1,78 @@
+"""Tensors that travel to an explorer in parts: in the page if they are small, fetched one by one if they are large."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from pathlib import Path
+
+import numpy as np
+import traitlets
+
+from course_lib.files import write_atomically
+
+from .explorer import Explorer
+
+# A number between 0 and 1 travels as the step it lies in, and comes back as the step's middle: at most 1/120,000 off.
+# The limits at which a displayed digit changes (0.05 %, 0.15 %, ... and 0.005 %, 0.015 %, ... below 1 %) are limits of
+# steps too, so that a number that is only stored and shown has the digits that it had before.
+LEVELS = 60_000
+EMBEDDED_BYTES = 300_000  # before packing; about 200,000 after it
+
+
+def to_levels(shares: np.ndarray) -> np.ndarray:
+    """uint16 steps of numbers between 0 and 1."""
+    return np.floor(shares.astype(np.float64) * LEVELS).clip(0, LEVELS).astype(np.uint16)
+
+
+def pack(levels: np.ndarray) -> bytes:
+    """All high bytes, then all low bytes (a quarter smaller so), in zlib's format."""
+    return zlib.compress((levels >> 8).astype(np.uint8).tobytes() + (levels & 255).astype(np.uint8).tobytes())
+
+
+class TensorExplorer(Explorer):
+    """An explorer with a tensor of numbers between 0 and 1, in equal parts.
+
+    Up to 300,000 bytes (two a number) travel with the state. Beyond, a part is asked from the kernel when it is looked
+    at, and on the static page fetched from a file beside the widget's module: name the files (``files="attention/vit"``)
+    and write them once, by a script, into a folder whose content the site serves under ``_static``.
+
+    Traits: ``packed``, the parts in base64, or none; ``files``, what the files' paths begin with, or "".
+    """
+
+    packed = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    files = traitlets.Unicode(read_only=True).tag(sync=True)
+
+    def _store(self, parts: np.ndarray, files: str | None):
+        """Keep ``parts`` (n, ...) as they will be shown. Called before the widget is opened."""
+        self._levels = np.stack([to_levels(part) for part in parts])
+        if self._levels.nbytes <= EMBEDDED_BYTES:
+            self.set_trait("packed", [base64.b64encode(pack(part)).decode() for part in self._levels])
+        elif files:
+            self.set_trait("files", files)
+        self.on_msg(self._answer)
+
+    def _answer(self, _widget, content, _buffers):
+        """A live front end asks for a part."""
+        part = content.get("part")
+        if isinstance(part, int) and 0 <= part < len(self._levels):
+            self.send({"part": part}, buffers=[pack(self._levels[part])])
+
+    def write_files(self, folder) -> list[Path]:
+        """Write the files that the static page fetches, below ``folder`` (``assets`` in the course's own repository).
+
+        Returns their paths; none if everything travels with the state.
+
+        Raises ValueError when the tensor is large and the explorer was made without ``files``.
+        """
+        if self.packed:
+            return []
+        if not self.files:
+            raise ValueError(
+                f"{self._levels.nbytes} bytes are more than the {EMBEDDED_BYTES} that travel with the page: "
+                'name the files, such as files="attention/vit".'
+            )
+        paths = [Path(folder) / f"{self.files}.{i}.bin" for i in range(len(self._levels))]
+        for path, part in zip(paths, self._levels, strict=True):
+            write_atomically(path, pack(part))
+        return paths

@@ -923,6 +923,8 @@ if FULL:
     figure_7(axes, vit_b, vit_b.preprocessing.transform()(pieces))
     label_panels(axes)
     plt.show()
+else:
+    print("Not run here: this one wants 330 MB from the network.")
 
 # %% [markdown]
 # ## What is learned, and what is there at random

@@ -114,7 +114,11 @@ def test_probes_are_fresh_and_of_several_shapes(exercise):
 @every_exercise
 def test_a_memorised_answer_is_rejected(exercise):
     """The right answers to one set of probes, returned in their order whatever is asked."""
-    known = [exercise.oracle(**probe) for probe in exercise.probes(torch.Generator().manual_seed(1))]
+    known = []
+    if exercise.name == "randomise_from_top":  # it returns a model, for which the check has to build two
+        exercise.judge(lambda *inputs: known.append(exercise.oracle(*inputs)) or known[-1], 1)
+    else:
+        known = [exercise.oracle(**probe) for probe in exercise.probes(torch.Generator().manual_seed(1))]
     for seed, status in ((1, "passed"), (2, "wrong")):  # the first: the imitation itself is sound
         answers = itertools.cycle(known)
         assert exercise.judge(lambda *inputs, answers=answers: next(answers), seed).status == status

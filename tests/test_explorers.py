@@ -713,6 +713,10 @@ CELLS = [
 ]
 
 
+# The kernel takes a moment to send a part; until then the widget shows nothing.
+NUMBERS_STAND = "!document.querySelector('.attention-explorer').dataset.shown.includes('null')"
+
+
 def test_live_in_jupyterlab(chromium, tmp_path):
     """With a real kernel: it is asked for a part, reads what the reader did, and sets what the widget shows.
 
@@ -736,6 +740,7 @@ def test_live_in_jupyterlab(chromium, tmp_path):
         click_cell(page, LOOKS, 4, 5, (10, 12))
         page.keyboard.press("ArrowDown")  # JupyterLab must not take it for itself
         page.get_by_label("layer", exact=True).fill("3")
+        page.wait_for_function(NUMBERS_STAND)
         np.testing.assert_allclose(shown(page), reference(maps, "head", 2, 0, 66), rtol=0, atol=0.51 / LEVELS)
         # Messages wait while the kernel is busy: read until they have arrived.
         read = page.get_by_text("read 2 66")
@@ -747,6 +752,7 @@ def test_live_in_jupyterlab(chromium, tmp_path):
         assert read.count() == 1
         page.evaluate(RUN_CELL, 2)
         page.get_by_text("rollout to layer 2").wait_for()
+        page.wait_for_function(NUMBERS_STAND)
         np.testing.assert_allclose(shown(page), reference(maps, "rollout", 1, 0, 66), rtol=0, atol=3e-5)
         page.evaluate(RUN_CELL, 3)
         for name in NAMES:

@@ -303,7 +303,7 @@ DELETION_CURVE = StagedExercise(
     signature="deletion_curve(model, image, saliency, fill, label)",
     task="replace patch after patch of the image by that of fill, the one with the largest saliency first, and return the probability of label each time, before the first included: a model, (C, h, w), (gh, gw), (C, h, w), a number -> (gh·gw + 1,).",
     probes=_deletion_probes,
-    oracle=_deleting(),
+    oracle=_deletion_staged(_deleting()),
     stage=_deletion_staged,
     mistakes=_mistakes(
         (

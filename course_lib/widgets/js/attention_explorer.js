@@ -87,7 +87,7 @@ function render({ model, el }) {
   const set = (values) => { parts.fault = ""; change(values); };
 
   // ---- elements ------------------------------------------------------------------------------------------------
-  const photo = h("img", { alt: "" });
+  const photo = h("img", { alt: "the image under the map" });
   const heat = h("canvas", { "aria-hidden": "true" });
   let pointed = null;
   const cells = new Cells(on, "Patch that looks", { choose: (i) => set({ query: extra.length + i }), hover: (i) => { pointed = i; point(); } });

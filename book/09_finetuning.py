@@ -741,7 +741,7 @@ print("eight shapes that move, nearest neighbour below 25 %:", shapes < 25)
 # %% [markdown]
 # * **On turned digits nothing got past nearest neighbour.** Every way that moves the body was trained to its end, with nearly all its own examples right. The lead is a few points, and the whiskers (95 %, for the test images alone) are about four; but 227,000 trained numbers bought nothing over none.
 # * **That is about these digits.** All have one size and stand in one place, so it is fair to compare them pixel by pixel. The shapes of chapter 07 move, as things in photographs do, and there it is not far from chance, which is 12.5 %.
-# * **Moving the body helps**: LoRA, attention and everything are above the head, and MNIST's weights are a better start than random ones. Which of the three is best, the picture does not say: one draw, one seed, rates tried out beforehand on runs of this kind. The small twin asks properly.
+# * **Moving the body helps**: LoRA, attention and everything are above the head, and MNIST's weights are a better start than random ones. Which of the three is best, the picture does not say: one draw, one seed, rates tried out beforehand on runs of this kind. The small twin is made to ask properly.
 # * **A rate that is fine for a head destroys the rest.** At 0.03 some large steps are enough, and what 55,000 images had taught is gone.
 #
 # So **each way has a rate of its own**, and the more is trained, the smaller it is. Whoever compares two ways at one rate compares the rate. **Warm up, and let the rate fall**, as in chapter 07. And **the head may go faster**: it begins at 0, and has far to go. Or head first and everything afterwards: [Kumar et al. 2022](https://arxiv.org/abs/2202.10054) show that a random head, trained together with everything, distorts good features while it is still bad. It hurt on images of another kind than the examples; on those of the same kind everything was usually ahead.
@@ -1185,7 +1185,7 @@ print(
 #
 # Your own images go the same way: `folder:PATH` is a data set like any other. With the classes' folders alone, without `train` and `test`, a tenth of each class becomes the test, and another tenth the validation.
 #
-# **What was run, and what was not.** The experiments with digits ran in this notebook, and the small twin on a CPU. The recipes with published weights are made for a GPU; `course runs` says which of them have a recorded run.
+# **What was run, and what was not.** The experiments with digits ran in this notebook. The small twin is made for a CPU, and where its section says that it is not recorded yet, nobody has run it to its end. The recipes with published weights are made for a GPU; `course runs` says which of them have a recorded run.
 #
 # Set `FULL` to `True` on a machine with a GPU to start it from here. A terminal is better: it can be interrupted and goes on.
 

@@ -883,4 +883,4 @@ for function in (
 # * [Chefer, Gur & Wolf 2021](https://arxiv.org/abs/2103.15679), section 3.
 # * [Jain & Wallace 2019](https://arxiv.org/abs/1902.10186), and [Wiegreffe & Pinter 2019](https://arxiv.org/abs/1908.04626) right after.
 #
-# Next, chapter 13: what a ViT costs, and how it grows.
+# Next, in chapters that are still to come: what a ViT costs, and how it grows.

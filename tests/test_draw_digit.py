@@ -656,6 +656,7 @@ def test_undo_and_clear(visit):
     undo.click()
     assert shown(page)["pixels"] == plain["pixels"]
     clear.click()
+    settle(page)
     assert clear.is_disabled() and page.locator(".dd-digit").inner_text() == "–"
     assert page.locator(".dd-hint").inner_text() == "Draw here"
     assert page.locator(".dd-second").inner_text() == "nothing drawn yet"
@@ -724,6 +725,7 @@ def test_look_from_a_patch(visit):
 def test_choose_a_head_with_mouse_and_keys(visit):
     page = visit()
     page.get_by_label("layer 1, head 3").click()
+    settle(page)
     assert page.locator(".dd-large .dd-side").inner_text() == "layer 1, head 3"
     got = shown(page)
     assert got["large"] == got["maps"][2]
@@ -751,8 +753,10 @@ def test_everything_can_be_reached_by_keyboard(visit):
     page.get_by_role("button", name="look from row 1, column 1").focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "ArrowLeft", "Enter"):
         page.keyboard.press(key)
+    settle(page)
     assert page.get_by_role("button", name="look from row 1, column 2").get_attribute("aria-pressed") == "true"
     page.keyboard.press("Escape")
+    settle(page)
     assert page.locator(".dd-sees [aria-pressed=true]").count() == 0
     page.get_by_role("button", name="example: a 6").focus()
     page.keyboard.press("Enter")
@@ -805,6 +809,7 @@ def test_a_second_finger_and_other_buttons_do_not_draw(visit):
     page.mouse.down(button="right")
     page.mouse.move(box["x"] + 150, box["y"] + 150)
     page.mouse.up(button="right")
+    settle(page)
     assert page.locator(".dd-field path").get_attribute("d") == before
     page.mouse.down()
     page.evaluate(
@@ -812,6 +817,7 @@ def test_a_second_finger_and_other_buttons_do_not_draw(visit):
             new PointerEvent("pointerdown", { pointerId: 77, button: 0, clientX: 300, clientY: 300, bubbles: true }))"""
     )
     page.mouse.up()
+    settle(page)
     assert page.locator(".dd-field path").get_attribute("d").count("M") == 1
 
 

@@ -396,9 +396,11 @@ def test_small_maps_choose_the_head_and_the_depth(visit):
     tile = page.get_by_role("button", name=re.compile(r"^head 2\b"))
     assert tile.get_attribute("aria-label") == f"head 2, at most {percent(float(maps[0, 2, 1, 0, 1:].max()))}"
     tile.click()
+    arrived(page)
     assert page.get_by_label("head", exact=True).input_value() == "2"
     assert tile.get_attribute("aria-pressed") == "true"
     page.get_by_label("rollout").check()
+    arrived(page)
     assert page.get_by_label("head", exact=True).is_disabled()
     page.get_by_role("button", name=re.compile("^to layer 1")).click()
     np.testing.assert_allclose(shown(page), reference(maps[0], "rollout", 0, 0, 0), rtol=0, atol=3e-5)
@@ -419,6 +421,7 @@ def test_position_numbers_equal_torch(visit):
         shown(page, "position-explorer"), similarity()[0, 4].flatten(), rtol=0, atol=1.02 / LEVELS
     )
     click_cell(page, "Position in its own tile: arrow keys choose", 2, 2, (4, 5), act="hover")
+    arrived(page)
     assert page.locator(".xp-pointed").inner_text() == f"row 3, column 3: {signed(float(similarity()[0, 4, 2, 2]))}"
 
 
@@ -432,6 +435,7 @@ def test_patchify_cuts_counts_and_links(visit):
         assert got["token"] == expected.token  # the mark stays in its place
     say(page, Patchify(photo(), 6, dim=40).describe())
     click_cell(page, "Patch of the image: arrow keys choose", 2, 1, (4, 6), act="hover")
+    arrived(page)
     rings = page.locator(".xp-under:visible")
     assert rings.count() == 2  # in the image and in the strip
     assert page.locator(".xp-pointed").inner_text() == "row 3, column 2 is token 14"
@@ -512,8 +516,10 @@ def test_the_number_under_the_pointer(visit):
     page = visit("attention-explorer")
     _, maps = attention()
     click_cell(page, LOOKS, 2, 1, GRID, act="hover")
+    arrived(page)
     assert page.locator(".xp-pointed").inner_text() == f"row 3, column 2: {percent(float(maps[0, 2, 0, 0, 1 + 9]))}"
     page.mouse.move(5, 5)
+    arrived(page)
     assert page.locator(".xp-pointed").inner_text().startswith("Point to read")
 
 

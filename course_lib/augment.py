@@ -56,7 +56,7 @@ class Augment:
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} {value!r} must be a whole number, at least 0.")
         limits = {"rotate": 180, "scale": 0.99, "shear": 2, "translate": 1, "magnitude": 30, "erase": 1}
-        limits |= {"mixup": math.inf, "cutmix": math.inf, "mix_share": 1}
+        limits |= {"mixup": 1000, "cutmix": 1000, "mix_share": 1}  # Beta(1000, 1000) is one half, nearly
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
@@ -78,21 +78,22 @@ class Augment:
         images = data.normalised(images)
         if self.rotate or self.scale or self.shear or self.translate:
             black = data.normalised(torch.zeros_like(data.images[:1])).amin(dim=(2, 3), keepdim=True)
-            images = affine(images, self._matrices(batch, device), black)
+            height, width = images.shape[-2:]
+            images = affine(images, self._matrices(batch, height / width, device), black)
         if self.erase:
             images = self._erased(images)
         return self._mixed(images, F.one_hot(labels, classes).to(images.dtype))
 
-    def _matrices(self, batch, device):
-        """One random map of the plane for each image: (B, 2, 3)."""
+    def _matrices(self, batch, tall, device):
+        """One random map of the plane for each image, which is `tall` times as high as wide: (B, 2, 3)."""
 
         def uniform(limit):
             return (2 * torch.rand(batch, device=device) - 1) * limit
 
         angle, size = uniform(math.radians(self.rotate)), 1 + uniform(self.scale)
         shear, x, y = uniform(self.shear), uniform(2 * self.translate), uniform(2 * self.translate)
-        first = torch.stack([angle.cos() * size, shear - angle.sin() * size, x], dim=1)
-        second = torch.stack([angle.sin() * size, angle.cos() * size, y], dim=1)
+        first = torch.stack([angle.cos() * size, (shear - angle.sin() * size) * tall, x], dim=1)
+        second = torch.stack([angle.sin() * size / tall, angle.cos() * size, y], dim=1)
         return torch.stack([first, second], dim=1)
 
     def _erased(self, images):

@@ -171,15 +171,20 @@ def test_each_image_moves_by_its_own_map():
 
 
 def drawn_maps(count=3000, **settings):
-    """The maps that were drawn, read off images that show where each pixel came from: (count, 2, 3)."""
-    side, middle = 21, 10
-    place = (torch.arange(side) - middle) * 2 / side  # from -1 to 1 over the image
-    image = torch.stack([place.expand(side, side), place[:, None].expand(side, side)])
+    """The maps that were drawn, read off images that show where each pixel came from: (count, 2, 3).
+
+    In pixels, and on an image that is not square: only there is a turn that is done from -1 to 1 seen to slant.
+    The shifts are in half images.
+    """
+    height, width, row, column = 21, 31, 10, 15
+    x, y = torch.arange(width) - column, torch.arange(height) - row  # pixels from the middle
+    image = torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).float()
     images = image.expand(count, -1, -1, -1)
     result, _ = augmented(images, **settings)
-    across = (result[:, :, middle, middle + 1] - result[:, :, middle, middle - 1]) * side / 4
-    down = (result[:, :, middle + 1, middle] - result[:, :, middle - 1, middle]) * side / 4
-    return torch.stack([across, down, result[:, :, middle, middle]], dim=2)
+    across = (result[:, :, row, column + 1] - result[:, :, row, column - 1]) / 2
+    down = (result[:, :, row + 1, column] - result[:, :, row - 1, column]) / 2
+    shift = result[:, :, row, column] / torch.tensor([width / 2, height / 2])
+    return torch.stack([across, down, shift], dim=2)
 
 
 def test_turns_are_drawn_evenly():
@@ -699,6 +704,7 @@ EVERYTHING = {
         ({"translate": 1.1}, "translate 1.1 must be between 0 and 1"),
         ({"erase": 1.01}, "erase 1.01 must be between 0 and 1"),
         ({"mixup": -0.1}, "mixup -0.1 must be between"),
+        ({"mixup": math.inf}, "mixup inf must be between 0 and 1000"),
         ({"cutmix": float("nan")}, "cutmix nan must be between"),
         ({"mix_share": 2}, "mix_share 2 must be between 0 and 1"),
     ],

@@ -8,9 +8,10 @@
 
 On the CIFAR-10 (JPEG copy). Both models are trained on the images of the eight classes that are neither cat nor dog,
 with one recipe. Then each learns cats against dogs, from several numbers of examples, in several ways. Each way, size
-and model gets the same number of images in all, three learning rates to choose from by the validation split (seed
-0; the same three for both models), and two more seeds at the rate that was chosen. A seed draws other
-examples, and orders and augments them in another way. The test split is looked at once for each of these three runs.
+and model gets the same number of images in all. The learning rate is chosen by the validation split (seed 0), from the
+same rates for both models: three, and as long as the best of them is at an edge, the next one beyond it. Then come two
+more seeds at the chosen rate. A seed draws other examples, and orders and augments them in another way. The test
+split is looked at once for each of these three runs.
 """
 
 import json
@@ -45,12 +46,12 @@ PRETRAIN = TrainConfig(epochs=12, batch_size=64, lr=2e-3, ema=0.998, augment=Aug
 WAYS = {"vit": ("scratch", "head", "attention", "lora", "all"), "resnet": ("scratch", "head", "all")}
 SIZES = (100, 1000, 4000)  # examples
 LENGTH, EPOCHS = 4000, 4  # what is trained on has so many images: the examples, over and over; 16,000 images in all
-RATES = {  # the fewer and the further from the input the weights are, the larger a rate they take
-    "scratch": (1e-3, 2e-3, 4e-3),
-    "head": (1e-2, 3e-2, 1e-1),
-    "attention": (1e-3, 3e-3, 1e-2),
-    "lora": (3e-3, 1e-2, 3e-2),
-    "all": (3e-4, 1e-3, 3e-3),
+RATES = {  # the middle three are tried first
+    "scratch": (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    "head": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
+    "attention": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    "lora": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
+    "all": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
 SEEDS = (0, 1, 2)
 OUT = FOLDERS[0] / "twin.json"
@@ -68,6 +69,12 @@ def pretrain(kind):
         kind,
         f"{record['parameters']:,} parameters, {record['val_accuracy']:.2%} of the eight classes' validation split",
     )
+
+
+def body(kind):
+    """What the trained body reached on the eight classes."""
+    (run,) = json.loads((weights(kind).parent / "record.json").read_text(encoding="utf-8"))["runs"]
+    return {name: run[name] for name in ("parameters", "val_accuracy", "test_accuracy", "cpu_seconds")}
 
 
 def examples(data, count, seed):
@@ -105,13 +112,27 @@ def tuned(kind, way, count, rate, seed, data, val):
     return model, history, trained, time.process_time() - begin
 
 
+def search(rates, run):
+    """{rate: what `run` makes of it}: the middle three, and beyond an edge as long as the best is there.
+
+    `run` returns a tuple whose second is a history; the best has the largest last `val_accuracy`.
+    """
+    low, high, trials = 3, 5, {}
+    while True:
+        trials |= {rate: run(rate) for rate in rates[low : high + 1] if rate not in trials}
+        best = rates.index(max(trials, key=lambda rate: trials[rate][1][-1]["val_accuracy"]))
+        if low < best < high or not 0 < best < len(rates) - 1:
+            return trials
+        low, high = min(low, best - 1), max(high, best + 1)
+
+
 def tune(kind, *ways):
-    """Every way (or some) and size: the best of three rates by validation, then three seeds."""
+    """Every way (or some) and size: the best rate by validation, then three seeds."""
     torch.set_num_threads(1)
     data, val, test = (load_data(TWO, split) for split in ("train", "val", "test"))
     for way in ways or WAYS[kind]:
         for count in SIZES:
-            trials = {rate: tuned(kind, way, count, rate, 0, data, val) for rate in RATES[way]}
+            trials = search(RATES[way], lambda rate, way=way, count=count: tuned(kind, way, count, rate, 0, data, val))
             reached = {rate: history[-1]["val_accuracy"] for rate, (_, history, *_) in trials.items()}
             best = max(reached, key=reached.get)
             cell = {"model": kind, "way": way, "examples": count, "rate": best, "times_seen": EPOCHS * LENGTH // count}
@@ -158,6 +179,7 @@ def _add(cell):
         "what": "a ViT and a ResNet of equal size, trained on eight classes of CIFAR-10 (JPEG copy), then tuned on cats and dogs",
         "device": describe(torch.device("cpu")),
         "versions": versions(),
+        "bodies": {kind: body(kind) for kind in MODELS if weights(kind).is_file()},
         "cells": [],
     }
     if OUT.is_file():

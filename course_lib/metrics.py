@@ -131,7 +131,7 @@ def score(logits, labels):
     *bins, error = calibration(logits.double().softmax(dim=1), labels)
     bins = torch.stack(bins, dim=1)  # (bins, 3)
     return {
-        "accuracy": (counts.trace() / counts.sum()).item(),
+        "accuracy": counts.trace().item() / counts.sum().item(),
         "macro_f1": macro_f1(counts),
         "loss": F.cross_entropy(logits.double(), labels).item(),
         "calibration_error": error,

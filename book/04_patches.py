@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Turn a photograph into the tokens that a Transformer reads, and know what that keeps and what it loses | Chapters 01 to 03 | 60 minutes | any CPU |
+# | Turn a photograph into the tokens that a Transformer reads, and know what that keeps and what it loses | Chapters 01 to 03 | 75 minutes | any CPU |
 #
 # The encoder of chapter 03 reads a sequence of tokens. A photograph is not a sequence, and it has no tokens. The Vision Transformer
 # makes some in the plainest way there is: it cuts the picture into squares, lays each square flat, and sends all of them
@@ -39,7 +39,7 @@ print(f"scores: {pixels**2:,}, that is {4 * pixels**2 / 1e9:.0f} GB")
 
 # %% [markdown]
 # Ten gigabytes, and ViT-B has twelve heads in each of twelve blocks. A fused kernel (chapter 01) need not store all that, but it has to compute it all the same.
-# It can be done: [Nguyen et al. (2024)](https://arxiv.org/abs/2406.09415) train Transformers on single pixels, and they learn well. The authors do call it computationally less practical.
+# [Nguyen et al. (2024)](https://arxiv.org/abs/2406.09415) do train Transformers on single pixels, those of much smaller images. They learn well, but the authors themselves call it computationally less practical.
 # Somebody has to make the sequence shorter.
 #
 # [Dosovitskiy et al. (2021)](https://arxiv.org/abs/2010.11929), section 3.1, do it with **patches**: squares of $P \times P$ pixels that do not overlap, one token each. With $P = 16$ the 50,176 tokens become
@@ -60,9 +60,9 @@ print("the pixel in row 200, column 310:", flower[:, 200, 310].tolist())
 # Three axes: **channel, row, column**. There are 3 channels (red, green, blue), 427 rows and 640 columns, in whole numbers from 0 to 255. PyTorch puts the channels first, $(C, \text{height}, \text{width})$. Files, Matplotlib and
 # NumPy mostly put them last, $(\text{height}, \text{width}, C)$. That difference comes back in this chapter, twice.
 #
-# 427 cannot be divided by any useful patch size, since $427 = 7 \cdot 61$. So a photograph is first resized (as here), cropped, or padded with a border to a size that can be. Then its numbers are brought to a size that networks like: from 0 to 255 to 0 to 1,
-# and then, channel by channel, minus a mean and divided by a standard deviation, so that they lie around 0 with a spread near 1. The mean and standard deviation are those of the training data, here
-# ImageNet's, and belong to the weights (chapter 06).
+# 427 cannot be divided by any useful patch size, since $427 = 7 \cdot 61$. So a photograph is first resized (as here), cropped, or padded with a border to a size that can be. Then its numbers are brought to a range that networks like: first from 0…255 to 0…1,
+# and then, channel by channel, minus a mean and divided by a standard deviation, so that over a whole data set they lie around 0 with a spread near 1. The mean and standard deviation are usually those of the training data, here
+# ImageNet's. They come with the pretrained weights (chapter 06).
 
 # %%
 HEIGHT, WIDTH, P = 128, 192, 32  # not square, so that nothing can be swapped unseen
@@ -82,9 +82,9 @@ for version in (picture, normalise(picture)):
     print(f"from {version.min():.1f} to {version.max():.1f}")
 
 # %% tags=["hide-input"]
-#| alt: Four small pictures side by side. An orange dahlia before dark green leaves, in colour, and its red, green and blue channel in grey. The blossom is bright in red, middling in green and dark in blue. The background is nearly black in red.
+#| alt: A coarse detail of the photograph, four times side by side. An orange dahlia before dark green leaves, in colour, and its red, green and blue channel in grey. The blossom is bright in red, middling in green and dark in blue. The background is nearly black in red.
 _, axes = plt.subplots(1, 4, figsize=(5.2, 1.5))
-shown = picture[:, 20:116:2, 44:148:2]  # a corner of it, every other pixel
+shown = picture[:, 20:116:2, 44:148:2]  # a detail, every other pixel
 axes[0].imshow(shown.permute(1, 2, 0), interpolation="nearest")
 axes[0].set_title("in colour")
 for ax, channel, name in zip(axes[1:], shown, ("0: red", "1: green", "2: blue")):
@@ -95,21 +95,22 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# (In all the pictures below you see the numbers between 0 and 1. Networks get them normalised.)
+# (The middle of the picture, every other pixel. Here and in all the pictures below you see the numbers between 0 and 1. Networks get them normalised.)
 #
-# One more thing about this tensor matters soon: in which order do its numbers lie in memory?
+# One more thing about this tensor matters soon: in which order does PyTorch read its numbers?
 #
 # > **Predict.** `picture.flatten()` lays all $3 \cdot 128 \cdot 192$ numbers in a row. Which are the first three: the red, green and blue of the first pixel, the red of the first three pixels in the top row, or
 # > the red of the first three pixels in the left column?
 
 # %% tags=["hide-output"]
-in_memory = picture.flatten()[:3]
-print("colours of one pixel: ", torch.equal(in_memory, picture[:, 0, 0]))
-print("red, along a row:     ", torch.equal(in_memory, picture[0, 0, :3]))
-print("red, down a column:   ", torch.equal(in_memory, picture[0, :3, 0]))
+first = picture.flatten()[:3]
+print("colours of one pixel: ", torch.equal(first, picture[:, 0, 0]))
+print("red, along a row:     ", torch.equal(first, picture[0, 0, :3]))
+print("red, down a column:   ", torch.equal(first, picture[0, :3, 0]))
 
 # %% [markdown]
 # The last axis runs fastest. First come all the reds, row by row, then all the greens, then all the blues. `reshape` cuts this row of numbers into other lengths and **never changes their order**.
+# (How they lie in memory is another matter. `flatten` and `reshape` hide it from you.)
 
 # %% [markdown]
 # ## Patches
@@ -128,7 +129,7 @@ print(f"{gh} rows of {gw} patches:", tuple(patches.shape))
 # > **Predict.** What does the photograph show? And how do the four belong together: which lies to the left, which above?
 
 # %% tags=["hide-input"]
-#| alt: Four square patches in a row: something very dark with a little green, an empty pale blue, a piece of an orange roof over red columns, and a pale grey surface above bushes that could be water or mist.
+#| alt: Four square patches in a row: something very dark with a little green, an empty pale blue, an upturned corner of an orange roof over dark red columns, and a pale grey surface above bushes that could be water or mist.
 squares = patches.unflatten(1, (3, P, P)).permute(0, 2, 3, 1)  # to look at
 _, axes = plt.subplots(1, 4, figsize=(5, 1.4))
 for ax, square in zip(axes, squares[[23, 3, 13, 16]]):
@@ -139,7 +140,7 @@ plt.show()
 # %% [markdown]
 # One of them says a good deal. You may have guessed that the pale square belongs at the top, but that is something you know about photographs. The patch itself does not say it.
 #
-# Now the whole picture, cut into its patches and numbered in **reading order**: left to right, then top to bottom. Below it are the same patches, one after the other. That strip is all that the Transformer gets.
+# Now look for the four, numbers 23, 3, 13 and 16, in the whole picture, cut into its patches and numbered in **reading order**: left to right, then top to bottom. Below it are the same patches, one after the other. That strip is all that the Transformer gets.
 
 # %% tags=["hide-input"]
 STRIP_TICKS = [P * (i + 0.5) - 0.5 for i in range(gh * gw)]
@@ -194,7 +195,7 @@ plt.show()
 # **The strip.** Try to see the pavilion in it. Patches 7 and 13 touch in the picture; in the strip they are $g_w = 6$ places apart, with five other patches between them. Patches 5 and 6 touch in the strip, and in the
 # picture they lie at opposite edges. With 196 patches it is worse: above and below are 14 places apart.
 #
-# You know what attention makes of this. It reads the strip as a bag (chapter 01): distance in it costs nothing, and even the order goes unseen until chapter 05 adds it. Whatever it is to know about above and below, it has to learn. A convolution is built on
+# You know what attention makes of this. It reads the strip as a bag (chapter 01): distance in it costs nothing, and even the order goes unseen until chapter 05 adds it. What it knows of above and below it has to learn. A convolution is built on
 # neighbourhood; a ViT starts with less. Chapter 08 asks what that costs when there is little data.
 #
 # In letters (here $H$ is a height, as in the paper; in the other chapters it counts heads): an image of height $H$ and width $W$, in pixels, gives a grid of $g_h = H/P$ rows and $g_w = W/P$ columns, so $N = g_h\, g_w$ patches of $C \cdot P \cdot P$ numbers each.
@@ -204,7 +205,7 @@ plt.show()
 #
 # Start with a single row of six numbers and $P = 2$. Cutting it takes no more than a reshape: `(6,)` to `(3, 2)`, three pieces of two. An axis of length $g \cdot P$ splits into two axes, *which piece* and *where in the piece*.
 #
-# Now a picture of 4 rows and 6 columns. Both axes split: `(4, 6)` to `(2, 2, 3, 2)`, and the axes now mean ($g_h$, $P$, $g_w$, $P$). The numbers are still where they were.
+# Now a picture of 4 rows and 6 columns. Both axes split: `(4, 6)` to `(2, 2, 3, 2)`, and the axes now mean ($g_h$, $P$, $g_w$, $P$). Their order has not changed.
 #
 # > **Predict.** The pixels are numbered 0 to 23, row by row. Which four are the patch in patch row 1, patch column 2, the last one?
 
@@ -226,7 +227,7 @@ print("patch (1, 2):", split[1, :, 2].tolist())
 #
 # * `images` is `(B, C, gh*P, gw*P)`, and `patch_size` is `P`. The images need not be square, and $C$ need not be 3.
 # * The result is `(B, gh*gw, C*P*P)`: patches in reading order, and the numbers inside a patch in the order (c p q).
-# * Use reshape and permute (or einops). `F.unfold` and `F.pixel_unshuffle` are ready-made, and not allowed here; in 4.4 they are.
+# * Reshape and permute do it in three lines, and that is the point. (einops or a loop over slices pass, too.) `F.unfold` and `F.pixel_unshuffle` are ready-made, and not allowed here; in 4.4 they are.
 
 
 # %% tags=["exercise"]
@@ -265,7 +266,7 @@ check_patchify(patchify)
 # <details>
 # <summary>I get “view size is not compatible with input tensor's size and stride”</summary>
 #
-# After `permute` the numbers no longer lie in memory in the order of the axes, and `view` refuses to move them. `reshape` copies them where it has to.
+# `view` works only where the numbers lie in memory in the order of the axes, and it refuses to move them. After `permute` they do not lie so. (Nor do those of the two photographs: their files have the channels last.) `reshape` copies them where it has to.
 #
 # </details>
 
@@ -280,48 +281,31 @@ check_patchify(patchify)
 
 # %% tags=["hide-output"]
 wrong = china.reshape(gh * gw, 3 * P * P)  # (24, 3072): the same shape
-print("shapes are equal:   ", wrong.shape == patches.shape)
-print(
-    "the first one is the red of the top 16 rows:",
-    torch.equal(wrong[0], china[0, :16].flatten()),
-)
+top_reds, reds = china[0, :16].flatten(), china[0].flatten()
+print("shapes are equal:           ", wrong.shape == patches.shape)
+print("the first: red, top 16 rows:", torch.equal(wrong[0], top_reds))
+print("0 to 7: red, all rows:      ", torch.equal(wrong[:8].flatten(), reds))
 
 # %% tags=["hide-input"]
-#| alt: Two large squares above a strip. Number 13 with permute: the edge of a dark roof above dark red columns. Number 13 by bare reshape: thin horizontal stripes in red, orange, green, blue and magenta. Below, all 24 squares of the bare reshape: stripes and noise, going from bright to dark three times.
+#| alt: Two large squares above a strip. Number 13 with permute: an upturned corner of an orange roof over dark red columns. Number 13 by bare reshape: thin horizontal stripes in red, orange, green, blue and magenta. Below, all 24 squares of the bare reshape: stripes and noise. Marks divide them into three times eight, reds, greens and blues, and in each part they go from bright to dark.
 layout = [["with permute", "bare reshape"], ["strip", "strip"]]
-_, axes = plt.subplot_mosaic(layout, figsize=(7, 2.3), height_ratios=[2.4, 1])
+_, axes = plt.subplot_mosaic(layout, figsize=(7, 2.5), height_ratios=[2.4, 1])
 for name, patch in (("with permute", patches), ("bare reshape", wrong)):
     square = patch[13].reshape(3, P, P).permute(1, 2, 0)  # read as (c p q)
     axes[name].imshow(square, interpolation="nearest")
     axes[name].set_title(f"number 13, {name}", fontsize=11)
     axes[name].axis("off")
 draw_strip(axes["strip"], wrong)
+for start, values in ((0, "reds"), (8, "greens"), (16, "blues")):
+    x = P * start - 0.5
+    axes["strip"].axvline(x, ymax=1.5, color=viz.INK, lw=1.5, clip_on=False)
+    axes["strip"].text(x + 6, -5, values, fontsize=10)
 plt.show()
 
 # %% [markdown]
 # Sixteen rows of red, then sixteen more: slices, not squares. The first eight "patches" hold nothing but red, the next eight green, the last eight blue. They are drawn as if each were (c p q), so a third of the greens in number 13 is shown as red and a third as blue: hence the false colours. Three times the strip goes from the bright sky to the dark trees.
 #
-# And in numbers? Compare the error with the size of the right values, first for random images, in which no two numbers are alike by chance.
-
-
-# %%
-def relative_error(wrong, right):
-    """Root mean square of the error, in units of the right values' own."""
-    return ((wrong - right).square().mean() / right.square().mean()).sqrt().item()
-
-
-torch.manual_seed(3)
-noise = torch.randn(2, 3, HEIGHT, WIDTH)
-images = torch.stack([normalise(picture), normalise(china)])  # (2, 3, 128, 192)
-for name, batch in (("random images: ", noise), ("the photographs:", images)):
-    right = patch_embed.patchify(batch, P)  # (2, 24, 3072)
-    error = relative_error(batch.reshape(right.shape), right)
-    print(f"{name} error {error:.1f} times the values")
-
-# %% [markdown]
-# For random images it is $\sqrt 2$: two numbers that have nothing to do with each other, and their variances add. The pixels of a photograph are somewhat alike, so a wrong one is less far off.
-#
-# You have met the sibling of this bug: `x.view(2, 3, 4)` in chapter 02. Training need not give it away. No number is lost, no shape is wrong, and slices of rows are something to learn from, too.
+# You have met the sibling of this bug: `x.view(2, 3, 4)` in chapter 02. No number is lost and no shape is wrong.
 # So: **after a reshape or a view, look at one element that you can compute by hand.**
 
 # %% [markdown]
@@ -374,9 +358,10 @@ check_unpatchify(unpatchify)
 # </details>
 
 # %% [markdown]
-# Cutting loses nothing: not one bit, since numbers are only moved.
+# Cutting loses not one bit, since numbers are only moved.
 
 # %%
+images = torch.stack([normalise(picture), normalise(china)])  # (2, 3, 128, 192)
 back = patch_embed.unpatchify(patch_embed.patchify(images, P), (gh, gw))
 print("there and back, bit by bit:", torch.equal(back, images))
 
@@ -387,7 +372,7 @@ print("there and back, bit by bit:", torch.equal(back, images))
 #
 # $$z_i = x_i\, E + b, \qquad E: (C P^2,\ D)$$
 #
-# It is called the **patch embedding**, and it is a learned one: $E$ and $b$ are trained together with everything else. Drawn for six patches of 12 numbers ($C = 3$, $P = 2$) and $D = 5$:
+# It is called the **patch embedding**, and it is a learned one: $E$ and $b$ are trained together with everything else. Drawn for six patches of 12 numbers ($C = 3$, $P = 2$) and $D = 5$ (without $b$, which is added to each row):
 
 # %% tags=["hide-input"]
 #| alt: Matrices drawn as rectangles of cells. Patches, 6 rows by 12 columns, times E, 12 rows by 5 columns, equals tokens, 6 rows by 5 columns. One row of the patches is dark, all of E is dark, and the same row of the tokens is dark.
@@ -475,8 +460,8 @@ for name, (size, D) in MODELS.items():
 
 # %%
 torch.manual_seed(9)
-B, C, D, small = 6, 3, 40, 4  # patches of 4 pixels; a patch has 48 numbers
-x = torch.randn(B, C, 20, 28, dtype=torch.float64)  # a grid of 5 x 7
+C, D, small = 3, 40, 4  # patches of 4 pixels; a patch has 48 numbers
+random_images = torch.randn(6, C, 20, 28, dtype=torch.float64)  # a grid of 5 x 7
 weight = torch.randn(D, C, small, small, dtype=torch.float64)
 bias = torch.randn(D, dtype=torch.float64)
 
@@ -486,11 +471,13 @@ linear = nn.Linear(C * small * small, D).double()
 linear.load_state_dict({"weight": weight.flatten(1), "bias": bias})  # (D, 48)
 
 with torch.no_grad():
-    as_conv = conv(x).flatten(2).transpose(1, 2)
-    as_unfold = linear(F.unfold(x, small, stride=small).transpose(1, 2))
-    as_patches = linear(patch_embed.patchify(x, small))
+    image_of_tokens = conv(random_images)
+    as_conv = image_of_tokens.flatten(2).transpose(1, 2)
+    windows = F.unfold(random_images, small, stride=small)
+    as_unfold = linear(windows.transpose(1, 2))
+    as_patches = linear(patch_embed.patchify(random_images, small))
 
-print("conv gives", tuple(conv(x).shape), "and then", tuple(as_conv.shape))
+print("conv gives", tuple(image_of_tokens.shape), "and then", tuple(as_conv.shape))
 for name, tokens in (("unfold + linear", as_unfold), ("conv", as_conv)):
     print(
         f"patchify + linear equals {name}:",
@@ -553,14 +540,8 @@ def draw_cells(ax, y, cells, name):
         ax.add_patch(
             plt.Rectangle((x, y), 1, 1, facecolor=color, edgecolor=viz.PAPER, lw=2)
         )
-        ax.text(
-            x + 0.5,
-            y + 0.48,
-            f"{letter}{pixel}",
-            color=viz.PAPER,
-            ha="center",
-            va="center",
-        )
+        style = {"color": viz.PAPER, "ha": "center", "va": "center"}
+        ax.text(x + 0.5, y + 0.48, f"{letter}{pixel}", **style)
     ax.text(-0.4, y + 0.5, name, ha="right", va="center", family="monospace")
 
 
@@ -578,12 +559,20 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# > **Predict.** Cut in the order (p q c), and multiply with weights in the order (c p q). Does anything fail? How large is the error, compared with the tokens themselves: for the random images `x` of before, `(6, 3, 20, 28)`, and for the two photographs, `(2, 3, 128, 192)`?
+# > **Predict.** Take the patches of 4 pixels and the filters of before. Cut in the order (p q c), and multiply with weights in the order (c p q). Does anything fail? How large is the error (root mean square), in units of the right tokens' own size: for the random images of before, in which no number tells you
+# > anything about another, and for the two photographs?
+
 
 # %% tags=["hide-output"]
+def relative_error(wrong, right):
+    """Root mean square of the error, in units of the right values' own."""
+    return ((wrong - right).square().mean() / right.square().mean()).sqrt().item()
+
+
 filters = weight.flatten(1).T  # (48, 40), in the order (c p q)
 filters_pqc = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (48, 40), in (p q c)
-for name, batch in (("random images", x), ("photographs", images.double())):
+batches = {"random images": random_images, "photographs": images.double()}
+for name, batch in batches.items():
     cpq = patch_embed.patchify(batch, small)  # (B, N, 48)
     pqc = rearrange(
         batch, "B C (gh p) (gw q) -> B (gh gw) (p q C)", p=small, q=small
@@ -593,31 +582,29 @@ for name, batch in (("random images", x), ("photographs", images.double())):
     print(f"{name}: error {error:.1f} mixed, {agreed:.1f} where both are (p q c)")
 
 # %% [markdown]
-# Nothing fails. On random images the tokens are noise. On the photographs they are still half right (ten draws of the filters gave errors from 0.5 to 0.7), and that is worse, since it is easier to miss. The reason: neighbouring pixels are nearly equal, and so are, often, the three colours. An even grey patch does not notice that it was reordered.
+# Nothing fails. On random images the error is about $\sqrt 2$ times the tokens: two numbers that have nothing to do with each other, and their variances add. On the photographs, cut into patches of 4 pixels, it is about half the tokens, and that is worse, since it is easier to miss. The reason: neighbouring pixels are nearly
+# equal, and so are, often, the three colours. An even grey patch does not notice that it was reordered.
 #
 # Either order is fine; mixing them is not. If you train from scratch with the other order, the weights learn to fit, and nothing is lost. The day that you load somebody's weights, it matters.
 #
-# It does for the most famous weights of all. Google published ViT's weights from JAX, where the filter of the patch embedding is stored as $(P, P, C, D)$. A permute away:
+# It matters for the most famous weights of all. Google published ViT's weights from JAX, where the filter of the patch embedding is stored as $(P, P, C, D)$. One permute turns it into PyTorch's. Look at one weight, of feature 5, channel 1, row 2, column 3:
 
 # %%
-google = torch.randn(small, small, C, D, dtype=torch.float64)  # (P, P, C, D)
+google = torch.randn(small, small, C, D)  # (P, P, C, D)
 ours = google.permute(3, 2, 0, 1)  # (D, C, P, P)
 forced = google.reshape(D, C, small, small)  # the same shape
-
-pqc = rearrange(x, "B C (gh p) (gw q) -> B (gh gw) (p q C)", p=small, q=small)
-right = pqc @ google.flatten(0, 2)  # JAX's images have their channels last
 for name, w in (("permuted", ours), ("reshaped", forced)):
-    tokens = F.conv2d(x, w, stride=small).flatten(2).transpose(1, 2)
-    print(f"{name}: {tuple(w.shape)}, equal: {torch.allclose(tokens, right)}")
+    same = (w[5, 1, 2, 3] == google[2, 3, 1, 5]).item()
+    print(f"{name}: {tuple(w.shape)}, the same weight: {same}")
 
 # %% [markdown]
 # ### Exercise 4.4 · `patch_embedding`
 #
 # *Medium, 10 minutes.* The whole way, from images to tokens.
 #
-# * `images` is `(B, C, gh*P, gw*P)`, `weight` is `(D, C, P, P)`, as published weights have it, and `bias` is `(D,)`.
+# * `images` is `(B, C, gh*P, gw*P)`, `weight` is `(D, C, P, P)`, as PyTorch keeps it, and `bias` is `(D,)`.
 # * The result is `(B, gh*gw, D)`, tokens in reading order.
-# * Use your `patchify` and a matrix product, or `F.conv2d`, or `F.unfold`. If your `patchify` is not right yet, this check uses a correct one in its place.
+# * Use your `patchify` and a matrix product, or `F.conv2d`, or `F.unfold`. The check puts the course's `patchify` in the place of yours, right or not, so it says nothing about 4.1.
 
 
 # %% tags=["exercise"]
@@ -676,35 +663,26 @@ def block_cost(P, D=768, side=224):
 
 
 print("Multiplications in one block, and the share of the part with N²:")
-print(" P     N  billions     share")
-for size in (32, 16, 14, 8, 4):
+print(" P      N  billions  share")
+for size in (16, 8, 4, 2):
     N, with_weights, among_tokens = block_cost(size)
     total = with_weights + among_tokens
-    print(f"{size:2}  {N:4}  {total / 1e9:8.2f}  {among_tokens / total:8.0%}")
+    print(f"{size:2}  {N:5}  {total / 1e9:8.2f}  {among_tokens / total:5.0%}")
 
 for size in (16, 8, 4):
     ratio = sum(block_cost(size // 2)[1:]) / sum(block_cost(size)[1:])
     print(f"from {size} to {size // 2}: {ratio:.1f} times")
 
 # %% tags=["hide-input"]
-#| alt: Multiplications of one block against patch size, both axes logarithmic, patch size halving from 32 on the left to 2 on the right, with the number of tokens under each. The line of the weights rises with slope 2, the line of scores and average with slope 4. The second starts a hundred times lower and crosses the first between P = 4 and P = 2, near 4608 tokens.
+#| alt: Multiplications of one block against patch size, both axes logarithmic, patch size halving from 32 on the left to 2 on the right, with the number of tokens under each. The line of the weights rises with slope 2, the line of scores and average with slope 4. The second starts a hundred times lower and crosses the first between P = 4 and P = 2. A dotted line marks the crossing, at N = 6D = 4608 tokens.
 sizes = [32, 16, 8, 4, 2]
 costs = [block_cost(size) for size in sizes]
 _, ax = plt.subplots(figsize=(6.2, 3))
-ax.loglog(
-    sizes,
-    [c[1] / 1e9 for c in costs],
-    "o-",
-    color=viz.KEY,
-    label=r"weights, $12 N D^2$",
-)
-ax.loglog(
-    sizes,
-    [c[2] / 1e9 for c in costs],
-    "s--",
-    color=viz.QUERY,
-    label=r"scores and average, $2 N^2 D$",
-)
+for part, line, color, name in (
+    (1, "o-", viz.KEY, r"weights, $12 N D^2$"),
+    (2, "s--", viz.QUERY, r"scores and average, $2 N^2 D$"),
+):
+    ax.loglog(sizes, [c[part] / 1e9 for c in costs], line, color=color, label=name)
 ax.axvline(224 / (6 * 768) ** 0.5, color=viz.MUTED, linestyle=":", lw=1.5)
 ax.text(3.4, 0.004, "N = 6D", color=viz.MUTED, ha="right")
 ax.set(
@@ -719,35 +697,15 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# Four and a half. At 16 pixels nearly everything is spent on the weights, and that part only quadruples. The steeper line overtakes it where $N = 6D$, between $P = 4$ and $P = 2$. So each halving costs more than the last, and always between 4 and 16 times. The *memory* of the scores, where they are stored, grows sixteenfold every time.
+# Four and a half. At 16 pixels nearly everything is spent on the weights, and that part only quadruples. The steeper line overtakes it where $N = 6D$, between $P = 4$ and $P = 2$. So each halving multiplies the cost by more than the last, and always by a factor between 4 and 16. The *memory* of the scores, where they are stored, grows sixteenfold every time.
 #
-# And what does the patch embedding itself cost?
+# The patch embedding itself takes the same number of multiplications for every $P$: each number of the image meets each of the $D$ filters once, $C \cdot H \cdot W \cdot D$. Its parameters, $C P^2 D + D$, even shrink. For ViT-B/16 they are $768 \cdot 768 + 768 = 590{,}592$ of 86 million.
 #
-# > **Predict.** Smaller patches: more of them, and each of them is shorter. Does the embedding take more multiplications, fewer, or the same number? And how about its parameters?
-
-# %% tags=["hide-output"]
-from torch.utils.flop_counter import FlopCounterMode
-
-for size in (32, 16, 8):
-    embed = patch_embed.PatchEmbed(img_size=64, patch_size=size, embed_dim=24)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        embed(torch.randn(1, 3, 64, 64))
-    multiplications = counter.get_total_flops() // 2  # each comes with an addition
-    parameters = sum(p.numel() for p in embed.parameters())
-    print(
-        f"P = {size:2}: {multiplications:,} multiplications, {parameters:,} parameters"
-    )
-    assert multiplications == 3 * 64 * 64 * 24
-
-# %% [markdown]
-# The same: every number of the image meets every one of the $D$ filters once, $C \cdot H \cdot W \cdot D$, however you cut. The parameters, $C P^2 D + D$, shrink by four. For ViT-B/16 they are $768 \cdot 768 + 768 = 590{,}592$ of 86 million.
-#
-# So the price of small patches is paid in the blocks, not here. What does one get for it? Detail: in the paper's table 5, B/16 is more accurate on ImageNet than B/32, and L/16 than L/32, after training on the same data, though with about four times the computation. And if the images are small, so must the patches be. On a CIFAR image of $32 \times 32$ pixels,
+# So the price of small patches is paid in the blocks. What does one get for it? Detail: in the paper's table 5, B/16 is more accurate on ImageNet than B/32, and L/16 than L/32, after training on the same data. And if the images are small, so must the patches be. On a CIFAR image of $32 \times 32$ pixels,
 # $P = 16$ leaves four tokens.
 
 # %% [markdown]
-# Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token.
+# Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token. (The explorer counts rows, columns and tokens from 1, this text from 0.)
 
 # %%
 from course_lib.widgets import Patchify
@@ -761,7 +719,7 @@ Patchify(square, 16)
 #
 # ### Pixels
 #
-# The cut loses nothing. Does the linear layer?
+# The cut kept every bit. Does the linear layer lose anything?
 #
 # > **Predict.** Patches of 8 pixels, so $C P^2 = 192$ numbers. Can a *linear* map get the exact pixels back from tokens of width $D = 200$? From tokens of width 64?
 
@@ -779,7 +737,7 @@ print("rank of the patches:", torch.linalg.matrix_rank(patches_8).item())
 # %% [markdown]
 # From 200, yes. The rows of this $E$ are orthogonal and of length 1, so $E E^\top$ is the identity and $E^\top$ leads back. (A random $E$ would do as well, with a pseudo-inverse in place of $E^\top$.)
 #
-# From 64, no. The patches fill all 192 dimensions, as the rank says, and a linear map to 64 must drop the other 128. But not all dimensions matter alike. Neighbouring pixels are nearly equal, so most of what there is to know lies in a few directions. **Principal component
+# From 64, no. The patches fill all 192 dimensions, as the rank says, and $192 > 64$: a linear map to 64 must drop the other 128. But not all dimensions matter alike. Neighbouring pixels are nearly equal, so most of what there is to know lies in a few directions. **Principal component
 # analysis** (PCA) finds them: the $D$ directions from which these patches can be rebuilt with the smallest squared error. No linear layer of width $D$, followed by another one back, can do better on them.
 
 # %%
@@ -800,7 +758,7 @@ for D in (4, 16, 64):
     print(f"D = {D:2}: {variance[:D].sum():.1%} of the variance")
 
 # %% tags=["hide-input"]
-#| alt: The same corner of the photograph, the top of the pavilion, four times. With D = 4 it consists of visible blocks in which the roof can be made out. With D = 16 edges of the roof appear. With D = 64 it can hardly be told from the fourth, the original.
+#| alt: The same corner of the photograph, the top of the pavilion, four times. With D = 4 it consists of visible blocks in which the roof can be made out. With D = 16 roof and windows are plain, with a little noise along the edges. With D = 64 it can hardly be told from the fourth, the original.
 _, axes = plt.subplots(1, 4, figsize=(6.2, 1.8))
 titles = ["D = 4", "D = 16", "D = 64", "original"]
 crops = [rebuilt(D) for D in (4, 16, 64)] + [china_large[0]]
@@ -855,7 +813,7 @@ plt.show()
 # %% [markdown]
 # None. To the encoder, and to a classifier that averages its tokens, these two are *the same picture*. Nothing in a token says where its patch came from. That is the gap that chapter 05 closes.
 #
-# > **Predict.** One more. Slide the photograph to the right, with what leaves on the right coming in on the left. How many tokens are new if you slide it by 32 pixels? And by 1 pixel, and by how much do they differ from the old ones?
+# > **Predict.** One more. Slide the photograph to the right, with what leaves on the right coming in on the left. How many tokens are new if you slide it by 32 pixels? And by 1 pixel? And how far, typically, is each of these from the nearest old token, in units of its own length?
 
 # %% tags=["hide-output"]
 with torch.no_grad():
@@ -864,16 +822,17 @@ with torch.no_grad():
         by_how_much = change(embed(slid)[0], known)
         new, median = (by_how_much > 1e-4).sum(), by_how_much.median()
         print(f"slid by {by:2}: {new:2} new tokens, median change {median:.1f}")
+assert by_how_much.min() < 0.01  # a patch of sky
 
 # %% [markdown]
-# By a whole patch, none: the same tokens one place further along. By one pixel, all of them, typically by a fifth of their length (the even sky by less than a hundredth). You would hardly see the difference, but the grid has stayed where it was. What a convolution with stride 1 gives would have moved along with the picture, apart from the border.
+# By a whole patch, none: the same tokens one place further along. By one pixel, all of them, typically by a fifth of their length (the even sky by less than a hundredth). You would hardly see the difference, but the grid has stayed where it was. The output of a convolution with stride 1 would have moved along with the picture, apart from the border.
 #
 # This has led some to put a little of a convolutional network in front. A **convolutional stem** replaces the one large convolution by a few small ones with stride 2, and [Xiao et al. (2021)](https://arxiv.org/abs/2106.14881) report that this makes a ViT easier to train. The *hybrids* of Dosovitskiy et al. go further and cut their patches from the features of a ResNet; chapter 06 comes back to them.
 
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. It uses the convolution, and it refuses images that do not fit.
+# This is what later chapters import. It uses the convolution, and it refuses images that do not fit. (`check_divides` refuses sizes that $P$ does not divide. The advice in the second message belongs to chapter 06, and the comment at the end is only about speed.)
 
 # %%
 import inspect
@@ -888,6 +847,9 @@ with torch.no_grad():
     by_hand = patch_embed.patchify(images, P) @ filters.T + embed.proj.bias
     same = torch.allclose(embed(images), by_hand, atol=1e-5)
 print("equals patchify + linear:", same)
+
+base = patch_embed.PatchEmbed(224, 16, embed_dim=768)  # ViT-B/16
+assert sum(p.numel() for p in base.parameters()) == 590_592
 
 attempts = {
     "height and width swapped": torch.randn(2, 3, 192, 128),
@@ -904,9 +866,9 @@ for name, batch in attempts.items():
         print("  the block:", error)
 
 # %% [markdown]
-# All three run through the bare convolution. The first gives as many tokens as before. The last gives 260, and that is $13 \cdot 20$: $13 \cdot 32 = 416$, so the bottom 11 of the 427 rows are dropped, and nothing says so.
+# All three run through the bare convolution. The first gives as many tokens as before. The second becomes $(50, 4, 6)$, without a batch, and then `flatten` and `transpose` take the wrong axes: 50 images with 6 tokens of width 4. The last gives 260 tokens, and that is $13 \cdot 20$: $13 \cdot 32 = 416$, so the bottom 11 of the 427 rows are dropped, and nothing says so.
 #
-# All the silent errors of this chapter, each with what finds it:
+# The silent errors of this chapter, each with what finds it:
 #
 # | What runs and is wrong | What must be true |
 # |:--|:--|
@@ -914,7 +876,8 @@ for name, batch in attempts.items():
 # | (p q c) for (c p q) | `patches[0, 0, :P]` is `images[0, 0, 0, :P]`, the first row |
 # | the convolution's result reshaped to $(B, N, D)$ | `tokens[0, 1]` is `conv(images)[0, :, 0, 1]` |
 # | JAX's filters reshaped | `ours[5, 1, 2, 3]` is `google[2, 3, 1, 5]` |
-# | swapped sides, no batch, rows dropped | `images.shape` is `(B, C, gh*P, gw*P)` |
+# | `nn.Linear(D, D)`, the 768 coincidence | `linear.weight.shape` is `(D, C*P*P)`, tried where $D \ne C P^2$ |
+# | swapped sides, no batch, rows dropped | `images.shape` is `(B, C, gh*P, gw*P)`, with the model's own `gh` and `gw` |
 
 # %% [markdown]
 # ## Three to think about
@@ -942,7 +905,7 @@ for name, batch in attempts.items():
 # * An image becomes a **sequence of patches** in reading order: $N = (H/P)(W/P)$ of them, $C P^2$ numbers each. Single pixels would be far too many tokens.
 # * Cutting is **reshape, permute, reshape**. Without the permute you get the same shape and slices of rows.
 # * One **linear layer for all patches** makes tokens. $C P^2$ and $D$ are two different numbers, even where both are 768.
-# * A **convolution with kernel = stride = P** is the same thing, with the weight laid flat as (c p q). Another order runs, too: on photographs half right, and easy to miss.
+# * A **convolution with kernel = stride = P** is the same thing, with the weight laid flat as (c p q). Another order runs, too: on photographs it is only partly wrong, so easy to miss.
 # * Half the patch size: **4 times the tokens, 16 times the scores**. A block costs between 4 and 16 times as much; ViT-B at 224 pixels, from 16 to 8: 4.5.
 # * Cutting keeps every bit, and the linear layer can, if $D \ge C P^2$. What no token knows is **where it came from**.
 #
@@ -950,7 +913,7 @@ for name, batch in attempts.items():
 #
 # ### To read
 #
-# * [Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*](https://arxiv.org/abs/2010.11929), section 3.1 and equation 1. You now know every letter of its first half.
+# * [Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*](https://arxiv.org/abs/2010.11929), section 3.1 and equation 1. You know its $x_p^i E$ and what $E$ is (here with a bias besides); chapter 05 brings the rest.
 # * [Xiao et al. 2021, *Early Convolutions Help Transformers See Better*](https://arxiv.org/abs/2106.14881): what a stem of small convolutions changes.
 # * [Beyer et al. 2023, *FlexiViT*](https://arxiv.org/abs/2212.08013): one set of weights for many patch sizes.
 #

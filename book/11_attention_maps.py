@@ -3,11 +3,11 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 01 to 06 | 90 minutes | any CPU |
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 01 to 07 | 90 minutes | any CPU |
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
-# It is as easy to see something in them that is not there. So there are two rules in this chapter. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over hundreds.
+# It is as easy to see something in them that is not there. So this chapter has two rules. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over hundreds.
 #
 # You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
 
@@ -18,7 +18,6 @@ from itertools import product
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from course_lib import interpret, viz
 from course_lib.attention import MultiHeadSelfAttention
@@ -34,6 +33,8 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # ## The matrix that is never there
 #
 # Three models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. One knows coloured shapes, one MNIST's digits, one the photographs of CIFAR-10 (JPEG copy). The shapes are drawn by the course. So for them it is known which pixels are the object.
+#
+# Each has a **twin**: the same architecture with random weights, before any training.
 
 
 # %%
@@ -44,7 +45,16 @@ def inputs(pixels, model):
     return (pixels - mean) / std
 
 
+def twin(model):
+    """A model of the same architecture with random weights, always the same ones."""
+    set_seed("a model that nobody has trained")
+    return VisionTransformer(model.config).eval()
+
+
 model = create_model("vit_shapes_token_patch4_32", pretrained=True).eval()
+digit_model = create_model("vit_mnist_token_patch4_28", pretrained=True).eval()
+photo_model = create_model("vit_cifar_token_patch4_32", pretrained=True).eval()
+
 shapes = toy_shapes("test", n=240)  # eight classes, 30 of each
 images = inputs(shapes.images / 255, model)
 with torch.no_grad():
@@ -72,9 +82,9 @@ for handle in handles:
 print("hooks:", len(handles), "maps heard:", len(heard))
 
 # %% [markdown]
-# None, and no message. The layer calls `F.scaled_dot_product_attention`, which goes from queries, keys and values to the output in one piece. It works through the keys block by block and keeps a running sum (chapter 01 has its memory). The $N \times N$ matrix **never exists**. The dropout rate is handed over as a number, and the module is not called.
+# None, and no message. The layer calls `F.scaled_dot_product_attention`, the fused kernel of chapter 01. It goes from queries, keys and values to the output in one piece, and the $N \times N$ matrix is **never handed out**; the fast versions never even store it ([pytorch #98505](https://github.com/pytorch/pytorch/issues/98505)). The dropout rate is handed over as a number, and the module is not called.
 #
-# Most libraries do this today, and so the same hook has fallen silent in many notebooks that once worked ([pytorch #102374](https://github.com/pytorch/pytorch/issues/102374), [vit-explain #23](https://github.com/jacobgil/vit-explain/issues/23)). With luck the empty list then gives an error somewhere else, as in the second of these (`list index out of range`). Without it, yesterday's maps are drawn again.
+# timm does the same, and so this hook has fallen silent in many notebooks that once worked ([pytorch #102374](https://github.com/pytorch/pytorch/issues/102374), [vit-explain #23](https://github.com/jacobgil/vit-explain/issues/23)). With luck the empty list gives an error somewhere else, as in the second of these (`list index out of range`). Without it, yesterday's maps are drawn again.
 #
 # > **A hook that hears nothing must be an error.**
 #
@@ -90,7 +100,7 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 # | timm | `layer.fused_attn = False`; then the hook on `attn_drop` does hear |
 # | Hugging Face | `attn_implementation="eager"`, and `output_attentions=True` |
 #
-# **Listen to the input.** A hook may also be called *before* a module runs, with its input. Queries and keys follow from that, and the weights from these: $\mathrm{softmax}(QK^\top / \sqrt d)$. It costs time: `layer.qkv` and $QK^\top$ are computed twice, and the weights are stored. But the output does not change in the last digit.
+# **Listen to the input.** A hook may also be called *before* a module runs, with its input. Queries and keys follow from that, and the weights from these: $\mathrm{softmax}(QK^\top / \sqrt d)$. It costs time, since `layer.qkv` and $QK^\top$ are computed twice. But the model itself runs as it always does.
 #
 # Here is the first way:
 
@@ -174,33 +184,15 @@ check_record_attention(record_attention)
 # What is in `finally` runs whether `model(images)` comes to its end or not. Without an `except`, the error goes on to whoever called you. That is right: you cannot mend it.
 #
 # </details>
-#
-# <details>
-# <summary>Why not call the blocks myself, one after the other?</summary>
-#
-# That is a second forward pass, written by hand, and it has to be kept in step with the first. The next model has a mask, a dropout or a position bias between its blocks. Then the maps are of a model that does not exist, and nothing says so. A hook listens to the model that runs.
-#
-# </details>
 
 # %% [markdown]
-# The course's own is a context manager, so that you can run whatever you like inside. It takes the first way, and knows our layers, timm's and PyTorch's. Three things that it refuses:
-
-# %%
-for careless in ("nothing runs", "half of it runs", "nothing to hear"):
-    try:
-        subject = nn.Linear(64, 8) if careless == "nothing to hear" else model
-        with interpret.record_attention(subject), torch.no_grad():
-            if careless == "half of it runs":
-                model.blocks[:4](x)
-    except ValueError as error:
-        print(f"{careless}: {error}\n")
-
-# %% [markdown]
+# The course's own recorder is a context manager, so that you can run whatever you like inside. It takes the first way, and it asks our layers, timm's and PyTorch's. It refuses one more thing: a run in which only some of the layers were heard.
+#
 # ## By depth
 #
-# `attention_maps` records a batch and stacks the layers: `(B, L, H, N, N)`. Row 0 of each map is the class token's, the one that the answer is read from. Take away what it keeps for itself, and 64 weights are left: an $8 \times 8$ picture.
+# `attention_maps` records a batch and stacks the layers: `(B, L, H, N, N)`. Row 0 of each map is the class token's, the one that the answer is read from. Take away what it keeps for itself, and 64 weights are left: an $8 \times 8$ picture. Divided by their sum they are **shares** of what it gives to patches.
 #
-# Average the four heads for now. The first image of the test set, all six layers, from the first to the last. Below it the same for a model of the same architecture with random weights.
+# Average the four heads for now. The first image of the test set, all six layers; below it the same for the twin.
 #
 # > **Predict.** What does a random model's map look like? And what if you let matplotlib choose the colours, as one does, from the smallest value to the largest?
 
@@ -212,52 +204,55 @@ def share_of_patches(maps, grid):
     return looks / looks.sum(dim=(-2, -1), keepdim=True)
 
 
-set_seed("a model that nobody has trained")
-random_model = VisionTransformer(model.config).eval()
-maps = interpret.attention_maps(model, images)  # (240, 6, 4, 65, 65)
-random_maps = interpret.attention_maps(random_model, images)
+LIMITS = (0, 5 / 64)  # of all such pictures: up to five times an even share
+
+
+def draw_rows(rows, titles, limits=LIMITS):
+    """For each (name, picture, maps) a row: the picture, and the maps beside it."""
+    size = (7.6, 1.1 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), 1 + len(titles), figsize=size)
+    for row, (name, picture, looks) in zip(axes, rows):
+        row[0].imshow(picture.permute(1, 2, 0), interpolation="nearest")
+        row[0].set(xticks=[], yticks=[], ylabel=name)
+        row[0].spines[:].set_visible(False)
+        for ax, one in zip(row[1:], looks):
+            viz.heatmap(one, ax, limits=limits)
+    for ax, title in zip(axes[0, 1:], titles):
+        ax.set_title(title, loc="center", fontsize=10)
+    return figure, axes
+
+
+LAYERS = [f"layer {number}" for number in range(1, 7)]
+maps = interpret.attention_maps(model, images)
+random_maps = interpret.attention_maps(twin(model), images)
 print("maps", tuple(maps.shape))
 
 # %% tags=["hide-output"]
-#| alt: The first test image, a yellow circle in the middle before purple stripes with three small bars, and three rows of six maps of 8 by 8 patches, layers 1 to 6. Trained, with a common scale: in layers 2, 5 and 6 dark cells cover the circle, in layers 3 and 4 a few cells on its edge, in layer 1 cells here and there. Random, same scale: six pale, nearly even maps. Random, each stretched to its own smallest and largest value: six lively patterns; four show the stripes of the background, and in layers 2 and 5 dark patches lie on the circle.
-LIMITS = (0, 5 / 64)  # in all pictures of this chapter, five times an even share
-first = {
+#| alt: The first test image, a yellow circle in the middle before purple stripes with three small bars, and three rows of six maps of 8 by 8 patches, layers 1 to 6. Trained: in layers 2, 5 and 6 dark cells cover the circle, in layers 3 and 4 a few cells on its edge, in layer 1 cells here and there. Random, same scale: six pale, nearly even maps. Random, each stretched from its own smallest to its largest value: six lively patterns; four show the stripes of the background, and in layers 2 and 5 dark patches lie on the circle.
+looks = {
     "trained": share_of_patches(maps[0].mean(dim=1), 8),
     "random": share_of_patches(random_maps[0].mean(dim=1), 8),
 }
-figure, axes = plt.subplots(3, 7, figsize=(7.6, 3.7))
-rows = (
-    ("trained", "trained", LIMITS),
-    ("random", "random", LIMITS),
-    ("random,\nstretched", "random", None),
-)
-for row, (name, which, limits) in zip(axes, rows):
-    row[0].imshow(shapes.images[0].permute(1, 2, 0), interpolation="nearest")
-    row[0].set(xticks=[], yticks=[], ylabel=name)
-    for ax, looks in zip(row[1:], first[which]):
-        viz.heatmap(looks, ax, limits=limits or (looks.min(), looks.max()))
-for number, ax in enumerate(axes[0, 1:], 1):
-    ax.set_title(f"layer {number}", loc="center", fontsize=10)
-figure.colorbar(
-    axes[0, 1].images[0],
-    ax=axes,
-    shrink=0.6,
-    label="share",
-    ticks=[0, 1 / 64, 5 / 64],
-).set_ticklabels(["0", "1/64", "5/64"])
+low = looks["random"].amin(dim=(1, 2), keepdim=True)
+high = looks["random"].amax(dim=(1, 2), keepdim=True)
+stretched = (looks["random"] - low) / (high - low)  # from 0 to 1 in each map
+looks["random,\nstretched"] = stretched * LIMITS[1]
+rows = [(name, shapes.images[0], shares) for name, shares in looks.items()]
+figure, axes = draw_rows(rows, LAYERS)
+bar = figure.colorbar(axes[0, 1].images[0], ax=axes[:2], shrink=0.8, label="share")
+bar.set_ticks([0, 1 / 64, 5 / 64], labels=["0", "1/64", "5/64"])
 plt.show()
 
 # %% [markdown]
 # Keep this picture. The trained model's class token looks at the circle in layers 2, 5 and 6, and at single patches on its edge in layers 3 and 4. The random model looks everywhere alike, a sixty-fourth for each patch, a little more or less.
 #
-# The third row shows the *same* numbers as the second. Stretched to the full range of colours, noise comes alive: there are the stripes of the background, and in layer 5 there is the circle! A random projection of the pixels is still a picture, and what stands out in the image stands out a little in it, too. Show that map alone, and nobody will doubt that the model has found the object. It has random weights.
+# The third row shows the *same* numbers as the second. Stretched to the full range of colours, noise comes alive: there are the stripes of the background, and in layer 5 there is the circle! A random projection of the pixels is still a picture, and what stands out in the image stands out a little in it, too. Show that map alone, and nobody will doubt that the model has found the object.
 #
 # **Give all maps that are compared one scale, and say which.**
-
-# %% [markdown]
+#
 # ## Does a head follow the object?
 #
-# In the picture some layers do. It is one picture. Count instead. How much of the class token's weight lies on the object? A patch may hold some of it: give each patch the share of its pixels that are object, multiply, and sum. A head that looks everywhere alike gets the object's share of the area. Do this for 240 images and 24 heads.
+# In the picture some layers do. It is one picture. Count instead: how much of the class token's weight lies on the object? A patch may be object in part, so give each patch the share of its pixels that are object, multiply, and sum. A head that looks everywhere alike gets the object's share of the area. Do this for 240 images and 24 heads.
 #
 # > **Predict.** The object covers about a fifth of an image. What does the best of the trained heads have on it, on average? And the best of the random model's?
 
@@ -273,55 +268,43 @@ def weight_on(maps, covered):
 
 covered = F.avg_pool2d(shapes.masks[:, None].float(), 4)[:, 0]  # (240, 8, 8)
 area = covered.mean(dim=(1, 2))  # (240,)
-on_object = weight_on(maps, covered)  # (240, 6, 4)
-random_on_object = weight_on(random_maps, covered)
-print(f"area of the object       {area.mean():.2f}")
-print(f"trained: the best head   {on_object.mean(0).max():.2f}")
-print(f"random: the best head    {random_on_object.mean(0).max():.2f}")
+on_object = {
+    "trained": weight_on(maps, covered),  # (240, 6, 4)
+    "random": weight_on(random_maps, covered),
+}
+print(f"area of the object {area.mean():.2f}")
+for name, values in on_object.items():
+    often = (values > area[:, None, None]).float().mean(dim=0) > 0.75  # (6, 4)
+    print(f"{name:7} best head {values.mean(dim=0).max():.2f};", end=" ")
+    print(f"above the area in 3 of 4 images: {often.sum()} of 24 heads")
 
 # %% tags=["hide-input"]
 #| alt: Two tables of coloured cells, six layers by four heads, the mean share of weight on the object. Trained: from 0.19 to 0.56, darkest in heads 3 and 4 of layer 5. Random: all cells from 0.17 to 0.24, about the object's share of the area.
 _, axes = plt.subplots(1, 2, figsize=(6.6, 3.1))
-for ax, values, name in zip(
-    axes, (on_object, random_on_object), ("trained", "random")
-):
-    viz.heatmap(
-        values.mean(dim=0),
-        ax,
-        rows=range(1, 7),
-        columns=range(1, 5),
-        annotate=True,
-        limits=(0, 0.8),
-        title=f"{name}: on the object",
-    )
+for ax, (name, values) in zip(axes, on_object.items()):
+    style = {"rows": range(1, 7), "columns": range(1, 5), "limits": (0, 0.8)}
+    viz.heatmap(values.mean(dim=0), ax, annotate=True, title=name, **style)
     ax.set(xlabel="head", ylabel="layer")
 plt.show()
-
-for name, values in (("trained", on_object), ("random", random_on_object)):
-    often = (values > area[:, None, None]).float().mean(dim=0) > 0.75  # (6, 4)
-    print(f"{name} heads above the area in 3 of 4 images: {often.sum()} of 24")
 
 # %% [markdown]
 # So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of "the attention". And one random head follows the object a little, too, in three images of four: it happens to like what stands out.
 #
-# One trap is left. Suppose you look through all 24 heads *for each image* and show the one that fits best.
+# One trap is left.
 #
-# > **Predict.** You may choose the best of 24 heads for each image. How much has the random model on the object then?
+# > **Predict.** You look through all 24 heads *for each image*, and show the one that fits best. How much has the random model on the object then?
 
 # %% tags=["hide-output"]
-chosen = random_on_object.flatten(1).max(dim=1).values  # (240,)
-print(
-    f"random model, the best head for each image: {chosen.mean():.2f}, area {area.mean():.2f}"
-)
+chosen = on_object["random"].flatten(1).max(dim=1).values  # (240,)
+print(f"random model, the best head for each image: {chosen.mean():.2f}")
 print("more than the area, in every image:", (chosen > area).all().item())
 
 # %% [markdown]
-# "Better than the area in every single image", and the model knows nothing. Whoever may choose will find. A head has to be named *before* the images are looked at, or on other images.
-
-# %% [markdown]
+# "More than the area in every single image", and the model knows nothing. Whoever may choose will find. A head has to be named *before* the images are looked at, or on other images.
+#
 # ### Digits and photographs
 #
-# The same body, trained on MNIST and on CIFAR-10 (JPEG copy). Ten test digits and six test photographs come with the course, the first of each digit and of each of the six animals. Here is one of each kind, again with a random model below.
+# The two other models. Some test images come with the course; here are a digit, and a photograph of the class *bird*.
 #
 # For the digits there is a right answer of a sort, too: the ink. Count it over 150 digits of scikit-learn's, which are by other hands, and are enlarged here as in chapter 09.
 #
@@ -329,7 +312,7 @@ print("more than the area, in every image:", (chosen > area).all().item())
 
 
 # %% tags=["hide-output"]
-#| alt: Four rows of a picture and six maps, layers 1 to 6. A digit 2 with the trained model: dark cells on the strokes, in each layer on others. The same digit with a random model: pale, with the 2 just visible in some layers. A photograph of two birds with the trained model: dark cells at the lower and right edge, other ones in each layer. The same with a random model: pale everywhere.
+#| alt: Four rows of a picture and six maps, layers 1 to 6. A digit 2 with the trained model: dark cells on the strokes, in each layer on others. The same digit with a random model: pale, with the 2 just visible in some layers. A photograph, two dark shapes on green, with the trained model: dark cells at the lower and right edge, other ones in each layer. The same with a random model: pale everywhere.
 def examples(name, channels, side):
     """The pixels of a record of small test images, (n, C, side, side) between 0 and 1."""
     entries = load_record(name)["examples"]
@@ -339,60 +322,32 @@ def examples(name, channels, side):
     return torch.tensor(rows).view(-1, side, side, channels).movedim(-1, 1) / 255
 
 
-digit_model = create_model("vit_mnist_token_patch4_28", pretrained=True).eval()
-photo_model = create_model("vit_cifar_token_patch4_32", pretrained=True).eval()
-pictures = (
-    (examples("mnist_test_examples", 1, 28)[2], digit_model),
-    (examples("cifar10_test_examples", 3, 32)[0], photo_model),
-)
-
-
-def untrained(model):
-    """A model of the same architecture with random weights, always the same ones."""
-    set_seed("a model that nobody has trained")
-    return VisionTransformer(model.config).eval()
-
-
-figure, axes = plt.subplots(4, 7, figsize=(7.6, 4.7))
-for pair, (pixels, trained) in zip((axes[:2], axes[2:]), pictures):
-    shown = pixels if len(pixels) == 3 else 1 - pixels.expand(3, -1, -1)
-    for row, which in zip(pair, (trained, untrained(trained))):
+digit = examples("mnist_test_examples", 1, 28)[2]
+photo = examples("cifar10_test_examples", 3, 32)[0]
+rows = []
+for pixels, trained in ((digit, digit_model), (photo, photo_model)):
+    picture = pixels if len(pixels) == 3 else 1 - pixels.expand(3, -1, -1)
+    for name, which in (("trained", trained), ("random", twin(trained))):
         found = interpret.attention_maps(which, inputs(pixels[None], trained))
-        row[0].imshow(shown.permute(1, 2, 0), interpolation="nearest")
-        row[0].set(xticks=[], yticks=[])
-        row[0].set_ylabel("trained" if which is trained else "random")
-        looks = share_of_patches(
-            found[0].mean(dim=1), trained.patch_embed.grid_size
-        )
-        for ax, one in zip(row[1:], looks):
-            viz.heatmap(one, ax, limits=LIMITS)
-for number, ax in enumerate(axes[0, 1:], 1):
-    ax.set_title(f"layer {number}", loc="center", fontsize=10)
+        grid = trained.patch_embed.grid_size
+        rows.append((name, picture, share_of_patches(found[0].mean(dim=1), grid)))
+draw_rows(rows, LAYERS)
 plt.show()
 
-# %% tags=["hide-output"]
 small = digits("test").images[:150]  # (150, 1, 8, 8)
 enlarged = F.interpolate(small, (28, 28), mode="bilinear", antialias=True)
 ink = F.avg_pool2d((enlarged > 0.5).float(), 4)[:, 0]  # (150, 7, 7)
-on_ink = {
-    name: weight_on(
-        interpret.attention_maps(which, inputs(enlarged, digit_model)), ink
-    ).mean(dim=0)
-    for name, which in (
-        ("trained", digit_model),
-        ("random", untrained(digit_model)),
-    )
-}
-print(f"area of the ink          {ink.mean():.2f}")
-for name, values in on_ink.items():
-    print(f"{name}: the best head   {values.max():.2f}")
+on_ink = {}
+for name, which in (("trained", digit_model), ("random", twin(digit_model))):
+    found = interpret.attention_maps(which, inputs(enlarged, digit_model))
+    on_ink[name] = weight_on(found, ink).mean(dim=0)  # (6, 4)
+    print(f"{name:7} best head {on_ink[name].max():.2f}, area {ink.mean():.2f}")
 
 # %% [markdown]
-# Eight tenths, on a third of the area. But the random model's best head has nearly six, almost twice the area, and without having learned a thing! Most patches around a digit are empty and all alike, so a head that prefers anything else to empty paper prefers the ink. Measured against the area alone, that would have passed for understanding. What was learned is the step from 0.57 to 0.80.
+# Eight tenths, on a third of the area. But the random model's best head has nearly six, almost twice the area, and without having learned a thing! Paper is all alike and ink is different, so random heads take sides: some give the ink more than its area, some less, and the best of 24 gives it much more. Measured against the area alone, that would have passed for understanding. The number to compare 0.80 with is 0.57.
 #
-# With photographs there is no such count, since nobody has marked the bird. This is the usual case. What is left then are words like "it looks at the wing", and there is always a cell that fits. Chapter 12 goes on from here.
-
-# %% [markdown]
+# With photographs there is no such count, since nobody has marked the bird. This is the usual case. What is left then are words like "it looks at the wing", and there is always a cell that fits.
+#
 # ### Look for yourself
 #
 # Single heads, and any patch in place of the class token. The model is that of chapter 07: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
@@ -409,31 +364,19 @@ AttentionExplorer(
 # %% [markdown]
 # ## Heads that follow positions
 #
-# A head can also attend without looking. "Always the patch to my left" is a perfectly good rule, and it needs no image, only position embeddings. How do you tell such a head?
+# A head can also attend without looking. "Always the patch to my left" is a perfectly good rule, and it needs no image, only positions. How do you tell such a head?
 #
-# Two numbers for each head, both of the kind "how much of the weight would have to be moved":
+# To turn one map into another, some of the weight has to be moved; how much is a distance between the two. With it, two numbers for each head:
 #
-# * **shape**: how far its *average* map over all images is from an even one;
-# * **change**: how far the map of a single image is from that average, on average.
+# * **shape**: how much must be moved to make its *average* map over all images an even one;
+# * **change**: how much must be moved to make the map of a single image the average one, on average.
 #
-# A head that follows positions has a shape, and does not change. One that follows the content changes.
+# A head that follows positions has a shape, and changes little. Only what patches see of patches is counted here, for four models: the three, and the digits' model of chapter 07, whose positions are computed (chapter 05) and not learned. The photographs are 48 pieces of scikit-learn's two.
 #
-# > **Predict.** Three models: the shapes (which may be anywhere in the image), digits (always in the middle, always as large), photographs. Which of them has heads that follow positions? And a random one?
-#
-# For digits and photographs these are now the models of chapters 07 and 08, without a class token, with computed positions. Only what patches see of patches is counted. The photographs are 60 pieces of our two. The last line is the digits' model from above, with class token and learned positions.
+# > **Predict.** A shape may be anywhere in its image. A digit is always in the middle, and always as large. Which of the four models has heads with clearly more shape than change? And their twins?
 
 
 # %% tags=["hide-output"]
-def pieces_of_photographs(height, width):
-    """scikit-learn's two photographs at this size, cut into squares of 32 pixels: (n, 3, 32, 32), between 0 and 1."""
-    whole = torch.stack(list(photographs().values())) / 255
-    whole = F.interpolate(whole, (height, width), mode="bilinear", antialias=True)
-    squares = whole.unfold(2, 32, 32).unfold(
-        3, 32, 32
-    )  # (2, 3, rows, columns, 32, 32)
-    return squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-
-
 def among_patches(maps, model):
     """What patches see of patches: prefix cut off, rows sum to 1. (B, L, H, n, n)"""
     prefix = model.num_prefix_tokens
@@ -446,27 +389,6 @@ def moved(a, b):
     return (a - b).abs().sum(dim=-1) / 2
 
 
-photos = torch.cat([pieces_of_photographs(64, 96), pieces_of_photographs(128, 192)])
-subjects = {
-    "shapes": (model, shapes.images / 255),
-    "digits": (
-        create_model("vit_mnist_patch4_28", pretrained=True).eval(),
-        enlarged,
-    ),
-    "photographs": (
-        create_model("vit_cifar_small_patch4_32", pretrained=True).eval(),
-        photos,
-    ),
-}
-seen = {}  # name -> {"trained": (B, L, H, n, n), "random": ...}
-for name, (which, pixels) in subjects.items():
-    both = {"trained": which, "random": untrained(which)}
-    seen[name] = {
-        kind: among_patches(interpret.attention_maps(m, inputs(pixels, which)), m)
-        for kind, m in both.items()
-    }
-
-
 def shape_and_change(found):
     """Two numbers for each head: (B, L, H, n, n) -> (L, H), (L, H)."""
     average = found.mean(dim=0)  # (L, H, n, n)
@@ -474,98 +396,80 @@ def shape_and_change(found):
     return shape, moved(found, average).mean(dim=(0, -1))
 
 
-scores = {
-    (name, kind): shape_and_change(found)
-    for name, both in seen.items()
-    for kind, found in both.items()
+whole = torch.stack(list(photographs().values())) / 255
+whole = F.interpolate(whole, (128, 192), mode="bilinear", antialias=True)
+squares = whole.unfold(2, 32, 32).unfold(3, 32, 32)  # (2, 3, 4, 6, 32, 32)
+photos = squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (48, 3, 32, 32)
+subjects = {
+    "shapes": (model, shapes.images / 255),
+    "digits": (digit_model, enlarged),
+    "photographs": (photo_model, photos),
+    "digits, computed": (reading, enlarged),
 }
-learned = interpret.attention_maps(digit_model, inputs(enlarged, digit_model))
-learned = shape_and_change(among_patches(learned, digit_model))
-print("heads with twice as much shape as change")
-for names, (shape, change) in {
-    **scores,
-    ("digits", "learned positions"): learned,
-}.items():
-    print(f"{' '.join(names):24} {(shape > 2 * change).sum():2} of {shape.numel()}")
+seen = {}  # (name, trained or random) -> (B, L, H, n, n)
+for name, (trained, pixels) in subjects.items():
+    for kind, which in (("trained", trained), ("random", twin(trained))):
+        found = interpret.attention_maps(which, inputs(pixels, trained))
+        seen[name, kind] = among_patches(found, which)
+
+scores = {key: shape_and_change(found) for key, found in seen.items()}
+print("heads with at least 1.2 times as much shape as change")
+for (name, kind), (shape, change) in scores.items():
+    many = (shape > 1.2 * change).sum()
+    print(f"{name:16} {kind:7} {many:2} of {shape.numel()}")
 
 # %% tags=["hide-input"]
-#| alt: Scatter plot, shape across and change upwards, both from 0 to 0.8. Random heads lie close together near the corner at 0. The shapes model's heads lie at little shape and change from 0.2 to 0.7, above the diagonal. Photographs: mostly above the diagonal, a few below. Digits: at shape 0.4 to 0.7, three of them far to the right at change of about 0.1.
-_, ax = plt.subplots(figsize=(5.6, 3.6))
-styles = {
-    "shapes": (viz.VALUE, "s"),
-    "digits": (viz.KEY, "o"),
-    "photographs": (viz.QUERY, "^"),
-}
+#| alt: Scatter plot, shape across and change upwards, both from 0 to 0.8, and a dashed line where shape is 1.2 times change. Shapes: all above the line, at change from 0.2 to 0.7. Photographs: all above it, lower down. Digits: in a band across the line, about half of them below it. Digits, computed: all below it, at shape from 0.4 to 0.7. Random twins, small and hollow: near the corner at 0, above the line, the digits' nearest to it.
+_, ax = plt.subplots(figsize=(6.6, 3.9))
+colors = (viz.VALUE, viz.KEY, viz.QUERY, viz.OUTPUT)
+styles = dict(zip(subjects, zip(colors, "so^D")))
+small = {"mfc": "none", "markersize": 4}
 for (name, kind), both in scores.items():
     color, marker = styles[name]
-    small = {"mfc": "none", "markersize": 4, "label": f"{name}, random"}
-    style = {"label": name} if kind == "trained" else small
+    style = small if kind == "random" else {"label": name}
     ax.plot(*(x.flatten() for x in both), marker, color=color, **style)
-ax.axline((0, 0), slope=0.5, color=viz.MUTED, linestyle="--", linewidth=1)
-ax.text(0.5, 0.03, "follow positions", color=viz.MUTED)
+ax.plot([], [], "o", color=viz.MUTED, label="random", **small)
+ax.axline((0, 0), slope=1 / 1.2, color=viz.MUTED, linestyle="--", linewidth=1)
+ax.text(0.79, 0.03, "follow positions", color=viz.MUTED, ha="right")
 ax.text(0.02, 0.76, "follow the content", color=viz.MUTED)
 ax.set(xlim=(0, 0.82), ylim=(0, 0.82))
 ax.set(xlabel="shape of the average map", ylabel="change from image to image")
-ax.legend(loc="upper right", fontsize=9)
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
 plt.show()
 
 # %% [markdown]
-# In two of three of the digits' heads the map is mostly the same, whatever the digit. Of the shapes' heads none is like that. It fits: a digit's parts are where they always are, and a shape may be anywhere. Whether it is the *reason*, three models cannot say; with learned positions the digits' model has fewer such heads. (The dashed line is where the shape is twice the change.) The random heads have little of either, and sit near the corner, the digits' a little further out.
+# The first three models have one body, and differ in what they were trained on. With digits, half of the heads keep much the same map whatever the digit; with shapes and photographs none. It fits: a digit's parts are where they always are. With computed positions it is all of the heads. (That model has fewer layers and no class token, so this comparison alone cannot say why.)
 #
-# ### Rows and columns
+# There is a catch. The ink is always in the middle, so a head that likes ink has a shape, too, though it knows no position. You can see how much that does: of the random twins, which have learned nothing, the digits' lie nearest to the line.
 #
-# What shape do they have? Report C saw heads that follow rows, and others that follow columns. Score all of them: how much of a patch's weight stays in its own row, and in its own column, the patch itself left out? An even map has $7/63 = 0.11$ in either on a grid of $8 \times 8$, and $6/48 = 0.125$ on $7 \times 7$.
+# What do such heads look at? Take from each model the one with most shape for its change, and draw its average map from two patches, one near the upper left corner and one in the middle.
+#
+# > **Predict.** If a head follows positions: what becomes of its map when another patch asks?
 
 # %% tags=["hide-output"]
-best_heads = []  # (row or column, model, trained or random, layer, head)
-for name, both in seen.items():
-    for kind, found in both.items():
-        side = round(found.shape[-1] ** 0.5)
-        patch = torch.arange(side**2)
-        apart = patch[:, None] != patch
-        others = found.mean(dim=0) * apart
-        others = others / others.sum(dim=-1, keepdim=True)
-        for what, line in (("row", patch // side), ("column", patch % side)):
-            same = (line[:, None] == line) & apart
-            stays = (others * same).sum(dim=-1).mean(dim=-1)  # (L, H)
-            layer, head = divmod(stays.argmax().item(), stays.shape[1])
-            best_heads.append((what, name, kind, layer, head))
-            many = (
-                stays > 1.8 / (side + 1)
-            ).sum()  # an even map has 1 / (side + 1)
-            print(
-                f"{what:6} {name:11} {kind:7} highest {stays.max():.2f}, {many} of {stays.numel()} near twice the even share"
-            )
-
-# %% tags=["hide-input"]
-#| alt: Average maps from the patch in the middle, marked by a square, for the best row head and the best column head of each model; above trained, below random. Trained shapes: a faint spot around the patch. Digits: the row head looks at a few patches just right of the patch, the column head at a standing bar right of it. Photographs: the row head has a wide faint band along the row, the column head looks at the lower edge of the image. All random ones are nearly even.
-figure, axes = plt.subplots(2, 6, figsize=(7.6, 3.1))
-for axes_of_kind, kind in zip(axes, ("trained", "random")):
-    chosen = [entry for entry in best_heads if entry[2] == kind]
-    axes_of_kind[0].set_ylabel(kind)
-    for ax, (what, name, _, layer, head) in zip(axes_of_kind, chosen):
-        average = seen[name][kind][:, layer, head].mean(dim=0)  # (n, n)
-        side = round(len(average) ** 0.5)
-        middle = side // 2 * (side + 1)
-        viz.heatmap(average[middle].view(side, side), ax, limits=(0, 0.15))
-        corner = (side // 2 - 0.5, side // 2 - 0.5)
-        ax.add_patch(
-            plt.Rectangle(corner, 1, 1, fill=False, edgecolor=viz.QUERY, lw=2)
-        )
-        title = (
-            f"{name if kind == 'trained' else ''}\n{what}: {layer + 1}.{head + 1}"
-        )
-        ax.set_title(title, loc="center", fontsize=9)
+#| alt: For each model the average map of one head from two patches, each marked by a square, near the upper left corner and in the middle; above trained, below random. Shapes: nearly even, a little paler in the middle from the first patch. Digits: from both patches a dark spot in the upper middle of the image. Photographs: from both a pale cloud in the lower half. Digits, computed: a dark spot just right of the patch, for both. Random: nearly even, but for the digits, where there are faint upright bands.
+_, axes = plt.subplots(2, 8, figsize=(7.6, 2.7))
+asks = {}  # (name, kind) -> what the two patches look at: (2, side, side)
+for (name, kind), (shape, change) in scores.items():
+    layer, head = divmod((shape / change).argmax().item(), 4)
+    average = seen[name, kind][:, layer, head].mean(dim=0)  # (n, n)
+    side = round(len(average) ** 0.5)
+    patches = (1, side // 2)  # their row, and their column
+    both = average[[at * side + at for at in patches]]  # (2, n)
+    asks[name, kind] = both.view(2, side, side)
+    place = 2 * list(subjects).index(name)
+    pair = axes[int(kind == "random"), place : place + 2]
+    for ax, one, at in zip(pair, asks[name, kind], patches):
+        viz.heatmap(one, ax, limits=(0, 0.15))
+        style = {"fill": False, "edgecolor": viz.QUERY, "lw": 2}
+        ax.add_patch(plt.Rectangle((at - 0.5, at - 0.5), 1, 1, **style))
+    above = f"{name}\n" if kind == "trained" else ""
+    pair[0].set_title(f"{above}head {layer + 1}.{head + 1}", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# The numbers in the titles are layer and head. The digits' and the photographs' models have two heads each that keep nearly twice the even share or more in their row. The shapes' model has none, and the random models are at the even share; a random head of the digits' model is a little above it for columns, since computed positions are as loud as the picture from the start.
+# The numbers are layer and head. Two things are called "following positions", and one patch alone would not have told them apart. With computed positions the head looks just to the *right* of whoever asks. The digits' head and the photographs' look at a *place*, much the same for both patches. In the shapes' model there is no such head, nor in the twins. (Report C saw heads that follow rows, and others that follow columns. These are neither.)
 #
-# But look at what the scores have found. The photographs' row head is one: a wide band. The digits' head does something else: it looks at the few patches just to the *right*, which happen to be in the same row. And the photographs' "column head" looks at the lower edge of the image. **A score finds a head. What the head does, you see only if you draw it.**
-#
-# And had you looked through one model for a row head, you would have found one, and perhaps written that heads specialise in rows and columns. It is two of 12, and two of 24.
-
-# %% [markdown]
 # ## Through all layers
 #
 # The map of the last layer says which *tokens* the class token looks at. But a token in the last layer is not a patch any more. Five layers have mixed others into it. Where did they look?
@@ -601,7 +505,7 @@ for level, i, j in product(range(2), range(3), range(3)):
 for level, i in product(range(3), range(3)):
     ax.scatter(i, level, 420, color=viz.PAPER, edgecolor=viz.INK, zorder=3)
     ax.text(i, level, i, ha="center", va="center", zorder=4)
-ax.text(0.72, 1.62, "1/2", color=viz.QUERY)
+ax.text(0.3, 1.82, "1/2", color=viz.QUERY)
 ax.text(1.62, 0.5, "1/4", color=viz.QUERY)
 ax.set(ylim=(-0.3, 2.3), xlim=(-0.3, 2.3), xticks=[])
 ax.set_yticks(range(3), ["input", "after layer 1", "after layer 2"])
@@ -669,7 +573,7 @@ check_attention_rollout(attention_rollout)
 # %% [markdown]
 # ### What is in use
 #
-# Much of the code for rollout on the web comes from one repository, vit-explain, often through two or three hands. It fuses the heads, sets the smallest weights to 0 (nine in ten is usual), adds the identity and multiplies. Here is how it goes about it:
+# Much of the code for rollout on the web comes from one repository, [vit-explain](https://github.com/jacobgil/vit-explain). It fuses the heads, sets the smallest weights to 0 (nine in ten, unless told otherwise), adds the identity and multiplies. Here is how it goes about it:
 
 
 # %%
@@ -698,11 +602,11 @@ except RuntimeError as error:
     print("two images:", error)
 
 # %% [markdown]
-# 1. `flat[0, ...]` drops weights from the *first* image, and drops there whatever is small in any.
+# 1. `flat[0, ...]` drops weights from the *first* image alone, and drops there whatever is small in any image.
 # 2. No `keepdim`: with one image the columns are divided by the sums of the rows, and nothing sums to 1 any more. With several it stops; that is the better fate.
 # 3. `indices != 0` is meant to protect the class token. Index 0 of the flattened map is one number, the class token's weight on itself. Its other 64 are dropped like all others.
 #
-# With nothing discarded and the mean of the heads, all sums are the same, and none of this can be seen. That is why it lives so long. A fourth mistake is easily made around it, though not in that repository: whoever collects maps in a dictionary and sorts its names puts `blocks.10` before `blocks.2`.
+# With nothing discarded and the mean of the heads, all sums are the same, and none of this can be seen. That is why it lives so long.
 #
 # ### Is it better than the last layer?
 #
@@ -719,50 +623,42 @@ ways = {
     "rollout, min": partial(interpret.attention_rollout, head_fusion="min"),
     "rollout, 9 in 10 discarded": sharpened,
 }
-rolled = {}  # (way, trained or random) -> (240, 65, 65)
+rolled, on = {}, {}  # (way, kind) -> (240, 65, 65), and the mean weight
 for name, way in ways.items():
-    on = []
     for kind, recorded in (("trained", maps), ("random", random_maps)):
         rolled[name, kind] = way(recorded)
-        on.append(f"{kind} {weight_on(rolled[name, kind], covered).mean():.2f}")
-    print(f"{name:27}", *on)
+        on[name, kind] = weight_on(rolled[name, kind], covered).mean().item()
+    print(f"{name:27} {on[name, 'trained']:.2f}, random {on[name, 'random']:.2f}")
 
-others = []
+by_chance = []
 for seed in range(3):
     set_seed("another random model", seed)
     another = VisionTransformer(model.config).eval()
     rollout = sharpened(interpret.attention_maps(another, images))
-    others.append(f"{weight_on(rollout, covered).mean():.2f}")
-print("discarded, three other random models:", *others)
+    by_chance.append(weight_on(rollout, covered).mean().item())
+print("discarded, other random models:", *(f"{v:.2f}" for v in by_chance))
 
 # %% tags=["hide-input"]
 #| alt: Two test images, each with five maps of the trained model and, below, five of the random one: last layer, rollout with the mean, the maximum and the minimum of the heads, and rollout with nine in ten weights discarded. Circle, trained: all but the minimum are dark on the circle, rollout paler than the last layer, with discarding darkest. Square, trained: the last layer is dark inside the square, rollout with mean and maximum is pale everywhere, with the minimum palest on the square itself. Random: pale everywhere, but with discarding the circle appears, and a dark outline around the square.
-figure, axes = plt.subplots(4, 6, figsize=(7.6, 5.4))
-for row, (index, kind) in zip(
-    axes, ((0, "trained"), (0, "random"), (2, "trained"), (2, "random"))
-):
-    row[0].imshow(shapes.images[index].permute(1, 2, 0), interpolation="nearest")
-    row[0].set(xticks=[], yticks=[], ylabel=kind)
-    for ax, name in zip(row[1:], ways):
-        looks = share_of_patches(rolled[name, kind][index], 8)
-        viz.heatmap(looks, ax, limits=LIMITS)
-for ax, name in zip(axes[0, 1:], ways):
-    ax.set_title(name.replace(", ", ",\n"), loc="center", fontsize=9)
+rows = []
+for i, kind in product((0, 2), ("trained", "random")):
+    looks = [share_of_patches(rolled[name, kind][i], 8) for name in ways]
+    rows.append((kind, shapes.images[i], looks))
+draw_rows(rows, [name.replace(", ", ",\n") for name in ways])
 plt.show()
 
 # %% [markdown]
-# Less: 0.30. In each layer, half is the identity, and the first layers, which look about them, count as much as the last. On the square it finds next to nothing. The maximum over the heads gives a little more, the minimum takes most of it away; each shifts the random model's value as well.
+# Less: 0.30. In each layer half is the identity, and the first layers, which look about them, count as much as the last. The maximum over the heads gives a little more, the minimum takes most of it away.
 #
-# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and other random models have as much. Small differences between patches, such as a colour that stands out, are in every random projection. To keep only the largest weights, and to multiply six layers of them, makes much of little, as stretching the colours did above. Most of the sharpness is made by the method, not by what the model has learned. (The paper's own figure 6 is rollout with the mean over the heads, nothing discarded; its appendix D.8.)
+# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and three other random models about as much. To keep only the largest weights of six layers, and to multiply them, makes much of little, as stretching the colours did above. Most of the sharpness is made by the method, not by what the model has learned. (Dosovitskiy et al. 2021 discarded nothing: figure 6 and appendix D.8 are rollout with the mean over the heads.)
 #
-# Rollout has a second weakness: it never asks what the answer was. The map is the same for "circle" as for "square". Chapter 12 has the remedy, and asks whether any of these maps *explains*.
-
-# %% [markdown]
+# Rollout has a second weakness: it never asks what the answer was. Of one image there is one map, for "circle" as for "square". Chapter 12 has the remedy, and asks whether any of these maps *explains*.
+#
 # ## How far does it look?
 #
-# One more number for a head, and the paper's own (figure 7, right): the **mean attention distance**. From each patch to each other it is so and so many pixels; weight them by attention. It is to a head what the size of the kernel is to a convolution, except that it is learned.
+# One more number for a head, and Dosovitskiy et al.'s own (figure 7, right): the **mean attention distance**. From each patch to each other it is so and so many pixels; weight them by attention. It is to a head what the size of the kernel is to a convolution, except that it is learned.
 #
-# A head that looks everywhere alike does not have 0 but about half the image's side: 16.5 pixels for ours. That is the value to compare with, and so is a random model's.
+# A head that looks everywhere alike does not have 0 but about half the image's side: 16.5 pixels for $32 \times 32$. That is the value to compare with, and so is a random model's.
 
 # %% [markdown]
 # ### Exercise 11.3 · `mean_attention_distance`
@@ -809,73 +705,56 @@ check_mean_attention_distance(mean_attention_distance)
 # Suppose a head gives 0.9 to the class token, and the rest to the patch next door. Without dividing, its distance is a tenth of a patch, shorter than any step there is. The question is where it looks *among the patches*.
 #
 # </details>
-#
-# <details>
-# <summary>I get “expected torch.float32, got torch.float64”</summary>
-#
-# Distances from `.double()`, or from NumPy, make everything float64. `.to(maps.dtype)` before they are multiplied.
-#
-# </details>
 
 # %% [markdown]
-# > **Predict.** Three models again, each from the first layer to the last. In the paper some heads look far already in the lowest layers, others keep close, and the distance grows with depth. In ours?
+# > **Predict.** The four models again, layer by layer. In the paper some heads look far already in the lowest layers, others keep close, and the distance grows with depth. In ours?
 
 # %% tags=["hide-output"]
-#| alt: Three panels, mean attention distance in pixels against the layer, a dot for each head, a dashed line at the even value. Shapes: all dots close to the line at 16.5, from 15 to 17. Digits: one head of layer 1 at 7, three others at 11 to 14.5, the layers above from 9 to 14, line at 14.4. Photographs: layers 1 and 2 from 12 to 16.5, then rising; layer 6 from 16 to 18, line at 16.5. Random heads, small crosses, all on the line.
+#| alt: Four panels, mean attention distance in pixels against the layer, a dot for each head, a dashed line at the even value, crosses for random heads on the line. Shapes: dots from 15 to 17, line at 16.5. Digits: from 11 to 14.5, lowest in layers 3 and 4, line at 14.4. Photographs: from 14 to 16 in layers 1 to 3, rising to 16 to 18 in layer 6, line at 16.5. Digits, computed, three layers: one head of layer 1 at 7, the others from 9 to 14.5, line at 14.4.
 far, even = {}, {}
-_, axes = plt.subplots(1, 3, figsize=(7.6, 2.8), sharey=True)
-for ax, (name, both) in zip(axes, seen.items()):
-    side = round(both["trained"].shape[-1] ** 0.5)
-    for kind, found in both.items():
-        far[name, kind] = interpret.mean_attention_distance(
-            found, side, 4
-        )  # (L, H)
-        layers = torch.arange(1, len(far[name, kind]) + 1)
-        color, marker = (viz.KEY, "o") if kind == "trained" else (viz.MUTED, "x")
-        ax.plot(layers, far[name, kind], marker, color=color, markersize=5)
+_, axes = plt.subplots(1, 4, figsize=(7.6, 2.8), sharey=True)
+for (name, kind), found in seen.items():
+    ax = axes[list(subjects).index(name)]
+    side = round(found.shape[-1] ** 0.5)
+    far[name, kind] = interpret.mean_attention_distance(found, side, 4)  # (L, H)
+    layers = range(1, len(far[name, kind]) + 1)
+    color, marker = (viz.KEY, "o") if kind == "trained" else (viz.MUTED, "x")
+    ax.plot(layers, far[name, kind], marker, color=color, markersize=5)
     flat = torch.full((1, 1, 1, side**2, side**2), 1 / side**2)
     even[name] = interpret.mean_attention_distance(flat, side, 4).item()
     ax.axhline(even[name], color=viz.QUERY, linestyle="--", linewidth=1)
-    ax.set(title=name, xlabel="layer", xticks=layers, ylim=(0, 20))
+    ax.set(xlabel="layer", xticks=layers, ylim=(0, 20))
+    ax.set_title(name, fontsize=10)
 axes[0].set(ylabel="pixels")
 plt.show()
 
-for name in seen:
-    ends = [f"{end(far[name, 'trained']):.1f}" for end in (torch.min, torch.max)]
+for name in subjects:
+    low, high = (end(far[name, "trained"]) for end in (torch.min, torch.max))
     off = (far[name, "random"] - even[name]).abs().max()
     print(
-        f"{name:11} even {even[name]:.1f}, trained {' to '.join(ends)}, random off by {off:.1f} at most"
+        f"{name:16} trained {low:.1f} to {high:.1f}, even {even[name]:.1f}", end=" "
     )
+    print(f"(random within {off:.1f})")
 
 # %% [markdown]
-# In the digits' first layer one head stays at half the even distance. In the photographs' model the second layer is the nearest, and the last the farthest. That resembles the paper's finding: near and far heads side by side at the bottom, and farther on the whole towards the top, though here not in every step ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). In the shapes' model there is nothing of it.
+# In the photographs' model the distance grows with depth, and in the lower layers near heads stand beside far ones. That resembles the paper's finding ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). In the digits' model the middle layers are the nearest; in that of chapter 07 one head of the first layer stays at half the even distance. In the shapes' model there is nothing of all this.
 #
 # Two things to beware of:
 #
-# * **The even value is not the upper end.** 18 pixels are more than 16.5: such a head looks at the other side of the image.
-# * **Near the even value does not mean "everywhere".** Some of the shapes' heads change a great deal from image to image, and lie within 2 pixels of the even value all the same.
-
-# %%
-sharp = scores["shapes", "trained"][1] > 0.5  # changes much from image to image
-print(
-    "heads of the shapes' model that change by more than half:", sharp.sum().item()
-)
-near_even = (far["shapes", "trained"][sharp] - even["shapes"]).abs().max()
-print("all of them within 2 pixels of the even distance:", (near_even < 2).item())
-depth = far["photographs", "trained"].mean(dim=1)  # (6,)
-grows = depth[:2].max() < depth[4:].min()
-print("photographs, layers 1 and 2 nearer than 5 and 6:", grows.item())
-
-# %% [markdown]
+# * **The even value is not the upper end.** The photographs' farthest heads have more: they leave out what is near.
+# * **Near the even value does not mean "everywhere".** Six of the shapes' heads change by more than half from image to image, and lie within 2 pixels of the even value all the same.
+#
 # ## Registers, and other artefacts
 #
-# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet et al. (2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them. About one in fifty has a norm some ten times that of the others, in the output and already in the middle layers. They sit where the image has little to say, on patches that look like their neighbours. What the patch showed can hardly be read off such a token any more; what the whole *image* shows can, better than off others.
+# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. What they report:
 #
-# Their reading: the model takes patches that it can spare, and uses them to put things down. Their remedy: give it tokens for that, a few learned ones beside the class token, of which nothing is read in the end. They call them **registers**. With them the spots are gone.
+# * About one token in fifty has a norm some ten times that of the others. They call these tokens **artefacts**.
+# * They sit on patches that look like their neighbours, in background that says little.
+# * Where the patch was and what it showed can be read off such a token less well than off others. What the whole *image* shows can be read off it better.
 #
-# They found it in DINOv2, OpenCLIP and DeiT-III, and among DINOv2's sizes only in the larger ones. And in ours?
+# Their reading: the model takes patches that it can spare, and uses them for computations of its own. Their remedy: a few more learned tokens beside the class token, for that purpose, of which nothing is read in the end. These are **registers**; with them, they report, the artefacts are gone. In DINOv2 they found artefacts only in the larger models, and only after long training.
 #
-# > **Predict.** The largest norm of a patch token, divided by the median, over all images and layers of our three models: 2, 3, or 10? And in random ones?
+# > **Predict.** And in our four? Take the largest norm of a patch token, divided by the median, over all images and layers: 2, 3, or 10? And in their twins?
 
 
 # %% tags=["hide-output"]
@@ -897,15 +776,15 @@ def largest_norm(model, images):
     return torch.stack(found)
 
 
-for name, (which, pixels) in subjects.items():
-    ready = inputs(pixels, which)
-    trained, random = (
-        largest_norm(m, ready).max() for m in (which, untrained(which))
-    )
-    print(f"{name:11} trained {trained:.1f}, random {random:.1f}")
+norms = {}
+for name, (trained, pixels) in subjects.items():
+    for kind, which in (("trained", trained), ("random", twin(trained))):
+        by_layer = largest_norm(which, inputs(pixels, trained))
+        norms[name, kind] = by_layer.max().item()
+        print(f"{name:16} {kind:7} {norms[name, kind]:.1f}")
 
 # %% [markdown]
-# No outliers, and they were not to be expected in models as small as these. It remains a reason to draw the norms beside the maps whenever the model is large. A spot in the sky, to which all heads point, may be nothing that the model *sees* there.
+# No artefacts here: nowhere is a norm four times the median, and the largest ratio of all is a random model's. That is what we found in four small models, on these images, and no more. When your model is large, draw the norms beside the maps: a spot in the sky, to which all heads point, may be nothing that the model *sees* there.
 #
 # ### The real one
 #
@@ -917,20 +796,16 @@ FULL = False  # True: with a network
 if FULL:
     vit_b = create_model("vit_base_patch16_224", pretrained=True).eval()
     prepare = vit_b.preprocessing.transform()
-    photo = torch.stack([prepare(photo) for photo in photographs().values()])
-    for name, which in (("trained", vit_b), ("random", untrained(vit_b))):
-        found = interpret.attention_maps(which, photo)  # (2, 12, 12, 197, 197)
-        last = share_of_patches(found[:, -1].mean(dim=1), 14)
-        rollout = share_of_patches(interpret.attention_rollout(found), 14)
-        viz.image_grid(
-            torch.cat([last, rollout])[:, None] / (5 / 196),
-            titles=["last layer"] * 2 + ["rollout"] * 2,
-            title=name,
-        )
-        print("largest norm over the median, by layer:", largest_norm(which, photo))
-        print(
-            interpret.mean_attention_distance(found, 14, 16)
-        )  # even: 116.5 pixels
+    photo = prepare(next(iter(photographs().values())))  # (3, 224, 224)
+    rows = []
+    for name, which in (("trained", vit_b), ("random", twin(vit_b))):
+        found = interpret.attention_maps(which, photo[None])  # (1, 12, 12, N, N)
+        rollout = interpret.attention_rollout(found)  # (1, N, N), N = 197
+        looks = torch.cat([found[0, [0, 5, 11]].mean(dim=1), rollout])
+        rows.append((name, photo / 2 + 0.5, share_of_patches(looks, 14)))
+        print(name, interpret.mean_attention_distance(found, 14, 16))
+    draw_rows(rows, ("layer 1", "layer 6", "layer 12", "rollout"), (0, 5 / 196))
+    plt.show()
 
 # %% [markdown]
 # ## What a map says
@@ -942,11 +817,10 @@ if FULL:
 # * That the model looked at the circle does not mean that it said "circle" **because** of it. Whether the answer changes when the circle is taken away is an experiment, and the map is none.
 #
 # **Attention is not explanation**, at least not by itself. The next chapter makes the experiment.
-
-# %% [markdown]
+#
 # ## The block, tested
 #
-# Yours does the same; this one has the fusions and the discarding as well.
+# Yours does the same; this one has the fusions and the discarding as well. And what the text has claimed is asserted below, with room to spare.
 
 # %%
 import inspect
@@ -954,15 +828,41 @@ import inspect
 print(inspect.getsource(interpret.attention_rollout).split('"""')[2].strip("\n"))
 
 # %%
-for wrong in (
-    lambda: interpret.cls_attention(maps, (7, 9)),
-    lambda: interpret.cls_attention(seen["digits"]["trained"], 7),
-    lambda: interpret.attention_rollout(maps[:, 0]),
-):
-    try:
-        wrong()
-    except ValueError as error:
-        print(error)
+best, chance = (on_object[kind].mean(dim=0) for kind in ("trained", "random"))
+assert best.max() > 2.5 * area.mean() and best.min() < chance.max() - 0.02
+assert chance.max() < 0.3 < chosen.mean()
+first = weight_on(maps[:1].mean(dim=2), covered[:1])[0]  # (6,) of the first image
+assert (first[[1, 4, 5]] > 2 * area[0]).all()
+even_share = share_of_patches(random_maps[0].mean(dim=1), 8) * 64
+assert even_share.min() > 0.5 and even_share.max() < 2
+assert on_ink["trained"].max() > 0.75 > 0.65 > on_ink["random"].max()
+assert on_ink["random"].max() > 1.7 * ink.mean() > 3 * on_ink["random"].min()
+ratios = {key: shape / change for key, (shape, change) in scores.items()}
+assert 10 <= (ratios["digits", "trained"] > 1.2).sum() <= 14
+assert ratios["digits, computed", "trained"].min() > 1.25
+for key in product(("shapes", "photographs"), ("trained", "random")):
+    assert ratios[key].max() < 1.1
+for name in ("digits", "digits, computed"):
+    assert 0.9 < ratios[name, "random"].max() < 1.15
+fixed, moving = asks["digits", "trained"], asks["digits, computed", "trained"]
+assert fixed[:, :3].sum(dim=(1, 2)).min() > 0.65  # the three upper rows, from both
+low = asks["photographs", "trained"][:, 4:].sum(dim=(1, 2))  # in the lower half
+assert low.min() > 0.6
+assert [one.argmax().item() for one in moving] == [1 * 7 + 2, 3 * 7 + 4]
+assert on["rollout, mean", "trained"] < on["last layer, mean", "trained"] - 0.1
+assert abs(on["rollout, 9 in 10 discarded", "random"] - 0.47) < 0.02
+assert min(by_chance) > 0.38 and max(by_chance) < 0.54
+depth = far["photographs", "trained"].mean(dim=1)  # (6,)
+assert depth[:3].max() < depth[3:].min() - 0.5 and depth[5] > depth[:5].max() + 0.5
+assert far["photographs", "trained"].max() > even["photographs"] + 1
+assert far["digits", "trained"].mean(dim=1).argmin() == 2
+assert abs(far["digits, computed", "trained"][0].min() / even["digits"] - 0.5) < 0.1
+assert (far["shapes", "trained"] - even["shapes"]).abs().max() < 2
+assert (scores["shapes", "trained"][1] > 0.5).sum() == 6
+assert max(norms.values()) == norms["digits", "random"] < 4
+flat = torch.full((1, 12, 1, 197, 197), 1 / 197)  # of the first question below
+kept = interpret.attention_rollout(flat)[0, 0, :2].tolist()
+assert [round(share, 4) for share in kept] == [0.0053, 0.0051]
 
 # %% [markdown]
 # ## Three to think about
@@ -970,29 +870,23 @@ for wrong in (
 # No code, a pencil.
 #
 # 1. A model attends perfectly evenly in all $L$ layers, one head, $N$ tokens. What is row 0 of its rollout? How much does token 0 keep of itself in a ViT-B/16, $L = 12$, $N = 197$?
-# 2. Head A gives the class token 0.9 of every patch's weight, and the rest to the patch itself. Head B gives all of it to the patch itself. Which has the larger attention distance? Which would without dropping the class token, if that is put at the upper left corner?
+# 2. Head A gives the class token 0.9 of every patch's weight, and the rest to the patch itself. Head B gives all of it to the patch itself. Which has the larger attention distance? And if the class token were not left out, but taken to be at the upper left corner?
 # 3. Somebody shows the map of layer 9, head 4, for one image of a dog: all the weight is on the dog. Name three things to ask for.
 #
 # <details>
 # <summary>Answers</summary>
 #
 # 1. $\tilde A = (I + J/N)/2$, where $J$ is full of ones and $(J/N)^2 = J/N$. So $\tilde A^L = 2^{-L} I + (1 - 2^{-L}) J/N$: token 0 keeps $2^{-L} + (1 - 2^{-L})/N$, here $0.0002 + 0.0051 = 0.0053$, and all others have $0.0051$. After 12 layers the residual connections are forgotten. In a real model they are not.
-# 2. Neither: both are 0, since among the patches each looks at itself alone. With the class token in the corner head A would have 0.9 times the mean distance to the corner, a long way, for a head that never looks anywhere.
+# 2. Neither: both are 0, since among the patches each looks at itself alone. With the class token in the corner, each patch of head A would have 0.9 times its distance to the corner, a long way, for a head that looks at no other patch.
 # 3. The same map of a random model, with the same colour scale. The same head for other images, in numbers. And how the head was chosen: before looking, or out of 144?
 #
 # </details>
-
-# %%
-even_map = torch.full((197, 197), 1 / 197, dtype=torch.float64)
-even_rollout = interpret.attention_rollout(even_map.expand(1, 12, 1, 197, 197))
-print(f"{even_rollout[0, 0, 0]:.4f} and {even_rollout[0, 0, 1]:.4f}")
-
-# %% [markdown]
+#
 # ## What you take with you
 #
-# * The fused kernel **never forms the weights**. Ask the layer, or compute them from its input. A recorder that hears nothing must raise an error, and must clean up after itself, also after an error.
+# * The fused kernel **never hands out the weights**. Ask the layer, or compute them from its input. A recorder that hears nothing must raise an error, and must clean up after itself, also after an error.
 # * **One scale** for all maps that are compared, and a **random model** beside each. Stretched, and discarded from, noise finds objects too.
-# * **Count.** Some heads follow the object, some follow positions; which ones depends on the task. A head must be named before you look.
+# * **Count.** Some heads follow the object, some follow positions: say how many, and in how many images. A head must be named before you look.
 # * **Rollout**: mean over the heads, identity, each row by its own sum with `keepdim`, the last layer leftmost. It blurs, and it knows no class.
 # * **Attention distance**: in pixels, among patches, against the even value.
 #
@@ -1000,7 +894,7 @@ print(f"{even_rollout[0, 0, 0]:.4f} and {even_rollout[0, 0, 1]:.4f}")
 #
 # ### To read
 #
-# * [Abnar & Zuidema 2020, *Quantifying Attention Flow in Transformers*](https://arxiv.org/abs/2005.00928): rollout, and a better idea that is too slow for images.
+# * [Abnar & Zuidema 2020, *Quantifying Attention Flow in Transformers*](https://arxiv.org/abs/2005.00928): where rollout comes from.
 # * [Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), figures 6 and 7, appendix D.7 and D.8.
 # * [Darcet et al. 2024, *Vision Transformers Need Registers*](https://arxiv.org/abs/2309.16588).
 #

@@ -28,7 +28,8 @@ def pointing_game(maps, masks):
     Raises:
         ValueError: the shapes do not fit, or a map holds something that is not a number.
 
-    Source: Zhang et al. 2018, section 4.1, there with a margin of 15 pixels. Chapter 12.
+    Source: Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop", there with a margin of 15 pixels.
+    Chapter 12.
     """
     on_object = _share_of_each(maps, masks)
     if maps.isnan().any():
@@ -45,7 +46,7 @@ def inside_share(maps, masks):
     Returns:
         (B,), between 0 and 1. A map that is the same everywhere gets the share of the object in the image.
 
-    Source: Wang et al. 2020 (Score-CAM), section 4.4, there with boxes. Chapter 12.
+    Source: Wang et al. 2020, "Score-CAM", there with boxes. Chapter 12.
     """
     on_object, total = _share_of_each(maps, masks), maps.sum(dim=(1, 2))
     if not (maps >= 0).all() or not (total > 0).all():
@@ -171,7 +172,7 @@ def leaving_out(model, images):
         ValueError: relative positions, which need the whole grid; and from that function, if not as many patches of each
             image are kept, or none where there is no class token.
 
-    Source: Naseer et al. 2021, section 3.1; chapter 12.
+    Source: chapter 12. (Naseer et al. 2021 paint patches black instead.)
     """
     model.eval()
     if model.config.pos_embed == "relative":
@@ -218,13 +219,16 @@ def deletion_curve(predict, maps, classes, every=1):
     Raises:
         ValueError: `every` does not divide gh·gw.
 
-    Source: Petsiuk et al. 2018, section 4.1, algorithm 1. Chapter 12.
+    Source: Petsiuk et al. 2018, "RISE", there pixel by pixel. Chapter 12.
     """
     return _curve(predict, maps, classes, every, lambda rank, done: rank >= done)
 
 
 def insertion_curve(predict, maps, classes, every=1):
     """As `deletion_curve`, but from nothing: patches come, those with the largest numbers first.
+
+    What stands in for a missing patch is up to `predict`, as in deletion; Petsiuk et al. begin insertion with a blurred
+    image, and end deletion with a flat one.
 
     Args, returns, raises, source: as `deletion_curve`; with no patch first, with all last. Chapter 12.
     """
@@ -244,7 +248,7 @@ def _curve(predict, maps, classes, every, keep):
 def area_under(curves):
     """The mean height of curves over an axis from 0 to 1, by the trapezium rule: (..., points) -> (...).
 
-    Source: Petsiuk et al. 2018, section 4.1. Chapter 12.
+    Source: Petsiuk et al. 2018, "RISE". Chapter 12.
     """
     return ((curves[..., 1:] + curves[..., :-1]) / 2).mean(dim=-1)
 
@@ -263,7 +267,7 @@ def randomise_from_top(model, fresh, blocks):
     Raises:
         ValueError: the model has not as many blocks.
 
-    Source: Adebayo et al. 2018, section 3.1, "cascading randomization". Chapter 12.
+    Source: Adebayo et al. 2018, "cascading randomization". Chapter 12.
     """
     depth = len(model.blocks)
     if not 0 <= blocks <= depth:
@@ -288,7 +292,7 @@ def rank_correlation(maps, others):
     Raises:
         ValueError: the shapes differ.
 
-    Source: Adebayo et al. 2018, section 4.1. Chapter 12.
+    Source: Adebayo et al. 2018. Chapter 12.
     """
     if maps.shape != others.shape:
         raise ValueError(f"maps {tuple(maps.shape)} and {tuple(others.shape)} must have the same shape.")

@@ -77,6 +77,16 @@ def _cut_channels_left_in_front(images, patch_size):
     return windows.reshape(B, gh * gw, C * patch_size**2)
 
 
+def _cut_with_unpatchifys_permute(images, patch_size):
+    B, C, gh, gw = _sizes(images, P := patch_size)
+    return images.reshape(B, C, gh, P, gw, P).permute(0, 3, 1, 4, 2, 5).reshape(B, gh * gw, C * P * P)
+
+
+def _cut_with_the_chapters_size(images, patch_size):
+    B, C, gh, gw = _sizes(images, P := 32)
+    return images.reshape(B, C, gh, P, gw, P).permute(0, 2, 4, 1, 3, 5).reshape(B, gh * gw, C * P * P)
+
+
 def _cut_channels_last(images, patch_size):
     B, height, width, C = images.shape
     P = patch_size
@@ -144,6 +154,14 @@ PATCHIFY = Exercise(
         Mistake(
             "the rows of a patch come before the columns of the grid, so a patch is filled from a whole row of squares: the order before the last reshape is (B, gh, gw, C, P, P).",
             _cut_with_rows_between_the_grid,
+        ),
+        Mistake(
+            "you permute as `unpatchify` will, but this way it is from (B, C, gh, P, gw, P) to (B, gh, gw, C, P, P).",
+            _cut_with_unpatchifys_permute,
+        ),
+        Mistake(
+            "you use the chapter's P = 32: inside the function, P is `patch_size`.",
+            _cut_with_the_chapters_size,
         ),
         Mistake(
             "you count on 3 channels where you split the axes: C is images.shape[1].",
@@ -302,6 +320,10 @@ UNPATCHIFY = Exercise(
             _joined_with(lambda patches, C: patches.shape[-1] // C),
         ),
         Mistake(
+            "you use the chapter's P = 32: the patch size follows from the width of a patch, √(C·P·P / C).",
+            _joined_with(lambda patches, C: 32),
+        ),
+        Mistake(
             "P is a float, and a shape wants whole numbers: round it.",
             _joined_with(lambda patches, C: (patches.shape[-1] / C) ** 0.5),
         ),
@@ -330,6 +352,10 @@ def _linear_to_conv_probes(generator):
 
 def _linear_to_conv(weight, in_chans, patch_size):
     return rearrange(weight, "D (C P Q) -> D C P Q", C=in_chans, P=patch_size, Q=patch_size)
+
+
+def _filters_for(D):
+    return lambda weight, in_chans, patch_size: weight.reshape(D, in_chans, patch_size, patch_size)
 
 
 def _filters(pattern):
@@ -386,6 +412,10 @@ LINEAR_TO_CONV = Exercise(
             "you count on 3 channels and D rows: use `in_chans`.",
             lambda weight, in_chans, patch_size: weight.reshape(len(weight), 3, patch_size, patch_size),
         ),
+        *(
+            Mistake(f"you count on {D} filters: D is the first entry of weight.shape.", _filters_for(D))
+            for D in (5, 40, 50)  # of the figure, of the cell above, and of the section before
+        ),
         Mistake(
             "the filters are still flat, (D, C, P·P): split P·P into rows and columns.",
             _filters("D (C P Q) -> D C (P Q)"),
@@ -432,6 +462,10 @@ def _on_patches(pattern):
         return F.linear(patches, weight.flatten(1), bias)
 
     return embed
+
+
+def _cut_at(size):
+    return lambda images, weight, bias: F.linear(_patchify(images, size), weight.flatten(1), bias)
 
 
 def _with_new_linear(images, weight, bias):
@@ -545,6 +579,14 @@ PATCH_EMBEDDING = Exercise(
             lambda images, weight, bias: (
                 F.conv2d(images, weight, bias, stride=weight.shape[1]).flatten(2).transpose(1, 2)
             ),
+        ),
+        Mistake(
+            "your stride is a fixed number, larger than the patch: P is weight.shape[-1].",
+            lambda images, weight, bias: F.conv2d(images, weight, bias, stride=16).flatten(2).transpose(1, 2),
+        ),
+        *(
+            Mistake(f"you cut patches of {size} pixels whatever the weight: P is weight.shape[-1].", _cut_at(size))
+            for size in (16, 32)
         ),
         Mistake(
             "you add `bias` twice: the convolution or the linear layer has added it already.",

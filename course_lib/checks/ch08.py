@@ -460,6 +460,11 @@ def _one_after_the_other(values, partners, weight):
     return values
 
 
+def _one_after_the_other_in_place(values, partners, weight):
+    values.copy_(_one_after_the_other(values, partners, weight))
+    return values
+
+
 def _scaled_in_place(values, partners, weight):
     shape = (-1, *[1] * (values.ndim - 1))
     values *= weight.view(shape)
@@ -566,6 +571,19 @@ MIXUP = Exercise(
             "your loop mixes with rows that it has mixed already: read from the old images, write into new ones.",
             _mixup_with(_one_after_the_other),
         ),
+        *(
+            Mistake(
+                "your loop writes into your caller's tensors, so you read rows that you have already mixed: write into new ones.",
+                gives,
+            )
+            for gives in (
+                _mixup_with(_one_after_the_other_in_place),
+                lambda images, targets, partners, weight: (
+                    _one_after_the_other_in_place(images, partners, weight),
+                    _blend(targets, targets[partners], weight),
+                ),
+            )
+        ),
         Mistake(
             "the rows are scaled before their partners are read, and your caller's tensors change: compute new ones.",
             _mixup_with(_scaled_in_place),
@@ -647,6 +665,10 @@ def _watched(function):
                     after[f"{who}.{name}, another tensor"] = now[name].detach()
                 if tensor.grad_fn is not None:
                     after[f"{who}.{name}, with a graph"] = tensor.detach()
+        memory = {tensor.data_ptr() for tensor in _tensors_of(nets["model"]).values()}
+        for name, tensor in _tensors_of(nets["average"]).items():
+            if tensor.data_ptr() in memory:  # the next step of training would change the average too
+                after[f"average.{name}, the model's own memory"] = tensor.detach()
         before = {"average": average, "model": model}
         same = [torch.equal(t, before[who][name]) for who, found in tensors.items() for name, t in found.items()]
         if not all(same) or len(after) > len(same) or returned is nets["average"]:
@@ -719,6 +741,17 @@ def _towards(old, new, decay):
 
 def _nothing(old, new, decay):
     pass
+
+
+def _shared(old, new, decay):
+    old.data = new.data
+
+
+def _ema_with_the_models_buffers(average, model, decay):
+    _ema_with(_towards, _nothing)(average, model, decay)
+    for part, other in zip(average.modules(), model.modules(), strict=True):
+        for name, buffer in other.named_buffers(recurse=False):
+            setattr(part, name, buffer)
 
 
 def _averaged(old, new, decay):
@@ -838,6 +871,13 @@ EMA_UPDATE = StagedExercise(
             (
                 "the buffers are forgotten: copy the batch norms' running statistics from the model.",
                 _ema_with(_towards, _nothing),
+            ),
+            *(
+                (
+                    "the average's buffers are now the model's own memory, and change whenever the model does: copy the numbers, old.copy_(new).",
+                    function,
+                )
+                for function in (_ema_with(_towards, _shared), _ema_with_the_models_buffers)
             ),
             (
                 "you average the buffers too, and the counter num_batches_tracked is cut to a whole number: copy them, running statistics are averages already.",

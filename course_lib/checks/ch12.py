@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from course_lib.checks.exercise import Exercise, Mistake
+from course_lib.checks.exercise import Mistake
 from course_lib.checks.staged import StagedExercise
 
 
@@ -106,13 +106,28 @@ def _pointing(maps, masks):
     return _pointed(_largest)(maps, masks)
 
 
-POINTING_GAME = Exercise(
+def _pointing_staged(answer):
+    """`answer`, but what PyTorch raises for the mean of booleans is an error, and not the mark of an empty stub."""
+
+    def staged(maps, masks):
+        try:
+            return answer(maps, masks)
+        except NotImplementedError as error:
+            if "Bool" not in str(error):
+                raise
+            raise TypeError(str(error)) from error
+
+    return staged
+
+
+POINTING_GAME = StagedExercise(
     name="pointing_game",
     chapter="12",
     signature="pointing_game(maps, masks)",
     task="find all patches of a map that have its largest number, and return which share of their pixels is on the object: (B, gh, gw), (B, gh·P, gw·P) boolean -> (B,) of the maps' dtype.",
     probes=_pointing_probes,
     oracle=_pointing,
+    stage=_pointing_staged,
     mistakes=_mistakes(
         (
             "several patches share the largest number, and argmax returns the first alone: compare with the maximum, maps == maps.amax(dim=(1, 2), keepdim=True).",
@@ -193,6 +208,10 @@ POINTING_GAME = Exercise(
         (
             "the maps have patches and the masks pixels: enlarge the maps with repeat_interleave, by masks.shape[1] // maps.shape[1] in both directions.",
             lambda maps, masks: (_largest(maps) & masks).to(maps).sum((1, 2)),
+        ),
+        (
+            "PyTorch has no mean of True and False: make numbers of them first, .to(maps.dtype).",
+            lambda maps, masks: masks.mean(),
         ),
     ),
 )

@@ -28,8 +28,8 @@ class Patchify(Explorer):
     Traits, which follow what the reader does: ``patch_size``, and ``pixel`` [row, column], which the marked patch
     contains (so it stays in its place when the patch size changes). ``token`` is that patch's number, from 0.
 
-    The cost is that of one block in multiply-adds: ``2 N² D`` for the two products of attention, ``12 N D²`` for the
-    linear layers (queries, keys, values and projection 4, MLP of ratio 4: 8). Class token and softmax are left out.
+    The cost is that of one block in multiplications: ``2 N² D`` for scores and average, ``12 N D²`` with the weights of
+    the linear layers (queries, keys, values and projection 4, MLP of ratio 4: 8). Class token and softmax are left out.
 
     Raises ValueError for an image of another shape, and for a patch size or pixel that does not fit the image.
     """
@@ -97,7 +97,7 @@ class Patchify(Explorer):
 
     @property
     def cost(self) -> dict[str, int]:
-        """Tokens, numbers in a token, attention weights in a head, and multiply-adds of one block."""
+        """Tokens, numbers in a patch, scores in a head (`weights`), and multiplications of one block."""
         tokens = self.grid_size[0] * self.grid_size[1]
         return {
             "tokens": tokens,
@@ -112,19 +112,19 @@ class Patchify(Explorer):
         cost, (rows, columns), step = self.cost, self.grid_size, self.patch_size
         share = 100 * cost["attention"] / (cost["attention"] + cost["linear"])
         return (
-            f"Patches of {step} × {step} pixels cut the image into {rows} × {columns} = {cost['tokens']:,} "
-            f"{'token' if cost['tokens'] == 1 else 'tokens'} of {cost['numbers']:,} numbers. In a block of width {self.dim}, "
-            f"attention takes {share:.1f}\u00a0% of the multiply-adds. The patch in {place(self.token, columns)} is token "
+            f"The image is cut into {rows} × {columns} = {cost['tokens']:,} {'patch' if cost['tokens'] == 1 else 'patches'} of "
+            f"{step} × {step} pixels, {cost['numbers']:,} numbers a patch. In a block of width {self.dim}, scores and average "
+            f"take {share:.1f}\u00a0% of the multiplications. The patch in {place(self.token, columns)} is token "
             f"{self.token + 1:,}."
         )
 
     def text_alternative(self) -> str:
         cells = {
             "tokens N": f"{self.cost['tokens']:,}",
-            "numbers a token, C · P²": f"{self.cost['numbers']:,}",
-            "attention weights a head, N²": f"{self.cost['weights']:,}",
-            "multiply-adds of attention in one block, 2 · N² · D": _large(self.cost["attention"]),
-            "multiply-adds of its linear layers, 12 · N · D²": _large(self.cost["linear"]),
+            "numbers a patch, C · P²": f"{self.cost['numbers']:,}",
+            "scores a head, N²": f"{self.cost['weights']:,}",
+            "multiplications for scores and average in one block, 2 · N² · D": _large(self.cost["attention"]),
+            "multiplications with weights in one block, 12 · N · D²": _large(self.cost["linear"]),
         }
         rows = "\n".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in cells.items())
         return (

@@ -149,6 +149,21 @@ def cut_with_rows_between_the_grid(images, patch_size):
     return x.reshape(B, (H // P) * (W // P), C * P * P)
 
 
+def cut_with_unpatchifys_permute(images, patch_size):
+    B, C, H, W = images.shape
+    P = patch_size
+    x = images.reshape(B, C, H // P, P, W // P, P).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(B, (H // P) * (W // P), C * P * P)
+
+
+def cut_with_the_chapters_size(images, patch_size):
+    P = 32  # in the notebook it is a global
+    B, C, H, W = images.shape
+    gh, gw = H // P, W // P
+    x = images.reshape(B, C, gh, P, gw, P)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(B, gh * gw, C * P * P)
+
+
 def cut_into_three_channels(images, patch_size):
     B, _, H, W = images.shape
     h, w = H // patch_size, W // patch_size
@@ -301,6 +316,14 @@ def joined_without_a_root(patches, grid_size, in_chans=3):
     return x.permute(0, 3, 1, 4, 2, 5).reshape(B, in_chans, gh * P, gw * P)
 
 
+def joined_with_the_chapters_size(patches, grid_size, in_chans=3):
+    P = 32  # in the notebook it is a global
+    gh, gw = grid_size
+    B = patches.shape[0]
+    x = patches.reshape(B, gh, gw, in_chans, P, P)
+    return x.permute(0, 3, 1, 4, 2, 5).reshape(B, in_chans, gh * P, gw * P)
+
+
 def joined_with_a_float(patches, grid_size, in_chans=3):
     B, _, width = patches.shape
     gh, gw = grid_size
@@ -381,6 +404,19 @@ def filters_for_three_channels(weight, in_chans, patch_size):
 def filters_for_three_channels_and_all_rows(weight, in_chans, patch_size):
     D = weight.shape[0]
     return weight.reshape(D, 3, patch_size, patch_size)
+
+
+def filters_as_many_as_in_the_figure(weight, in_chans, patch_size):
+    return weight.view(5, in_chans, patch_size, patch_size)
+
+
+def filters_as_many_as_in_the_cell_above(weight, in_chans, patch_size):
+    D = 40  # in the notebook it is a global
+    return weight.reshape(D, in_chans, patch_size, patch_size)
+
+
+def filters_as_many_as_before(weight, in_chans, patch_size):
+    return weight.reshape(50, in_chans, patch_size, patch_size)
 
 
 def filters_still_flat(weight, in_chans, patch_size):
@@ -529,6 +565,19 @@ def embed_with_the_wrong_stride(images, weight, bias):
     return x.flatten(2).mT
 
 
+def embed_with_a_fixed_stride(images, weight, bias):
+    return F.conv2d(images, weight, bias, stride=16).flatten(2).mT
+
+
+def embed_with_patches_of_16(images, weight, bias):
+    return patchify(images, 16) @ weight.flatten(1).T + bias
+
+
+def embed_with_the_chapters_size(images, weight, bias):
+    P = 32  # in the notebook it is a global
+    return F.linear(patchify(images, P), weight.flatten(1), bias)
+
+
 def embed_with_bias_twice(images, weight, bias):
     x = F.conv2d(images, weight, bias, stride=weight.shape[-1])
     return x.flatten(2).mT + bias
@@ -557,6 +606,8 @@ WRONG = {
         cut_not_laid_flat: "not laid flat",
         cut_with_a_square_grid: "from the height",
         cut_with_rows_between_the_grid: "from a whole row of squares",
+        cut_with_unpatchifys_permute: "as `unpatchify` will",
+        cut_with_the_chapters_size: "P is `patch_size`",
         cut_into_three_channels: "3 channels where you split",
         cut_and_joined_for_three_channels: "3 channels where you join",
         cut_for_three_channels_and_any_number: "leave N to the reshape",
@@ -578,6 +629,7 @@ WRONG = {
         joined_pixels_before_pieces: "scatters every patch",
         joined_root_of_everything: "divide by in_chans first",
         joined_without_a_root: "take no root",
+        joined_with_the_chapters_size: "the chapter's P = 32",
         joined_with_a_float: "P is a float",
         joined_with_three_channels: "count on 3 channels",
         joined_and_viewed: "view cannot join",
@@ -593,6 +645,9 @@ WRONG = {
         filters_in_and_out_swapped: "D and C are swapped",
         filters_for_three_channels: "count on 3 channels:",
         filters_for_three_channels_and_all_rows: "3 channels and D rows",
+        filters_as_many_as_in_the_figure: "5 filters",
+        filters_as_many_as_in_the_cell_above: "40 filters",
+        filters_as_many_as_before: "50 filters",
         filters_still_flat: "still flat",
     },
     "patch_embedding": {
@@ -616,6 +671,9 @@ WRONG = {
         embed_by_a_new_convolution: "a new nn.Conv2d",
         embed_with_the_wrong_size: "cut with weight.shape[1]",
         embed_with_the_wrong_stride: "your stride is weight.shape[1]",
+        embed_with_a_fixed_stride: "a fixed number",
+        embed_with_patches_of_16: "patches of 16 pixels",
+        embed_with_the_chapters_size: "patches of 32 pixels",
         embed_with_bias_twice: "`bias` twice",
     },
 }

@@ -440,6 +440,14 @@ def mixup_in_a_careless_loop(images, targets, partners, weight):
     return images, targets
 
 
+def mixup_in_a_careless_loop_in_place(images, targets, partners, weight):
+    for i in range(len(images)):
+        j, w = partners[i], weight[i]
+        images[i] = w * images[i] + (1 - w) * images[j]
+        targets[i] = w * targets[i] + (1 - w) * targets[j]
+    return images, targets
+
+
 def mixup_scaled_too_early(images, targets, partners, weight):
     w, v = weight[:, None, None, None], weight[:, None]
     images *= w
@@ -555,6 +563,13 @@ def ema_without_buffers(average, model, decay):
     with torch.no_grad():
         for old, new in zip(average.parameters(), model.parameters(), strict=True):
             old.lerp_(new, 1 - decay)
+
+
+def ema_sharing_buffers(average, model, decay):
+    for old, new in zip(average.parameters(), model.parameters(), strict=True):
+        old.data.lerp_(new.data, 1 - decay)
+    for old, new in zip(average.buffers(), model.buffers(), strict=True):
+        old.data = new.data
 
 
 @torch.no_grad()
@@ -733,6 +748,7 @@ WRONG = {
         mixup_with_targets_of_others: "the targets with another",
         mixup_with_the_partners_weight: "weight[partners]",
         mixup_in_a_careless_loop: "mixed already",
+        mixup_in_a_careless_loop_in_place: "rows that you have already mixed",
         mixup_scaled_too_early: "scaled before",
         mixup_in_place: "the numbers are right",
         mixup_with_flat_weights: "lines it up with the columns",
@@ -747,6 +763,7 @@ WRONG = {
         ema_of_the_model: "you update the model",
         ema_given_to_the_model: "is given the average",
         ema_without_buffers: "the buffers are forgotten",
+        ema_sharing_buffers: "the model's own memory",
         ema_of_the_state_dict_by_copying: "cut to a whole number",
         ema_of_what_is_floating: "leave the counter",
         ema_of_what_is_floating_with_the_counter: "copy only the counter",

@@ -69,76 +69,76 @@ def attention_layers(model):
     return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
 
 
-def record(model, images, weights_of):
-    """With `weights_of(layer, x)`, and everything else as it should be."""
-    maps, handles = [], []
-    for layer in attention_layers(model):
-        handles.append(layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))))
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not maps:
-        raise ValueError("no attention layers here")
-    return maps
-
-
 def queries_keys_values(layer, x):
     B, N, D = x.shape
     return layer.qkv(x).view(B, N, 3, layer.num_heads, D // layer.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
 
 
-def hook_on(maps):
-    def hook(layer, args):
-        q, k, _ = queries_keys_values(layer, args[0])
-        maps.append(torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1))
-
-    return hook
+def scores(layer, x):
+    q, k, _ = queries_keys_values(layer, x)
+    return q @ k.mT / q.shape[-1] ** 0.5
 
 
-def record_and_keep_the_hooks(model, images):
-    maps = []
-    for layer in attention_layers(model):
-        layer.register_forward_pre_hook(hook_on(maps))
-    model(images)
+def hooks(layers, weights_of, maps):
+    return [
+        layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))) for layer in layers
+    ]
+
+
+def heard(maps):
     if not maps:
-        raise ValueError("nothing")
+        raise ValueError("no attention layers here")
     return maps
 
 
-def record_without_finally(model, images):
+def record_even_nothing(model, images, weights_of, layers=attention_layers):
+    """With `weights_of(layer, x)`, and cleaned up as it should be."""
     maps = []
-    handles = [layer.register_forward_pre_hook(hook_on(maps)) for layer in attention_layers(model)]
-    model(images)
-    for handle in handles:
-        handle.remove()
-    if not maps:
-        raise ValueError("nothing")
-    return maps
-
-
-def record_and_swallow(model, images):
-    maps = []
-    handles = [layer.register_forward_pre_hook(hook_on(maps)) for layer in attention_layers(model)]
-    with suppress(Exception):
-        model(images)
-    for handle in handles:
-        handle.remove()
-    if not maps:
-        raise ValueError("nothing")
-    return maps
-
-
-def record_in_silence(model, images):
-    maps = []
-    handles = [layer.register_forward_pre_hook(hook_on(maps)) for layer in attention_layers(model)]
+    handles = hooks(layers(model), weights_of, maps)
     try:
         model(images)
     finally:
         for handle in handles:
             handle.remove()
     return maps
+
+
+def record(*inputs):
+    return heard(record_even_nothing(*inputs))
+
+
+def weights(layer, x):
+    return scores(layer, x).softmax(-1)
+
+
+def record_and_keep_the_hooks(model, images):
+    maps = []
+    hooks(attention_layers(model), weights, maps)
+    model(images)
+    return heard(maps)
+
+
+def record_without_finally(model, images):
+    maps = []
+    handles = hooks(attention_layers(model), weights, maps)
+    model(images)
+    for handle in handles:
+        handle.remove()
+    return heard(maps)
+
+
+def record_and_swallow(model, images):
+    maps = []
+    handles = hooks(attention_layers(model), weights, maps)
+    with suppress(Exception):
+        model(images)
+    for handle in handles:
+        handle.remove()
+    return heard(maps)
+
+
+def record_in_silence(model, images):
+    return record_even_nothing(model, images, weights)
 
 
 def record_and_go_on_asking(model, images):
@@ -146,39 +146,28 @@ def record_and_go_on_asking(model, images):
     for block in model.blocks:
         block.attn.recorder = lambda weights: maps.append(weights)
     model(images)
-    if not maps:
-        raise ValueError("nothing")
-    return maps
+    return heard(maps)
 
 
 def record_the_outputs(model, images):
-    maps, handles = [], []
-    for layer in attention_layers(model):
-        handles.append(layer.register_forward_hook(lambda layer, args, output: maps.append(output)))
+    maps = []
+    handles = [
+        layer.register_forward_hook(lambda layer, args, out: maps.append(out)) for layer in attention_layers(model)
+    ]
     try:
         model(images)
     finally:
         for handle in handles:
             handle.remove()
-    if not maps:
-        raise ValueError("nothing")
-    return maps
+    return heard(maps)
 
 
 def record_scores(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-
-    return record(model, images, weights_of)
+    return record(model, images, scores)
 
 
 def record_columns(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return F.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=2)
-
-    return record(model, images, weights_of)
+    return record(model, images, lambda layer, x: F.softmax(scores(layer, x), dim=2))
 
 
 def record_unscaled(model, images):
@@ -198,11 +187,7 @@ def record_scaled_by_the_whole_width(model, images):
 
 
 def record_transposed(model, images):
-    def weights_of(layer, x):
-        k, q, _ = queries_keys_values(layer, x)
-        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
-
-    return record(model, images, weights_of)
+    return record(model, images, lambda layer, x: scores(layer, x).mT.softmax(-1))
 
 
 def record_heads_before_qkv(model, images):
@@ -243,22 +228,7 @@ def record_for_good(model, images):
 
 
 def record_before_the_norm(model, images):
-    maps, handles = [], []
-    for block in model.blocks:
-
-        def hook(block, args):
-            q, k, _ = queries_keys_values(block.attn, args[0])
-            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1))
-
-        handles.append(block.register_forward_pre_hook(hook))
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not maps:
-        raise ValueError("nothing")
-    return maps
+    return record(model, images, lambda block, x: weights(block.attn, x), lambda model: model.blocks)
 
 
 # --- attention_rollout -------------------------------------------------------------------------------
@@ -305,10 +275,6 @@ def rollout_without_residual(maps):
     return rolled(maps, lambda layer: layer.mean(1))
 
 
-def rollout_without_residual_but_normalised(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)))
-
-
 def rollout_without_sums(maps):
     return rolled(maps, lambda layer: layer.mean(1) + eye(maps))
 
@@ -343,10 +309,6 @@ def rollout_backwards(maps):
 
 def rollout_of_the_maximum(maps):
     return rolled(maps, lambda layer: rows_to_one(layer.max(dim=1).values + eye(maps)))
-
-
-def rollout_of_the_minimum(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.min(dim=1).values + eye(maps)))
 
 
 def rollout_of_the_sum(maps):
@@ -530,7 +492,6 @@ WRONG = {
     },
     "attention_rollout": {
         rollout_without_residual: "residual connection is missing",
-        rollout_without_residual_but_normalised: "the identity is missing, only",
         rollout_without_sums: "after L layers to 2^L",
         rollout_normalised_too_early: "divide first",
         rollout_by_halves: "divide by 2",
@@ -538,7 +499,6 @@ WRONG = {
         rollout_of_columns: "each column by its sum",
         rollout_backwards: "wrong order",
         rollout_of_the_maximum: "maximum over the heads",
-        rollout_of_the_minimum: "minimum over the heads",
         rollout_of_the_sum: "add up the heads",
         rollout_of_the_first_head: "one head",
         rollout_number_by_number: "number by number",

@@ -136,6 +136,12 @@ def pointing_without_enlarging(maps, masks):
     return (top & masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))
 
 
+def pointing_mean_of_booleans(maps, masks):
+    large = enlarged(maps, masks)
+    top = large == large.amax(dim=(1, 2), keepdim=True)
+    return torch.stack([mask[t].mean() for mask, t in zip(masks, top, strict=True)])
+
+
 # --- deletion_curve ----------------------------------------------------------------------------------
 
 
@@ -403,6 +409,7 @@ WRONG = {
         pointing_rounded: "no matter of one half",
         pointing_by_small_masks: "you round each patch",
         pointing_without_enlarging: "the maps have patches and the masks pixels",
+        pointing_mean_of_booleans: "no mean of True and False",
     },
     "deletion_curve": {
         deletion_of_the_least: "least important patch goes first",

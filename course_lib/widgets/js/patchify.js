@@ -37,7 +37,7 @@ function large(n) {
   return unit === 1 ? `${n}` : `${(n / unit).toPrecision(3)}\u00a0${name}`;
 }
 
-/** What one patch size makes of an image: tokens, and the multiply-adds of one encoder block of width `dim`. */
+/** What one patch size makes of an image: tokens, and the multiplications of one encoder block of width `dim`. */
 function cost([height, width], channels, patch, dim) {
   const [rows, columns] = [height / patch, width / patch];
   const tokens = rows * columns;
@@ -108,8 +108,8 @@ function render({ model, el }) {
   function describe(token) {
     const step = model.get("patch_size");
     const part = now.attention / (now.attention + now.linear);
-    return `Patches of ${step} × ${step} pixels cut the image into ${now.rows} × ${now.columns} = ${whole(now.tokens)} ${now.tokens === 1 ? "token" : "tokens"} of ${whole(now.numbers)} numbers. `
-      + `In a block of width ${dim}, attention takes ${(100 * part).toFixed(1)}\u00a0% of the multiply-adds. The patch in ${place(token, now.columns)} is token ${whole(token + 1)}.`;
+    return `The image is cut into ${now.rows} × ${now.columns} = ${whole(now.tokens)} ${now.tokens === 1 ? "patch" : "patches"} of ${step} × ${step} pixels, ${whole(now.numbers)} numbers a patch. `
+      + `In a block of width ${dim}, scores and average take ${(100 * part).toFixed(1)}\u00a0% of the multiplications. The patch in ${place(token, now.columns)} is token ${whole(token + 1)}.`;
   }
 
   function point() {
@@ -159,9 +159,9 @@ function render({ model, el }) {
   begin(h("div.xp-grid", {},
     h("section.pf-image", {}, head("Image, cut", h("span.xp-note", {}, `${size[0]} × ${size[1]} pixels`)), frame),
     h("section.pf-size", {}, patch.line, line),
-    h("section.pf-cost", {}, h("dl", {}, ...row("tokens", "tokens N"), ...row("numbers", "numbers a token, C · P²"), ...row("weights", "attention weights a head, N²")),
-      h("div", {}, head("Multiply-adds of one block", h("span.xp-note", {}, `width D = ${dim}`)), h("div.pf-share", { "aria-hidden": "true" }, share)),
-      h("dl", {}, ...row("attention", "attention", "--mark: var(--attention)"), ...row("linear", "linear layers", "--mark: var(--edge)"))),
+    h("section.pf-cost", {}, h("dl", {}, ...row("tokens", "tokens N"), ...row("numbers", "numbers a patch, C · P²"), ...row("weights", "scores a head, N²")),
+      h("div", {}, head("Multiplications of one block", h("span.xp-note", {}, `width D = ${dim}`)), h("div.pf-share", { "aria-hidden": "true" }, share)),
+      h("dl", {}, ...row("attention", "scores and average", "--mark: var(--attention)"), ...row("linear", "weights", "--mark: var(--edge)"))),
     h("section.pf-strip", {}, head("Strip of tokens", order), band),
     h("div.pf-words", {}, words)));
 

@@ -204,7 +204,7 @@ def _smaller(png):
     """The same picture (base64 in and out) in at most 256 colours: a third of the size."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     packed = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE, kmeans=1).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/explain_scores.py           # writes data/results/explain_scores.json
 
-The model and the maps are the chapter's own. CPU, a quarter of an hour. Chapter 12 draws the record.
+The model and the maps are the chapter's own. Every comparison is paired: the interval is that of the differences, image
+by image. CPU, a quarter of an hour. Chapter 12 draws the record.
 """
 
 from pathlib import Path
@@ -28,8 +29,24 @@ from course_lib.machine import set_seed
 from course_lib.records import describe, versions, write_json
 from course_lib.vit import create_model
 
-chapter = definitions("12_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max")
+chapter = definitions(
+    "12_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max", "colour_map"
+)
 IMAGES, EVERY, CASCADE = 330, 8, 100
+SEEDS = ("a model that nobody has trained", "another", "a third", "a fourth")
+OWN = ("attention", "rollout", "gradient rollout", "gradient", "occlusion")
+# What chapter 12 compares: how patches are taken away, what is measured, one kind of map, another.
+PAIRS = (
+    *(("grey", "deletion_area", "colour", kind) for kind in OWN),
+    *(("grey", "deletion_area", "mask", kind) for kind in OWN),
+    *(("grey", "deletion_first", "mask", kind) for kind in OWN),
+    ("grey", "deletion_area", "attention", "centre"),
+    ("grey", "insertion_area", "attention", "centre"),
+    ("grey", "deletion_area", "gradient", "gradient rollout"),
+    ("left out", "deletion_area", "gradient", "gradient rollout"),
+    *(("noise", "deletion_area", "random", kind) for kind in ("mask", "rollout")),
+    *(("left out", "insertion_area", "random", kind) for kind in (*OWN, "centre")),
+)
 OUT = Path(__file__).parent.parent / "data" / "results" / "explain_scores.json"
 
 
@@ -57,7 +74,12 @@ def all_maps(model, images, classes):
     return maps
 
 
-def ways_of(model, images, few):
+def untrained(seed):
+    set_seed(seed)
+    return create_model(chapter.MODEL).eval()
+
+
+def ways_of(model, images):
     """{how patches are taken away: predict}."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(12))
     return {
@@ -71,61 +93,74 @@ def ways_of(model, images, few):
 def main():
     torch.set_num_threads(1)
     model = create_model(chapter.MODEL, pretrained=True).eval()
-    set_seed("a model that nobody has trained")
-    fresh = create_model(chapter.MODEL).eval()
+    fresh = [untrained(seed) for seed in SEEDS]
     few = toy_shapes("test").take(slice(0, IMAGES))
     images, classes = few.normalised(few.images), few.labels
     with torch.no_grad():
         right = in_parts(model, images).argmax(dim=1) == classes
     few, images, classes = few.take(right), images[right], classes[right]
-    box = torch.zeros_like(few.masks)
-    for inside, (top, left, bottom, beyond) in zip(box, few.boxes.tolist(), strict=True):
-        inside[top:bottom, left:beyond] = True
-
-    own, others = chapter.without_model(len(few)), all_maps(fresh, images, classes)
-    maps = {**all_maps(model, images, classes), **own, "mask": patch_means(few.masks.float(), chapter.GRID)}
+    others = [all_maps(each, images, classes) for each in fresh]
+    maps = all_maps(model, images, classes) | chapter.without_model(len(few))
+    maps |= {"colour": chapter.colour_map(images), "mask": patch_means(few.masks.float(), chapter.GRID)}
     scores = {}
     for kind, each in maps.items():
         print(kind, flush=True)
-        scores[kind] = {
-            "pointing": interval(pointing_game(each, few.masks)),
-            "pointing_box": interval(pointing_game(each, box)),
-            "inside": interval(inside_share(each.clamp(min=0), few.masks)),
-        }
-        if kind in others:
-            scores[kind]["pointing_untrained"] = interval(pointing_game(others[kind], few.masks))
+        hits = pointing_game(each, few.masks)
+        inside = inside_share(each.clamp(min=0), few.masks)
+        scores[kind] = {"pointing": interval(hits), "inside": interval(inside)}
+        if kind in others[0]:
+            without = [pointing_game(found[kind], few.masks) for found in others]
+            scores[kind]["pointing_untrained"] = [interval(value) for value in without]
+            scores[kind]["ahead_of_untrained"] = [interval(hits - value) for value in without]
+    some, ids = images[:CASCADE], classes[:CASCADE]
     cascade = []
     for blocks in (None, *range(len(model.blocks) + 1)):
-        some = model if blocks is None else randomise_from_top(model, fresh, blocks)
-        after = chapter.model_maps(some, images[:CASCADE], classes[:CASCADE])
-        after["rollout, max"] = chapter.rollout_max(some, images[:CASCADE])
-        alike = {kind: interval(rank_correlation(maps[kind][:CASCADE], each)) for kind, each in after.items()}
-        cascade.append({"blocks": blocks, "alike": alike})
+        after = all_maps(model if blocks is None else randomise_from_top(model, fresh[0], blocks), some, ids)
+        cascade.append({"blocks": blocks, "alike": {}, "another": {}})
+        for kind, each in after.items():
+            before = maps[kind][:CASCADE]
+            cascade[-1]["alike"][kind] = interval(rank_correlation(before, each))
+            cascade[-1]["another"][kind] = interval(rank_correlation(before.roll(1, dims=0), each))
         print(cascade[-1], flush=True)
-    curves = {}
-    for way, predict in ways_of(model, images, few).items():
+    curves, each_image = {}, {}
+    for way, predict in ways_of(model, images).items():
         curves[way] = {}
         for kind, each in maps.items():
             down, up = (curve(predict, each, classes, EVERY) for curve in (deletion_curve, insertion_curve))
+            measured = {
+                "deletion_area": area_under(down),
+                "insertion_area": area_under(up),
+                "deletion_first": down[:, 1],
+            }
+            each_image |= {(way, what, kind): values for what, values in measured.items()}
             curves[way][kind] = {
                 "deletion": [round(v, 4) for v in down.mean(dim=0).tolist()],
                 "insertion": [round(v, 4) for v in up.mean(dim=0).tolist()],
-                "deletion_area": interval(area_under(down)),
-                "insertion_area": interval(area_under(up)),
+                **{what: interval(values) for what, values in measured.items()},
             }
             print(way, kind, curves[way][kind]["deletion_area"], curves[way][kind]["insertion_area"], flush=True)
+    pairs = [
+        {
+            "patches": way,
+            "what": what,
+            "kind": kind,
+            "other": other,
+            "difference": interval(each_image[way, what, kind] - each_image[way, what, other]),
+        }
+        for way, what, kind, other in PAIRS
+    ]
     record = {
-        "what": "maps of the drawn shapes: the pointing game, deletion and insertion, and randomised weights; "
-        "means over test images with half widths of 95 % intervals",
+        "what": "maps of the drawn shapes: the pointing game, the share inside the object, deletion and insertion, and randomised weights; "
+        "means over test images with half widths of 95 % intervals; differences are taken image by image",
         "model": chapter.MODEL,
         "images": f"those of the first {IMAGES} test images of toy_shapes that the model gets right",
         "count": len(few),
         "area_share": round(few.masks.float().mean().item(), 4),
-        "box_share": round(box.float().mean().item(), 4),
         "every": EVERY,
         "cascade_count": CASCADE,
         "scores": scores,
         "curves": curves,
+        "pairs": pairs,
         "cascade": cascade,
         "device": describe(torch.device("cpu")),
         "versions": versions(),

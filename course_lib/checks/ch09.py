@@ -229,6 +229,10 @@ REPLACE_HEAD = StagedExercise(
             _then(lambda model: model.head.requires_grad_(False)),
         ),
         (
+            "everything is frozen, and nothing could learn: leave requires_grad as it is, True in a new nn.Linear.",
+            _then(lambda model: model.requires_grad_(False)),
+        ),
+        (
             "you put the new head beside the old one, as fc: nobody asks it, so assign to model.head.",
             _head_called_fc,
         ),
@@ -369,7 +373,7 @@ MACRO_F1 = StagedExercise(
             _scored(_f1, lambda right, said, true: right > 0),
         ),
         (
-            "0 / 0 gives nan, for a class that occurs nowhere, or is never answered: 2 TP / (2 TP + FP + FN), over classes where that is not 0 / 0.",
+            "0 / 0 gives nan: 2 TP / (2 TP + FP + FN) is that only for a class that occurs nowhere, so leave such a class out.",
             _scored(_f1, lambda right, said, true: said >= 0),
         ),
         *(
@@ -459,7 +463,10 @@ def _freeze_watched(answer):
         returned = answer(net, patterns)
         if isinstance(returned, dict):
             return returned
-        after = {f"{name}, requires_grad": torch.tensor(float(p.requires_grad)) for name, p in net.named_parameters()}
+        after = {
+            f"{name}, requires_grad (1 is True, 0 False)": torch.tensor(float(p.requires_grad))
+            for name, p in net.named_parameters()
+        }
         before = [int(value.requires_grad) for value in model.values()]
         if returned is None and [value.item() for value in after.values()] == before:
             return None
@@ -820,6 +827,15 @@ def _layer_but(**other):
     return layer
 
 
+def _layer_with_blocks(place):
+    """The right layer, but for the blocks: `place(block, depth)`."""
+
+    def layer(name, depth):
+        return place(int(name.split(".")[1]), depth) if name.startswith("blocks.") else _layer(name, depth)
+
+    return layer
+
+
 def _layer_by_one_digit(name, depth):
     return int(name[7]) + 1 if name.startswith("blocks.") else _layer(name, depth)
 
@@ -855,6 +871,18 @@ LAYERWISE_LR = StagedExercise(
             _rates_by(factor=lambda decay, below: decay ** max(below - 1, 0)),
         ),
         (
+            "head and norm are right, and everything below is one layer too high: the last block is one below the head.",
+            _rates_by(lambda name, depth: _layer(name, depth) + (name.partition(".")[0] not in ("norm", "head"))),
+        ),
+        (
+            "the blocks are upside down: block 0 is nearest to the image, and depth - i layers below the head.",
+            _rates_by(_layer_with_blocks(lambda block, depth: depth - block)),
+        ),
+        (
+            "block i has decay^i: count from the head down, depth - i.",
+            _rates_by(_layer_with_blocks(lambda block, depth: depth + 1 - block)),
+        ),
+        (
             "what comes before the blocks has the factor of blocks.0: it is one more layer below.",
             _rates_by(lambda name, depth: max(_layer(name, depth), 1)),
         ),
@@ -867,11 +895,19 @@ LAYERWISE_LR = StagedExercise(
             _rates_by(_layer_but(cls_token=lambda d: d + 1, pos_embed=lambda d: d + 1)),
         ),
         (
+            "patch_embed has the factor of blocks.0: it comes before the blocks, one more layer below, as cls_token and pos_embed.",
+            _rates_by(_layer_but(patch_embed=lambda d: 1)),
+        ),
+        (
+            "cls_token and pos_embed have the factor of blocks.0: they come before the blocks, one more layer below, as patch_embed.",
+            _rates_by(_layer_but(cls_token=lambda d: 1, pos_embed=lambda d: 1)),
+        ),
+        (
             "the last norm is taken for something before the blocks: it comes after them, and goes with the last.",
             _rates_by(_layer_but(norm=lambda d: 0)),
         ),
         (
-            "the last norm goes with the head: with the last block, as in timm.",
+            "you put the last norm with the head: it goes with the last block, so its factor is decay.",
             _rates_by(_layer_but(norm=lambda d: d + 1)),
         ),
         (

@@ -120,6 +120,12 @@ def _channels_last(components, weight):
     return components.reshape(-1, P, P, C).permute(0, 3, 1, 2)
 
 
+def _one_sign_for_all(components):
+    """By the largest number of them all."""
+    numbers = components.flatten()
+    return components * numbers[numbers.abs().argmax()].sign()
+
+
 _RAW = {"sign": lambda components: components}
 
 PATCH_FILTERS = Exercise(
@@ -132,8 +138,15 @@ PATCH_FILTERS = Exercise(
     mistakes=_mistakes(
         *(
             (
-                "some components are the negatives of what was asked for, as the decomposition happened to give them: look for the largest number by size, abs() first, and turn the component if that number is negative.",
+                "some components are the negatives of what was asked for, as if their signs had not been touched: look for the largest number by size, abs() first (the largest without it is positive anyway), and turn the component if that number is negative.",
                 _filters_by(vectors, **_RAW),
+            )
+            for vectors in (_vectors_by_svd, _vectors_by_eigh, _vectors_by_eigh_of_cov)
+        ),
+        *(
+            (
+                "one sign for all components: each has a largest number of its own, dim=1, and a sign of its own.",
+                _filters_by(vectors, sign=_one_sign_for_all),
             )
             for vectors in (_vectors_by_svd, _vectors_by_eigh, _vectors_by_eigh_of_cov)
         ),
@@ -461,6 +474,17 @@ def _share_over_dimensions(table):
     return (1 - rest / (table - mean).square().sum(dim=(0, 1))).mean()
 
 
+def _share_without_keepdim(columns_keep, columns_first):
+    """A dimension of the means is gone, so that they cannot be added; the error names the sizes in their order."""
+
+    def share(table):
+        means = table.mean(dim=1), table.mean(dim=0, keepdim=columns_keep)
+        first, second = reversed(means) if columns_first else means
+        return first + second - table.mean(dim=(0, 1))
+
+    return share
+
+
 def _share_as_tensor(answer):
     """A float is as good as a tensor with one number."""
 
@@ -485,6 +509,20 @@ ROW_COLUMN_SHARE = StagedExercise(
         (
             "the mean of all is in row + column twice, and in (row - mean) + (column - mean) not at all: row + column - mean has it once.",
             _share_of(lambda mean, rows, columns: rows + columns),
+        ),
+        *(
+            (
+                "the means have lost a dimension each and do not fit each other: with keepdim=True they are (gh, 1, D) and (1, gw, D).",
+                _share_without_keepdim(False, columns_first),
+            )
+            for columns_first in (False, True)
+        ),
+        *(
+            (
+                "the mean of the rows has lost a dimension and does not fit the grid any more: with keepdim=True it is (gh, 1, D).",
+                _share_without_keepdim(True, columns_first),
+            )
+            for columns_first in (False, True)
         ),
         (
             "that is the share of the rows alone: add the columns to the fit.",

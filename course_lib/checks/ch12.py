@@ -283,15 +283,31 @@ def _rank_by(order):
     return lambda saliency: order(saliency).argsort().view_as(saliency)
 
 
-def _rank_transposed(saliency):
-    gh, gw = saliency.shape
-    order = saliency.flatten().argsort(descending=True)
-    rank = torch.full_like(saliency, saliency.numel())  # a patch that is never hit stays
-    for place, patch in enumerate(order.tolist()):
-        row, column = patch % gh, patch // gh
-        if column < gw:
-            rank[row, column] = place
-    return rank
+def _rank_transposed(by):
+    """Rows and columns swapped, where a patch's number is divided by the grid's height, `by` 0, or width, 1."""
+
+    def rank_of(saliency):
+        order = saliency.flatten().argsort(descending=True)
+        rank = torch.full_like(saliency, saliency.numel())  # a patch that is never hit stays
+        for place, patch in enumerate(order.tolist()):
+            column, row = divmod(patch, saliency.shape[by])
+            if row < saliency.shape[0] and column < saliency.shape[1]:  # slices beyond the edge are empty
+                rank[row, column] = place
+        return rank
+
+    return rank_of
+
+
+def _stacked_without_clones(first_too):
+    """The list holds one image again and again, and in the end all of them show nothing but fill."""
+
+    def shown(model, image, saliency, fill, label):
+        steps = torch.stack([fill] * (saliency.numel() + 1))
+        if not first_too:
+            steps[0] = image
+        return _probability(model(steps), label)
+
+    return shown
 
 
 def _delete_with_clones(start, each=lambda image: image, fill_of=lambda fill, rows, columns: fill[:, rows, columns]):
@@ -403,7 +419,19 @@ DELETION_CURVE = StagedExercise(
         ),
         (
             "rows and columns are swapped: patch n is in row n // gw and column n % gw.",
-            _deleting(rank=_rank_transposed),
+            _deleting(rank=_rank_transposed(0)),
+        ),
+        (
+            "rows and columns are swapped: n // gw is the row, n % gw the column.",
+            _deleting(rank=_rank_transposed(1)),
+        ),
+        (
+            "all steps show the last picture, for the list holds one image again and again: append image.clone().",
+            _stacked_without_clones(first_too=True),
+        ),
+        (
+            "all steps but the first show the last picture, for the list holds one image again and again: append image.clone().",
+            _stacked_without_clones(first_too=False),
         ),
         (
             "the numbers are right, but the image that you were given has been changed: work on image.clone().",

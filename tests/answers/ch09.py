@@ -141,6 +141,13 @@ def head_frozen(model, num_classes):
     return model
 
 
+def head_with_everything_frozen(model, num_classes):
+    head_by_init(model, num_classes)
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return model
+
+
 def head_called_fc(model, num_classes):
     model.fc = zero_head(model.head.in_features, num_classes, model.head)
     return model
@@ -575,6 +582,17 @@ rates_of_one_digit = rates_by(blocks=lambda n, d: d - int(n[len("blocks.")]))
 rates_with_any_norm = rates_by(blocks=lambda n, d: 1 if "norm" in n else d - int(n.split(".")[1]))
 
 
+rates_with_blocks_upside_down = rates_by(blocks=lambda n, d: int(n.split(".")[1]) + 1)
+rates_with_blocks_counted_up = rates_by(blocks=lambda n, d: int(n.split(".")[1]))
+rates_with_a_high_patch_embed = rates_by(patch_embed=lambda n, d: d)
+rates_with_high_positions = rates_by(cls_token=lambda n, d: d, pos_embed=lambda n, d: d)
+
+
+def rates_with_the_norm_alone_right(names, depth, decay):
+    rates = rates_by_parts(names, depth, decay)
+    return {n: rate if n.startswith(("head.", "norm.")) else rate / decay for n, rate in rates.items()}
+
+
 def exponents(names, depth):
     """The right exponents, as whole numbers."""
     doubled = rates_by_parts(names, depth, 2.0)
@@ -654,6 +672,7 @@ WRONG = {
         head_and_everything_zero: "everything is 0 now",
         head_with_the_rest_frozen: "you freeze the rest",
         head_frozen: "the new head is frozen",
+        head_with_everything_frozen: "nothing could learn",
         head_called_fc: "as fc",
     },
     "macro_f1": {
@@ -736,7 +755,12 @@ WRONG = {
         rates_with_a_free_stem: "before the blocks has 1",
         rates_with_free_positions: "patch_embed is right",
         rates_with_a_low_norm: "taken for something before",
-        rates_with_the_norm_at_the_head: "goes with the head",
+        rates_with_the_norm_at_the_head: "the last norm with the head",
+        rates_with_the_norm_alone_right: "one layer too high",
+        rates_with_blocks_upside_down: "the blocks are upside down",
+        rates_with_blocks_counted_up: "block i has decay^i",
+        rates_with_a_high_patch_embed: "patch_embed has the factor of blocks.0",
+        rates_with_high_positions: "cls_token and pos_embed have the factor of blocks.0",
         rates_of_one_digit: "one digit",
         rates_with_any_norm: "blocks.0.norm1 too",
         rates_by_products: "where a power is needed",

@@ -62,11 +62,10 @@ def filters_as_they_come(weight, n):
     return decompose(flat)[:n].view(n, *weight.shape[1:])
 
 
-def filters_with_max_for_abs(weight, n):
-    flat = weight.flatten(1)
-    components = torch.linalg.eigh((flat - flat.mean(0)).T @ (flat - flat.mean(0)))[1].T.flip(0)[:n]
-    signs = torch.sign(components.max(dim=1).values)  # always 1
-    return (components * signs[:, None]).view(n, *weight.shape[1:])
+def filters_with_one_sign(weight, n):
+    components = decompose(weight.flatten(1) - weight.flatten(1).mean(dim=0))[:n]
+    largest = components.flatten()[components.abs().argmax()]
+    return (components if largest > 0 else -components).view(n, *weight.shape[1:])
 
 
 def filters_negative(weight, n):
@@ -368,6 +367,17 @@ def share_with_the_mean_twice(table):
     return explained(table, table.mean(dim=1)[:, None] + table.mean(dim=0)[None])
 
 
+def share_without_keepdim(table):
+    mean, rows, columns = table.mean((0, 1)), table.mean(1), table.mean(0)
+    fit = rows + columns - mean
+    return 1 - ((table - fit) ** 2).sum() / ((table - mean) ** 2).sum()
+
+
+def share_with_one_keepdim(table):
+    fit = table.mean(dim=0, keepdim=True) + table.mean(dim=1)
+    return explained(table, fit - table.mean(dim=(0, 1)))
+
+
 def share_of_rows(table):
     return explained(table, table.mean(dim=1, keepdim=True).expand_as(table))
 
@@ -447,6 +457,7 @@ WRONG = {
     "patch_filters": {
         filters_uncentred: "the mean filter is still in",
         filters_as_they_come: "abs() first",
+        filters_with_one_sign: "one sign for all",
         filters_negative: "negative of the right one",
         filters_by_sum: "its sum is positive",
         filters_by_first: "its first number",
@@ -496,6 +507,8 @@ WRONG = {
     },
     "row_column_share": {
         share_with_the_mean_twice: "in row + column twice",
+        share_without_keepdim: "a dimension each",
+        share_with_one_keepdim: "the rows has lost a dimension",
         share_of_rows: "the rows alone",
         share_of_columns: "the columns alone",
         share_by_halves: "half of a row's mean",

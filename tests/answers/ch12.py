@@ -262,6 +262,34 @@ def deletion_with_rows_for_columns(model, image, saliency, fill, label):
     return torch.stack(points)
 
 
+def deletion_with_swapped_names(model, image, saliency, fill, label):
+    image, side = image.clone(), image.shape[1] // saliency.shape[0]
+    points = [model(image[None]).softmax(-1)[0, label]]
+    for patch in saliency.flatten().argsort(descending=True).tolist():
+        column, row = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
+        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
+        points.append(model(image[None]).softmax(-1)[0, label])
+    return torch.stack(points)
+
+
+def deletion_appending(steps, model, image, saliency, fill, label):
+    side = image.shape[1] // saliency.shape[0]
+    for patch in saliency.flatten().argsort(descending=True).tolist():
+        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
+        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
+        steps.append(image)
+    return model(torch.stack(steps)).softmax(-1)[:, label]
+
+
+def deletion_without_clones(model, image, saliency, fill, label):
+    image = image.clone()
+    return deletion_appending([image], model, image, saliency, fill, label)
+
+
+def deletion_with_one_clone(model, image, saliency, fill, label):
+    return deletion_appending([image], model, image.clone(), saliency, fill, label)
+
+
 def deletion_in_place(model, image, saliency, fill, label):
     side, points = image.shape[1] // saliency.shape[0], [model(image[None]).softmax(-1)[0, label]]
     for patch in saliency.flatten().argsort(descending=True).tolist():
@@ -428,6 +456,9 @@ WRONG = {
         deletion_to_zero: "the patches become 0",
         deletion_by_order_for_rank: "you take the one for the other",
         deletion_with_rows_for_columns: "rows and columns are swapped",
+        deletion_with_swapped_names: "n // gw is the row",
+        deletion_without_clones: "all steps show the last picture",
+        deletion_with_one_clone: "all steps but the first",
         deletion_in_place: "has been changed",
         deletion_without_a_batch: "the model wants a batch",
     },

@@ -484,6 +484,19 @@ def _rollout_from_zero(maps):
     return result
 
 
+def _rollout_from_float32(of_each_image):
+    """The product begins with an identity in float32, one for each image or one for all."""
+
+    def rollout(maps):
+        identity = torch.eye(maps.shape[-1])
+        result = identity.expand(len(maps), -1, -1) if of_each_image else identity
+        for layer in maps.unbind(1):
+            result = _normalised(_with_identity(_mean(layer))) @ result
+        return result
+
+    return rollout
+
+
 def _rollout_of_heads(maps):
     """Each head rolled out for itself, the mean in the end."""
     heads = [_rollout_with(fuse=lambda layer, h=h: layer[:, h])(maps) for h in range(maps.shape[2])]
@@ -513,6 +526,14 @@ ATTENTION_ROLLOUT = Exercise(
         (
             "you divide first and add the identity afterwards: the other way round, or the rows still sum to 2.",
             _rollout_with(mix=lambda fused: _with_identity(_normalised(fused))),
+        ),
+        (
+            "the rows are divided by their sums before the identity comes in: a row that sums to less than 1 counts less against it; add the identity first, then divide.",
+            _rollout_with(mix=lambda fused: _with_identity(_normalised(fused)) / 2),
+        ),
+        (
+            "the heads' rows are divided by their sums before the mean: add the identity to the mean first, then divide once.",
+            lambda maps: _rollout_with()(_normalised(maps)),
         ),
         (
             "you divide by 2, which fits only rows that sum to 1: where small weights have been set to 0 they do not; divide each row by its sum.",
@@ -613,6 +634,18 @@ ATTENTION_ROLLOUT = Exercise(
         (
             "that is the class token's row: all rows, (B, N, N).",
             lambda maps: _rollout_with()(maps)[:, 0],
+        ),
+        (
+            "torch.eye(N) is float32, these maps are float64: torch.eye(N, dtype=maps.dtype).",
+            _rollout_from_float32(of_each_image=True),
+        ),
+        (
+            "torch.eye(N) is float32, and so does not multiply with float64 maps: torch.eye(N, dtype=maps.dtype).",
+            _rollout_from_float32(of_each_image=False),
+        ),
+        (
+            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
+            lambda maps: _rollout_of_columns(maps).float(),
         ),
         (
             "the numbers are right, but your caller's maps change: += works in place, write a + b.",
@@ -804,6 +837,14 @@ MEAN_ATTENTION_DISTANCE = Exercise(
         (
             "the first image only: the mean over all.",
             _distance_with(result=lambda far: far[0].mean(dim=-1)),
+        ),
+        (
+            "you take the mean over the keys: the weights of a row sum to 1 already, so sum over the keys, and take the mean over queries and images.",
+            _distance_with(result=lambda far: (far / far.shape[-1]).mean(dim=(0, 3))),
+        ),
+        (
+            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
+            lambda *inputs: _distance_by_loops(*inputs).float(),
         ),
         (
             "the sum over the queries: the mean.",

@@ -287,6 +287,32 @@ def rollout_by_halves(maps):
     return rolled(maps, lambda layer: 0.5 * layer.mean(1) + 0.5 * eye(maps))
 
 
+def rollout_normalised_and_halved(maps):
+    return rolled(maps, lambda layer: 0.5 * rows_to_one(layer.mean(1)) + 0.5 * eye(maps))
+
+
+def rollout_of_normalised_heads(maps):
+    return rolled(maps, lambda layer: rows_to_one(rows_to_one(layer).mean(1) + eye(maps)))
+
+
+def rollout_with_a_batch_of_float32(maps):
+    result = torch.eye(maps.shape[-1]).repeat(len(maps), 1, 1)
+    for layer in maps.unbind(1):
+        result = torch.bmm(rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])), result)
+    return result
+
+
+def rollout_with_float32(maps):
+    result = torch.eye(maps.shape[-1])
+    for layer in maps.unbind(1):
+        result = rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])) @ result
+    return result
+
+
+def rollout_in_float32(maps):
+    return rollout_from_above(maps.float())
+
+
 def rollout_without_keepdim(maps):
     def mix(layer):
         a = layer.mean(1) + eye(maps)
@@ -453,6 +479,14 @@ def distance_of_the_first_image(maps, grid_size, patch_size):
     return distance_by_cdist(maps[:1], grid_size, patch_size)
 
 
+def distance_mean_over_keys(maps, grid_size, patch_size):
+    return (rows_to_one(maps[..., 1:, 1:]) * table(grid_size, patch_size, maps)).mean((0, 3, 4))
+
+
+def distance_in_float32(maps, grid_size, patch_size):
+    return distance_by_cdist(maps.float(), grid_size, patch_size)
+
+
 def distance_summed(maps, grid_size, patch_size):
     return distance_by_cdist(maps, grid_size, patch_size) * (maps.shape[-1] - 1)
 
@@ -495,6 +529,11 @@ WRONG = {
         rollout_without_sums: "after L layers to 2^L",
         rollout_normalised_too_early: "divide first",
         rollout_by_halves: "divide by 2",
+        rollout_normalised_and_halved: "before the identity comes in",
+        rollout_of_normalised_heads: "before the mean",
+        rollout_with_a_batch_of_float32: "these maps are float64",
+        rollout_with_float32: "does not multiply with float64 maps",
+        rollout_in_float32: "but in float32",
         rollout_without_keepdim: "without keepdim",
         rollout_of_columns: "each column by its sum",
         rollout_backwards: "wrong order",
@@ -524,6 +563,8 @@ WRONG = {
         distance_of_layers: "the heads are averaged",
         distance_of_images: "over images too",
         distance_of_the_first_image: "first image only",
+        distance_mean_over_keys: "mean over the keys",
+        distance_in_float32: "but in float32",
         distance_summed: "sum over the queries",
         distance_of_columns: "each column by its sum",
     },

@@ -48,7 +48,7 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 #
 # And take other digits: scikit-learn's. Other people wrote them, and they are $8 \times 8$ pixels, which are enlarged to 28 here. The model has never seen one. To the model they are what your photographs are to a ViT-B/16.
 #
-# One thing before everything else. A model wants its images as it had them in training. These weights had pixels from which $0.1307$ was subtracted, and which were then divided by $0.3081$. That belongs to the weights, as much as the numbers in the file do. The digits have a usage of their own: $0.5$ and $0.5$.
+# One thing before everything else. A model wants its images as it had them in training. These weights had pixels from which $0.1307$ was subtracted, and which were then divided by $0.3081$. The digits have a usage of their own: $0.5$ and $0.5$.
 #
 # > **Predict.** The model still has its head for the ten digits. How many of the new digits does it get right, without having learned from any? And if they are normalised in their own way, not in the model's?
 
@@ -78,9 +78,9 @@ print(f"normalised as MNIST was: {per_cent(mnist_vit, test):.0f} %")
 print(f"normalised otherwise:    {per_cent(mnist_vit, theirs):.0f} %")
 
 # %% [markdown]
-# More than four in five, of another data set, at another resolution, by other hands. And with the wrong preprocessing a good part of that is thrown away. There is no error and no warning. You would have called it a bad model.
+# More than four in five, of another data set, at another resolution, by other hands. And with the wrong preprocessing a good part of that is thrown away, without an error or a warning. You would have called it a bad model.
 #
-# > **The preprocessing belongs to the weights.** Every published set of weights has its own: mean, deviation, size, interpolation. `load_pretrained` brings it along as `model.preprocessing`.
+# > **The preprocessing belongs to the weights**, as much as the numbers in the file do: mean, deviation, size, interpolation. `load_pretrained` brings it along as `model.preprocessing`.
 #
 # ### Without the head
 #
@@ -133,7 +133,7 @@ for name, both in described.items():
     print(f"{name:17} about {10 * round(with_one_example(*both) / 10)} %")
 
 # %% tags=["hide-input"]
-#| alt: Three matrices that show how alike 80 digits are, sorted by class, eight of each, with a colour bar from vermilion at minus 1 to blue at 1. With pixels faint blue squares stand along the diagonal among much noise. With random features there are broad patches of both colours and no squares of classes. With trained features ten dark blue squares stand along the diagonal, a few fainter ones off it, such as 1 with 7 and 3 with 9, and the rest is pale.
+#| alt: Three matrices that show how alike 80 digits are, sorted by class, eight of each, with a colour bar from vermilion at minus 1 to blue at 1. With pixels faint blue squares stand along the diagonal among much noise. With random features there are broad patches of both colours and no squares of classes. With trained features ten dark blue squares stand along the diagonal, a few paler blue ones off it, such as 1 with 7 and 3 with 9, and the rest is nearly white or pale vermilion.
 order = torch.cat([(test.labels == k).nonzero()[:8, 0] for k in range(10)])
 figure, axes = plt.subplots(1, 3, figsize=(7, 2.7))
 for ax, (name, (_, x)) in zip(axes, described.items()):
@@ -146,7 +146,7 @@ figure.colorbar(axes[0].images[0], ax=axes, shrink=0.7, label="cosine")
 plt.show()
 
 # %% [markdown]
-# With trained features, two images are alike when they show the same digit. The faint squares off the diagonal are a 1 that looks like a 7, and a 3 like a 9. Nobody has told the model about these images.
+# With trained features, two images are alike when they show the same digit. The paler squares off the diagonal are a 1 that looks like a 7, and a 3 like a 9. Nobody has told the model about these images.
 #
 # A random ViT is worse than no model at all. So it is not the architecture that helps here. It is what was learned: what to look at, and what to ignore.
 #
@@ -164,10 +164,8 @@ plt.show()
 # %% tags=["hide-output"]
 trio = torch.tensor([3, 5, 8])
 label = torch.searchsorted(trio, test.labels)
-rows = [
-    ((label == k) & (test.labels == trio[k])).nonzero()[:28, 0] for k in range(3)
-]
-rows = torch.cat(rows)  # 28 of each
+rows = [(test.labels == digit).nonzero()[:28, 0] for digit in trio]  # 28 of each
+rows = torch.cat(rows)
 x, label = described["trained features"][1][rows], label[rows]
 
 torch.manual_seed(3)
@@ -178,22 +176,16 @@ print(f"on average       {right.mean():.0f} %")
 print(f"the worst        {right.min():.0f} %")
 print("some above 90 %:", (right > 90).any().item())
 
-renamed = [
-    torch.tensor(order)[answers] == label for order in permutations(range(3))
-]
-each_head = (
-    torch.stack(renamed).double().mean(dim=(0, 2))
-)  # over six orders of its classes
-thirds = torch.full((20_000,), 1 / 3, dtype=torch.float64)
-print(
-    "over all orders of a head's classes, exactly a third:",
-    torch.allclose(each_head, thirds),
-)
+orders = [torch.tensor(order) for order in permutations(range(3))]
+renamed = torch.stack([order[answers] == label for order in orders]).double()
+each_head = renamed.mean(dim=(0, 2))  # over six orders of its classes
+exact = (each_head - 1 / 3).abs().max() < 1e-12
+print("over all orders of a head's classes, exactly a third:", exact.item())
 answers_used = F.one_hot(answers, 3).any(dim=1).sum(dim=1)  # of each head
 assert 0.25 < (answers_used == 2).double().mean() < 0.45
 
 # %% tags=["hide-input"]
-#| alt: Histogram of the per cent right of 20,000 random heads on three classes. It is wide: the tallest bar is at 33, where a dashed line marks the mean, the next at 0, a third at 65, and there are heads everywhere between, few from 70 to 100. Above the bars three arrows mark the figures of report E: ViT at 32.9, ResNet-50 at 36.6 and ResNet-152 at 42.3, all near the middle.
+#| alt: Histogram of the per cent right of 20,000 random heads on three classes. It is wide: the tallest bar is at 33, where a dashed line marks the mean, the next at 0, a third at 65, and there are heads everywhere between, few from 70 to 100. Above the bars three arrows mark the figures of report E, on shoes and not on digits: ViT at 32.9, ResNet-50 at 36.6 and ResNet-152 at 42.3, all near the middle.
 _, ax = plt.subplots(figsize=(6.4, 3))
 ax.hist(right, bins=range(0, 104, 4), color=viz.KEY, alpha=0.8)
 top = ax.get_ylim()[1]
@@ -208,7 +200,8 @@ for name, figure, x, y, side in (
         arrowprops={"arrowstyle": "->", "color": viz.QUERY},
     )  # fmt: skip
     ax.text(x, y * top, name, color=viz.QUERY, ha=side)
-ax.text(70, 1.46 * top, "report E, “zero-shot”", color=viz.QUERY)
+note = "report E, “zero-shot”,\non shoes, not digits"
+ax.text(64, 1.56 * top, note, color=viz.QUERY, va="center")
 ax.set(xlabel="% right, three classes", ylabel="random heads", ylim=(0, 1.75 * top))
 plt.show()
 
@@ -329,33 +322,20 @@ check_macro_f1(macro_f1)
 #
 # </details>
 
+
 # %%
-cats_and_dogs = torch.tensor([0] * 90 + [1] * 10)
-always_cat = torch.zeros(100, dtype=torch.int64)
-thirds = torch.arange(3).repeat_interleave(100)
+def always_the_first(*images):
+    """Accuracy and macro-F1 of the answer 0 to everything; so many images of each class."""
+    labels = torch.arange(len(images)).repeat_interleave(torch.tensor(images))
+    counts = metrics.confusion_matrix(labels, 0 * labels, len(images))
+    return f"{images[0] / sum(images):.1%}, macro-F1 {metrics.macro_f1(counts):.1%}"
 
 
-def f1_of(labels, answers, classes):
-    return metrics.macro_f1(metrics.confusion_matrix(labels, answers, classes))
-
-
-print(
-    f"cats and dogs, always cat: accuracy 90.0 %, macro-F1 {100 * f1_of(cats_and_dogs, always_cat, 2):.1f} %"
-)
-print(
-    f"three equal classes, always the same: 33.3 %, macro-F1 {100 * f1_of(thirds, 0 * thirds, 3):.1f} %"
-)
+print("cats and dogs, always cat: accuracy", always_the_first(90, 10))
+print("three equal classes, always the same:", always_the_first(100, 100, 100))
 
 # %% [markdown]
-# Now report E's table, with its F1. The classes are of equal size, so an answer that is always the same has 33.3 and 16.7.
-#
-# | before fine-tuning | accuracy | F1 |
-# |:--|--:|--:|
-# | ViT-Base | 32.90 | 30.70 |
-# | ResNet-152 | 42.30 | 36.20 |
-# | ResNet-50 | 36.60 | 26.90 |
-#
-# The ResNet-50's F1 is well below its accuracy: its answers lean to one side. The ViT's are spread over the classes, and no better for it.
+# Now read report E, before fine-tuning. Its classes are of equal size, so an answer that is always the same has 33.3 and 16.7. The ResNet-50 has an accuracy of 36.6 and an F1 of 26.9, well below: its answers lean to one side. The ViT has 32.9 and 30.7: its answers are spread over the classes, and no better for it.
 #
 # With balanced classes and a trained model the two numbers are nearly the same. Look at both when classes are of unequal size, and at the **confusion matrix** when you want to know what goes wrong, not only how much.
 
@@ -366,7 +346,7 @@ print(
 #
 # And so one can save nearly everything. A frozen model gives the same features for the same image in every epoch. Compute them once, keep them, and train on *them*.
 #
-# > **Predict.** Ten epochs of 200 digits, once through the model each time, once with features that are kept. How many times faster is an epoch? How far apart are the two heads at the end?
+# > **Predict.** Ten epochs of 200 digits, once through the model each time, once with features that are kept. Is an epoch hardly faster, twice as fast, or five times and more? How far apart are the two heads at the end?
 
 
 # %% tags=["hide-output"]
@@ -378,11 +358,12 @@ def some(data, count, seed=0):
     return data.take(torch.cat(chosen))
 
 
+PLAIN = {"precision": "float32", "device": "cpu"}
+
+
 def train_head(kept):
     """The same training of the head, with kept features or through the model: (seconds, head)."""
-    config = TrainConfig(
-        10, batch_size=50, lr=1e-3, precision="float32", device="cpu"
-    )
+    config = TrainConfig(10, batch_size=50, lr=1e-3, **PLAIN)
     data = some(new_digits("train"), 200), some(few, 60)
     model = finetune.replace_head(copy.deepcopy(mnist_vit), 10)
     set_trainable(model, "head")
@@ -397,12 +378,13 @@ def train_head(kept):
 slow, head = train_head(False)
 again = [train_head(True) for _ in range(3)]  # so short that anything disturbs it
 fast, same_head = min(seconds for seconds, _ in again), again[0][1]
-print("more than 10 times faster an epoch:", slow > 10 * fast)
+times = max(n for n in (1, 2, 5) if slow > n * fast)
+print("times faster, at least:", times)
 same = torch.allclose(head.weight, same_head.weight, rtol=0, atol=1e-5)
 print("the same head to 1e-5:", same)
 
 # %% [markdown]
-# About twenty times, where this page was made, and more for a larger model. Keeping features costs one pass over the images, and after it an epoch costs next to nothing. So you can try twenty learning rates, and you should.
+# Ten to twenty times, where this page was made, and more for a larger model. Keeping features costs one pass over the images, and after it an epoch costs next to nothing. So you can try twenty learning rates, and you should.
 #
 # The condition is that an image always gives the same features. Augmented images do not, and neither does a model in training mode with dropout.
 #
@@ -432,26 +414,20 @@ def tens(value):
     return f"{low} to {low + 10} %" if low >= 40 else "below 40 %"
 
 
-def learn(name, way, lr, epochs, task="turned", start=mnist_vit, head_rate=1):
-    """Train a copy of `start` on 160 examples; keeps it under its name, and what it gets right of new and of its own.
-
-    The head learns at `head_rate` times the rate of the rest.
-    """
+def learn(name, way, lr, epochs, task="turned", start=mnist_vit):
+    """Train a copy of `start` on 160 examples; keeps it under its name, and what it gets right of new and of its own."""
     examples, new = tasks[task]
     set_seed("weights")
     model = finetune.replace_head(copy.deepcopy(start), 10)
     if way == "lora":
         add_lora(model, rank=4, alpha=8)
     set_trainable(model, way)
-    config = TrainConfig(
-        epochs, batch_size=20, lr=lr, precision="float32", device="cpu"
-    )
+    config = TrainConfig(epochs, batch_size=20, lr=lr, **PLAIN)
     if way == "head":
         kept = (cache_features(model, data) for data in (examples, watched))
         fit(head_alone(model), *kept, config, quiet=True)
     else:
-        rates = {"head.weight": head_rate, "head.bias": head_rate}
-        fit(model, examples, watched, config, rates=rates, quiet=True)
+        fit(model, examples, watched, config, quiet=True)
     models[name, task] = model
     reached[name, task] = per_cent(model, new), per_cent(model, examples)
     right, own = map(tens, reached[name, task])
@@ -474,21 +450,12 @@ for task in tasks:
     learn("head on a random body", "head", 0.3, 60, task, random_vit)
     learn("head", "head", 0.1, 60, task)
 
-new = {key: value for key, (value, _) in reached.items()}
-random, neighbour, head = (
-    np.array([new[name, task] for task in tasks])
-    for name in ("head on a random body", "nearest neighbour", "head")
-)
-assert old < 25 and abs(neighbour[0] - neighbour[1]) < 1
-assert head[0] > max(random[0] + 15, neighbour[0] + 1)
-assert random[1] < head[1] < min(random[1] + 12, neighbour[1] - 10)
-assert min(reached["head", task][1] for task in tasks) > 95
-
 # %% [markdown]
 # * **Upright**, the trained body is worth a lot. Its head is far above the one on random features, and above the pixels too.
 # * **Turned**, it is worth little. The old head is near chance, the new one not far above the one on random features, and nearest neighbour leaves both behind. (It has the same number as before: a cosine adds up over pixels in whatever order they stand, so it does not know which way is up.)
 #
 # The head is not at fault: it has nearly all its own examples right. The features were made to tell *upright* strokes apart. So this is the other half of the sentence above: where what mattered there does not matter here, a trained body is no treasure. Without the rivals you would not have noticed. To get further with 160 examples, something below the head has to move.
+
 # %% [markdown]
 # ## Some of it
 #
@@ -539,9 +506,7 @@ check_freeze_except(freeze_except)
 # </details>
 
 # %%
-with torch.device(
-    "meta"
-):  # shapes without numbers: nothing is downloaded, no memory is used
+with torch.device("meta"):  # shapes without numbers: nothing is downloaded
     vit_b16 = VisionTransformer(
         replace(VIT_CONFIGS["vit_base_patch16_224"], num_classes=10)
     )
@@ -570,25 +535,18 @@ image = torch.rand(1, 1, 28, 28)
 
 def same_features_after(mode):
     """Whether an image has the same features before and after one batch in that mode."""
-    model = copy.deepcopy(resnet).eval()
-    watch = []
-    model.head.register_forward_pre_hook(
-        lambda head, inputs: watch.append(inputs[0])
-    )
+    model, watch = copy.deepcopy(resnet).eval(), []
+    model.head.register_forward_pre_hook(lambda _, inputs: watch.append(inputs[0]))
     with torch.no_grad():
         model(image)
         mode(model)
         model(torch.rand(50, 1, 28, 28))
-        model.eval()
-        model(image)
+        model.eval()(image)
     return torch.equal(watch[0], watch[2])
 
 
 print("trained:", *trained)
-print(
-    "the same after model.train():",
-    same_features_after(lambda model: model.train()),
-)
+print("the same after model.train():", same_features_after(ResNet.train))
 print("the same after train_mode:   ", same_features_after(train_mode))
 
 # %% [markdown]
@@ -676,16 +634,12 @@ adapted, images = models["LoRA and head", "turned"], tasks["turned"][1]
 merged = merge_lora(copy.deepcopy(adapted))
 before, after = (predict(model, images) for model in (adapted, merged))
 print("the same answers:", torch.allclose(before, after, atol=1e-4))
-print(
-    "the same names as before:",
-    list(merged.state_dict()) == list(mnist_vit.state_dict()),
-)
+same = list(merged.state_dict()) == list(mnist_vit.state_dict())
+print("the same names as before:", same)
 change = merged.blocks[0].attn.qkv.weight - mnist_vit.blocks[0].attn.qkv.weight
 size = torch.linalg.svdvals(change.detach().double())
-print(
-    f"its change of a weight {tuple(change.shape)} has rank",
-    (size > 1e-4 * size[0]).sum().item(),
-)
+rank = (size > 1e-4 * size[0]).sum().item()
+print(f"its change of a weight {tuple(change.shape)} has rank {rank}")
 
 # %% [markdown]
 # ## All of it, gently
@@ -694,36 +648,33 @@ print(
 #
 # The rate is what people get wrong. The weights are nearly where they should be, and large steps throw away what brought them there.
 #
-# > **Predict.** All weights are trained, on 160 turned digits. One run at a rate of 0.003, and ten times that, 0.03, for the head. One run at 0.03 throughout. What comes out? And what does training from random numbers give?
+# > **Predict.** All weights are trained, on 160 turned digits. One run at a rate of 0.003, and one at 0.03. (The head alone had 0.1.) What comes out? And what does training from random numbers give?
 
 # %% tags=["hide-output"]
-learn("everything", "all", 3e-3, 10, head_rate=10)
-learn("everything, too fast", "all", 3e-2, 10)
+learn("everything", "all", 3e-3, 10)
+learn("everything", "all", 3e-3, 10, "upright")
 learn("everything, from random", "all", 1.5e-3, 40, start=random_vit)
-learn("everything", "all", 1e-3, 6, "upright", head_rate=10)
-turned = {name: both for (name, task), both in reached.items() if task == "turned"}
-assert turned.pop("everything, too fast")[0] < 40
-moved = [turned[f"{what} and head"] for what in ("LoRA", "attention")]
-moved += [turned["everything"], turned["everything, from random"]]
-assert min(own for _, own in moved) > 95  # trained to the end
-assert min(new for new, _ in moved[:3]) > turned["head"][0] + 4
-assert turned["everything"][0] > turned["everything, from random"][0] + 2
-assert max(turned, key=lambda name: turned[name][0]) == "nearest neighbour"
-assert reached["everything", "upright"][0] > neighbour[0] + 2
+learn("at 0.03", "all", 3e-2, 10)
+learn("head after 0.03", "head", 0.1, 60, "upright", models["at 0.03", "turned"])
+learn("at 0.03, from random", "all", 3e-2, 10, start=random_vit)
 
 # %% tags=["hide-input"]
-#| alt: Seven horizontal bars, per cent of new turned digits right after learning from 160, with whiskers of about four points. Three are grey: nearest neighbour, just above 90, head on a random body, below 70, and everything from random numbers, between 70 and 80. Head: between 70 and 80. LoRA, attention and everything: between 80 and 90. Rings mark upright digits: nearest neighbour at the same place, head on a random body below 70, head and everything above 95. Beside each bar stands how many parameters were trained.
+#| alt: Seven horizontal bars, per cent of new turned digits right after learning from 160, with whiskers of three to five points. Three are grey: nearest neighbour, just above 90, head on a random body, below 70, and everything from random numbers, between 70 and 80. Head: between 70 and 80. LoRA, attention and everything: between 80 and 90. Rings mark upright digits: nearest neighbour at the same place, head on a random body below 70, head and everything above 95. Beside each bar stands how many parameters were trained.
 order = ["nearest neighbour", "head on a random body", "head", "LoRA and head"]
 order += ["attention and head", "everything", "everything, from random"]
 rivals = {order[0], order[1], order[-1]}
+turned, upright = (
+    {name: new for (name, of), (new, _) in reached.items() if of == task}
+    for task in ("turned", "upright")
+)
 _, ax = plt.subplots(figsize=(6.6, 3.1))
 for y, name in enumerate(order):
     color = viz.MUTED if name in rivals else viz.KEY
-    share = turned[name][0] / 100
+    share = turned[name] / 100
     half = 196 * (share * (1 - share) / len(test)) ** 0.5
     ax.barh(y, 100 * share, xerr=half, color=color, alpha=0.8, capsize=3)
-    if (name, "upright") in reached:
-        ax.plot(reached[name, "upright"][0], y, "o", color=viz.QUERY, mfc=viz.PAPER)
+    if name in upright:
+        ax.plot(upright[name], y, "o", color=viz.QUERY, mfc=viz.PAPER)
     model = models.get((name, "turned"))
     count = count_parameters(model) if model else 0
     ax.text(103, y, f"{count:>7,} trained", va="center")
@@ -734,17 +685,32 @@ ax.set(
 )
 plt.show()
 
+nearby, random = "nearest neighbour", "head on a random body"
+moved = [*order[3:6], "everything, from random"]
+assert old < 25 and abs(upright[nearby] - turned[nearby]) < 1
+assert upright["head"] > max(upright[random] + 15, upright[nearby] + 1)
+assert turned[random] < turned["head"] < turned[random] + 12
+assert turned["head"] < turned[nearby] - 10
+assert min(reached["head", task][1] for task in tasks) > 95  # of its own examples
+assert min(reached[name, "turned"][1] for name in moved) > 95
+assert min(turned[name] for name in moved[:3]) > turned["head"] + 4
+assert turned["everything"] > turned["everything, from random"] + 2
+assert max(turned, key=turned.get) == nearby
+assert upright["everything"] > upright[nearby] + 2
+assert max(turned["at 0.03"], turned["at 0.03, from random"]) < 40
+assert upright["head after 0.03"] < 40 < 90 < upright["head"]
+
 # %%
 shapes = nearest(toy_shapes("train", n=160), toy_shapes("test", n=400))
 print("eight shapes that move, nearest neighbour below 25 %:", shapes < 25)
 
 # %% [markdown]
-# * **On turned digits nothing got past nearest neighbour.** Every way that moves the body was trained to its end, with nearly all its own examples right. The lead is a few points, and the whiskers (95 %, for the test images alone) are about four; but 227,000 trained numbers bought nothing over none.
+# * **On turned digits nothing gets clearly past nearest neighbour.** Every way that moves the body has nearly all its own examples right. The lead is a few points, and the whiskers (95 %, for the test images alone) are three to five, so do not call it the better one: everything, in longer runs that are not shown, came level with it, at 89 to 93 %. But 227,000 trained numbers bought nothing that shows over none.
 # * **That is about these digits.** All have one size and stand in one place, so it is fair to compare them pixel by pixel. The shapes of chapter 07 move, as things in photographs do, and there it is not far from chance, which is 12.5 %.
-# * **Moving the body helps**: LoRA, attention and everything are above the head, and MNIST's weights are a better start than random ones. Which of the three is best, the picture does not say: one draw, one seed, rates tried out beforehand on runs of this kind. The small twin asks properly.
-# * **A rate that is fine for a head destroys the rest.** At 0.03 some large steps are enough, and what 55,000 images had taught is gone.
+# * **Moving the body helps**: LoRA, attention and everything are above the head, and MNIST's weights are a better start than random ones. Which of the three is best, the picture does not say: one draw, one seed, and rates that no validation split has chosen. The small twin asks properly.
+# * **A rate that is fine for a head destroys the rest.** At 0.03 what 55,000 images had taught is gone: on what is left, a new head no longer gets even upright digits right. A random body does no better at that rate. So it is too fast for this ViT, trained or not.
 #
-# So **each way has a rate of its own**, and the more is trained, the smaller it is. Whoever compares two ways at one rate compares the rate. **Warm up, and let the rate fall**, as in chapter 07. And **the head may go faster**: it begins at 0, and has far to go. Or head first and everything afterwards: [Kumar et al. 2022](https://arxiv.org/abs/2202.10054) show that a random head, trained together with everything, distorts good features while it is still bad. It hurt on images of another kind than the examples; on those of the same kind everything was usually ahead.
+# So **each way has a rate of its own**, and the more is trained, the smaller it usually is. Whoever compares two ways at one rate compares the rate. **Warm up, and let the rate fall**, as in chapter 07. And **the head may go faster**: it begins at 0, and has far to go. Or head first and everything afterwards: [Kumar et al. 2022](https://arxiv.org/abs/2202.10054) show that a random head, trained together with everything, distorts good features while it is still bad. It hurt on images of another kind than the examples; on those of the same kind everything was usually ahead.
 #
 # Taken further, each layer gets its own rate ([Howard & Ruder 2018](https://arxiv.org/abs/1801.06146)). The first layers see edges and colours, which are the same in every task. The last ones see what the old task needed. So the rate shrinks by a factor with every block towards the image, and this is called **layer-wise decay** ([Clark et al. 2020](https://arxiv.org/abs/2003.10555) for language, [Bao et al. 2022](https://arxiv.org/abs/2106.08254) for ViT).
 
@@ -794,26 +760,15 @@ check_layerwise_lr(layerwise_lr)
 #
 # </details>
 
-# %% tags=["hide-input"]
-#| alt: A curve of the factor of the learning rate, for the parts of ViT-B/16 from the patch embedding over the twelve blocks to the head. With a decay of 0.75 it rises from 0.02 at the embedding, slowly at first and then steeply, to 0.75 at the last block and 1 at the head. A dashed line with decay 1 stays at 1.
-parts = [
-    "patch_embed.proj.weight",
-    *(f"blocks.{i}.mlp.fc1.weight" for i in range(12)),
-    "head.weight",
-]
-_, ax = plt.subplots(figsize=(7.2, 2.5))
-for decay, style, color in ((1.0, "--", viz.MUTED), (0.75, "o-", viz.QUERY)):
-    rates = finetune.layerwise_lr(vit_b16, decay)
-    ax.plot(
-        [rates[name] for name in parts],
-        style,
-        color=color,
-        label=f"decay {decay:g}",
-    )
-ax.set_xticks(range(14), ["patches", *range(12), "head"])
-ax.set(xlabel="block of ViT-B/16", ylabel="factor of the rate", ylim=(0, 1.08))
-ax.legend()
-plt.show()
+# %%
+rates = finetune.layerwise_lr(vit_b16, 0.75)
+for name in (
+    "head.bias",
+    "blocks.11.norm1.bias",
+    "blocks.0.norm1.bias",
+    "pos_embed",
+):
+    print(f"ViT-B/16, {name:20} {rates[name]:.3f}")
 
 # %% [markdown]
 # The course's trainer takes such a dict as `fit(..., rates=...)`. Freezing is the same idea, carried to the end: a factor of 0.
@@ -849,7 +804,7 @@ for name, (vit, resnet, images) in report_a.items():
     net = ahead / 100 * images
     wrong = (200 - vit - resnet) / 100 * images  # they cannot disagree on more
     most = (net / 1.96) ** 2
-    may = "any number" if most > wrong else f"at most {most:.0f}"
+    may = "any number" if most > wrong else f"at most {int(most)}"  # rounded down
     verdict = "within noise" if abs(ahead) < half else ""
     print(
         f"{name:12} {ahead:4.2f} ± {half:.2f} points {net:14.0f} {wrong:10.0f} {may:>17}   {verdict}"
@@ -889,11 +844,16 @@ assert [count_parameters(model) for model in pair] == [86_567_656, 60_192_808]  
 # %% [markdown]
 # ## The small twin
 #
-# Here is a comparison that passes the table but for one line, at a size that a CPU can do. A ViT and a ResNet of equal size (204,616 and 208,790 parameters) are trained with one recipe on the eight classes of CIFAR-10 (JPEG copy) that are neither cat nor dog. The ViT then gets 76 % of the test images of these eight right, the ResNet 86 %: chapter 08 again. Then both learn **cats against dogs**, from 100, 1000 and 4000 examples, in several ways. Each run sees 16,000 images in all; few examples come back more often. Each way's learning rate is chosen by the validation split, from the same rates for both models: three, and as long as the best of them lies at the edge, the next one beyond. Then come three seeds, which draw other examples too. The test split (2000 images) is looked at once for each of these. (`benchmarks/twin.py`)
+# Here is a comparison at a size that a CPU can do. A ViT and a ResNet of equal size (204,616 and 208,790 parameters) are trained with one recipe on the eight classes of CIFAR-10 (JPEG copy) that are neither cat nor dog. The ViT then gets 76 % of the test images of these eight right, the ResNet 86 %: chapter 08 again. Then both learn **cats against dogs**, from 100, 1000 and 4000 examples, in several ways. Each run sees 16,000 images in all; with few examples, each comes back more often. Each way's learning rate is chosen by the validation split, from the same rates for both models. Three are tried; if the best is at the edge, the next one beyond it, and so on. Then come three seeds, which draw other examples too. The test split (2000 images) is looked at once for each run. (`benchmarks/twin.py`)
 #
-# The line that it fails: there is *one* trained body of each kind. How much another would change, the seeds do not say.
+# It does not pass every line of the checklist:
 #
-# Two classes of equal size: chance is 50 %. Three runs are too few to see how far runs scatter. So an interval takes the scatter from all runs with as many examples, over ways and models, and its factor from Student's $t$, which allows for how few they are.
+# * *seeds*: there is one trained body of each kind. How much another would change, the seeds do not say;
+# * *cost*: in the same images the ResNet does nearly twice the computing, 1045 seconds against 598 for the body, and 0.82 minutes against 0.46 for fine-tuning everything;
+# * *tries*: the rule is the same, their number is not: over the three sizes the ViT's *everything* had 13, the ResNet's 9;
+# * *augmentation*: the head learns on kept features, so its images are not augmented. Those of the other ways are.
+#
+# Two classes of equal size: chance is 50 %. The intervals hold two kinds of noise, and their squares add up. *Seeds*: three runs are too few to see how far runs scatter, so the scatter is taken from all runs with as many examples, over ways and models, with a factor from Student's $t$, which allows for how few they are. *Test images*: all runs share the same 2000, so the seeds do not show this noise. The record keeps no answers image by image. So it is taken as for report A, as if the images were different ones, and the intervals of differences are rather too wide than too narrow.
 #
 # > **Predict.** Three questions, before you look.
 # > 1. How many examples is pre-training worth: where does the model from random numbers catch up with the other, if it does?
@@ -919,6 +879,7 @@ vit, resnet = (twin["bodies"][kind] for kind in KINDS)
 assert (vit["parameters"], resnet["parameters"]) == (204616, 208790)
 assert round(100 * vit["test_accuracy"]) == 76
 assert round(100 * resnet["test_accuracy"]) == 86
+assert (vit["cpu_seconds"], round(resnet["cpu_seconds"])) == (597.5, 1045)
 
 
 def values(cell, what="accuracy"):
@@ -927,25 +888,26 @@ def values(cell, what="accuracy"):
     return scale * np.array([run[what] for run in cell["runs"]])
 
 
-def scatter(examples, what="accuracy"):
+def scatter(examples):
     """(standard deviation of one run, degrees of freedom), from all cells with so many examples."""
-    found = [values(c, what) for c in cells.values() if c["examples"] == examples]
+    found = [values(c) for c in cells.values() if c["examples"] == examples]
     freedom = sum(len(v) - 1 for v in found)
-    return (
-        sum(((v - v.mean()) ** 2).sum() for v in found) / freedom
-    ) ** 0.5, freedom
+    squares = sum(((v - v.mean()) ** 2).sum() for v in found)
+    return (squares / freedom) ** 0.5, freedom
 
 
-def half_width(cell, what="accuracy"):
-    """Half of the 95 % interval about a cell's mean over seeds."""
-    deviation, freedom = scatter(cell["examples"], what)
-    return student.ppf(0.975, freedom) * deviation / len(cell["runs"]) ** 0.5
+def half_width(cell):
+    """Half of the 95 % interval about a cell's mean: seeds, and the 2000 test images."""
+    deviation, freedom = scatter(cell["examples"])
+    seeds = student.ppf(0.975, freedom) * deviation / len(cell["runs"]) ** 0.5
+    mean = values(cell).mean()
+    return np.hypot(seeds, 1.96 * (mean * (100 - mean) / 2000) ** 0.5)
 
 
 def print_table(first, lines):
     """Lines of (name, a text for each number of examples)."""
     for name, texts in ((first, [f"{size:,}" for size in SIZES]), *lines):
-        print(f"{name:34}" + "".join(f"{text:>12}" for text in texts))
+        print(f"{name:33}" + "".join(f"{text:>15}" for text in texts))
 
 
 for kind, name in KINDS.items():
@@ -960,15 +922,15 @@ print_table("% right          examples:", lines)
 
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Two panels, ViT and ResNet: per cent of cats and dogs right on the test split against the number of examples, 100 to 4000 on a logarithmic axis, with whiskers for 95 % intervals. One line for each way: from random numbers (grey, dotted), head, everything, and for the ViT attention and LoRA too. A dashed line at 50 marks chance.
-figure, axes = plt.subplots(1, 2, figsize=(7.6, 4.2), sharey=True)
+#| alt: Two panels, ViT and ResNet: per cent of cats and dogs right on the test split against the number of examples, 100 to 4000 on a logarithmic axis, with whiskers for 95 % intervals of two to three points each way. ViT: from random numbers (grey, dotted) it is flat at about 55. Head, LoRA, attention and everything begin together at about 62; the head ends at 66, the other three together at 71 to 72. ResNet: from random numbers it rises from 59 to 65, the head from 64 to 70, everything from 69 to 80. A dashed line at 50 marks chance.
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 4.0), sharey=True)
 for ax, kind in zip(axes, KINDS):
     ways = [way for model, way in recorded if model == kind]
     for number, way in enumerate(ways):
         name, color, style = WAYS[way]
         row = [cells[kind, way, size] for size in SIZES]
         ax.errorbar(
-            np.array(SIZES) * 1.04 ** (number - 2),  # side by side, not on top of each other
+            np.array(SIZES) * 1.1 ** (number - 2),  # side by side, not on top of each other
             [values(cell).mean() for cell in row],
             [half_width(cell) for cell in row],
             fmt=style,
@@ -991,21 +953,30 @@ figure.legend(
 plt.show()
 
 # %% [markdown]
-# **Keep this picture.** The distance from the dotted line up to the others is what pre-training buys. The distance from *head* to *everything* is what freezing costs, or saves. Here are both in numbers, and ViT against ResNet, each with its interval. If an interval includes 0, the seeds do not tell.
+# The untrained heads, between 43 and 55 %, are chance, as the 20,000 were.
+#
+# **Keep this picture.** The distance from the dotted line up to the others is what pre-training buys. The distance from *head* to *everything* is what freezing costs, or saves. Here are both in numbers, and ViT against ResNet. Where an interval includes 0, claim nothing. And of twenty such intervals one misses, on average: do not lean on a gap that is only just clear.
+#
+# Below it stand the rates that validation chose, each with the training loss of the last epoch. The one to compare with is $\log 2 = 0.693$.
 
 
 # %% tags=["hide-input", "hide-output"]
-def gap(one, other):
-    """The difference of two cells, with its 95 % interval, as text."""
-    difference = values(one).mean() - values(other).mean()
-    half = (half_width(one) ** 2 + half_width(other) ** 2) ** 0.5
-    return f"{difference:+.1f} ± {half:.1f}"
+def difference(one, other):
+    """How far the first cell is ahead of the second, and half of the 95 % interval."""
+    one, other = cells[one], cells[other]
+    ahead = values(one).mean() - values(other).mean()
+    return ahead, np.hypot(half_width(one), half_width(other))
 
 
-def sure(one, other, at_least=0.0):
-    """Is the first ahead by more than `at_least`, whatever the seeds?"""
-    half = (half_width(one) ** 2 + half_width(other) ** 2) ** 0.5
-    return values(one).mean() - values(other).mean() - half > at_least
+def clear(one, other):
+    """Is the first ahead by more than noise?"""
+    ahead, half = difference(one, other)
+    return ahead > half
+
+
+def last_loss(cell):
+    """The training loss of the last epoch, the mean over seeds."""
+    return np.mean([run["curve"][-1]["train_loss"] for run in cell["runs"]])
 
 
 pairs = {}
@@ -1014,35 +985,68 @@ for kind, name in KINDS.items():
     pairs[f"{name}: everything over the head"] = (kind, "all"), (kind, "head")
 for way in ("scratch", "head", "all"):
     pairs[f"ViT ahead, {WAYS[way][0]}"] = ("vit", way), ("resnet", way)
-lines = [
-    (name, [gap(cells[*one, size], cells[*other, size]) for size in SIZES])
-    for name, (one, other) in pairs.items()
-]
+lines = []
+for name, (one, other) in pairs.items():
+    gaps = [difference((*one, size), (*other, size)) for size in SIZES]
+    lines.append((name, [f"{ahead:+.1f} ± {half:.1f}" for ahead, half in gaps]))
 print_table("points           examples:", lines)
+ahead, half = difference(("resnet", "all", 100), ("resnet", "scratch", 4000))
+print(
+    f"ResNet, everything at 100 over random at 4,000: {ahead:+.1f} ± {half:.1f}\n"
+)
 
-for kind in KINDS:
-    assert sure(cells[kind, "all", 100], cells[kind, "scratch", 4000])
-    for size in SIZES:
-        assert sure(cells[kind, "all", size], cells[kind, "scratch", size], 4)
-        assert not sure(cells[kind, "head", size], cells[kind, "all", size])
-    assert sure(cells[kind, "all", 4000], cells[kind, "head", 4000], 2)
-assert not sure(cells["vit", "all", 100], cells["vit", "head", 100])
+lines, rates = [], {}
+for kind, way in recorded:
+    row = [cells[kind, way, size] for size in SIZES]
+    rates[kind, way] = np.array([cell["rate"] for cell in row])
+    texts = [f"{cell['rate']:g}, {last_loss(cell):.3f}" for cell in row]
+    lines.append((f"{KINDS[kind]}, {WAYS[way][0]}", texts))
+print_table("rate, training loss     examples:", lines)
+
+assert -half < ahead < half
 for size in SIZES:
-    means = [
-        values(cells["vit", w, size]).mean() for w in ("attention", "lora", "all")
-    ]
+    for kind in KINDS:
+        assert clear((kind, "all", size), (kind, "scratch", size))
+        assert not clear((kind, "head", size), (kind, "all", size))
+        assert clear((kind, "all", size), (kind, "head", size)) == (
+            kind == "resnet" or size == 4000
+        )
+    assert clear(("resnet", "all", size), ("vit", "all", size))
+    assert not clear(("resnet", "head", size), ("vit", "head", size))
+    moved = [("vit", way, size) for way in ("attention", "lora", "all")]
+    means = [values(cells[cell]).mean() for cell in moved]
     assert max(means) - min(means) < 2
-    for way in ("scratch", "all"):
-        assert sure(cells["resnet", way, size], cells["vit", way, size])
+    assert not any(clear(*both) for both in permutations(moved, 2))
+for size in (1000, 4000):
+    assert 0.68 < last_loss(cells["vit", "scratch", size]) < np.log(2)
+for kind in KINDS:
+    times = rates[kind, "head"] / rates[kind, "all"]
+    assert times.min() > 29 and times.max() < 101
+assert (rates["vit", "attention"] > rates["vit", "all"]).all()
+assert (rates["vit", "attention"] < rates["vit", "head"]).all()
+assert (rates["vit", "lora"] < rates["vit", "attention"]).sum() == 2
+for way, here, best in (("attention", 60, 73), ("lora", 51, 73)):
+    tried = cells["vit", way, 4000]["validation_of_rates"]
+    assert [round(100 * v) for v in (tried["0.01"], max(tried.values()))] == [
+        here,
+        best,
+    ]
+for cell in (cell for key, cell in cells.items() if key[2]):
+    tried = {float(rate): v for rate, v in cell["validation_of_rates"].items()}
+    lower = max(rate for rate in tried if rate < cell["rate"])
+    assert tried[cell["rate"]] - tried[lower] < 0.03
+for kind, tries in (("vit", 13), ("resnet", 9)):
+    tried = [cells[kind, "all", size]["validation_of_rates"] for size in SIZES]
+    assert sum(map(len, tried)) == tries
 
 # %% [markdown]
 # The answers, for this budget:
 #
-# 1. **Pre-training is worth more than forty times the examples.** A pre-trained model with 100 examples beats one from random numbers with 4000, be it ViT or ResNet. The dotted lines do not catch up. 16,000 images are a short training, though, and it is the model from random numbers that would gain most from a longer one.
-# 2. **Training the head alone is never better here.** For the ViT with 100 examples the seeds cannot tell it from everything. With more examples a frozen body costs: 4.7 points with 4000, and 10.2 for the ResNet.
-# 3. **The ResNet wins**, trained as a whole or from random numbers, with each number of examples. It had the better body, too. In reports A and E, where the ViT wins, the bodies had seen a million images or more; here they had seen 36,000. A ViT needs what chapter 08 could not give it.
+# 1. **A trained body buys 8 to 16 points.** But look at the loss before you turn that into examples. With 1000 and 4000 examples the ViT from random numbers ends just below $\log 2$: in 16,000 images it hardly begins to learn, so it has nothing to catch up with. The ResNet from random numbers does learn. With 4000 examples it cannot be told from the trained body that has seen 100.
+# 2. **The head alone is never clearly better.** For the ViT with 100 or 1000 examples it cannot be told from everything. With 4000 the frozen body costs 4.7 points. The ResNet's costs something with every number of examples, 10.2 points with 4000. Some of that may be the augmentation that the head went without.
+# 3. **The ResNet wins where everything is trained**, by 6 to 9 points. With the head alone the two cannot be told apart. It had the better body, and nearly twice the computing. In report A the ViT's body had seen the 1.3 million images of ImageNet; here it had seen 36,000. Probably a ViT needs what chapter 08 could not give it, but this table does not show that.
 #
-# And one thing that nobody asked: for the ViT, attention, LoRA and everything end within two points of each other. LoRA trains a tenth of the parameters.
+# And two things that nobody asked. For the ViT, attention, LoRA and everything end within two points of each other, less than the noise; LoRA trains a tenth of the numbers. And the rates. With 4000 examples validation chose 0.01 for the ViT's head. At that rate attention gets 60 % of the validation split and LoRA 51, which is chance; at their own both get 73. The head has thirty to a hundred times the rate of everything, and attention lies between. (A step to the next lower rate costs less than 3 points everywhere, which is noise on 1000 images. And LoRA does not fit the rule: it trains fewer numbers than attention, and twice has a smaller rate.)
 
 # %% [markdown]
 # ### More than accuracy
@@ -1051,10 +1055,10 @@ for size in SIZES:
 #
 # A model that says "80 %" a hundred times, and is right eighty times, is **calibrated**. To measure it, sort the answers into fifteen bins by their probability, and compare in each how sure the model was with how often it was right. The mean distance, weighted by the images in a bin, is the expected calibration error ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).
 #
-# > **Predict.** The ViT, all of it trained, on 100 examples and on 4000. Which of the two says too often that it is sure?
+# > **Predict.** The ViT, all of it trained, on 100 examples and on 4000. Which is more often surer than it should be?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Three panels about the ViT of which everything was trained, first seed. Left, loss against epochs 1 to 4, on training and on validation images, for 100 and for 4000 examples. Middle, the confusion matrix for 4000 examples: cats and dogs, 1000 of each. Right, how often it is right against how sure it is, with the diagonal of a calibrated model: for 100 examples far below the diagonal where it is surest, for 4000 close to the diagonal.
+#| alt: Three panels about the ViT of which everything was trained, first seed. Left, loss against images seen, 4000 to 16,000: with 100 examples training falls to 0.14 while validation rises to 0.8, with 4000 both end near 0.55. Middle, the confusion matrix for 4000 examples, 1000 cats and 1000 dogs: 356 cats are called dogs, 236 dogs cats. Right, how often it is right against how sure it is, from one half on: with 100 examples far below the diagonal where it is surest, at 0.91 right 0.69, and the disc there is by far the largest; with 4000 close to the diagonal.
 _, axes = plt.subplots(1, 3, figsize=(7.6, 2.9))
 for examples, color in ((100, viz.QUERY), (4000, viz.KEY)):
     run = cells["vit", "all", examples]["runs"][0]
@@ -1062,28 +1066,47 @@ for examples, color in ((100, viz.QUERY), (4000, viz.KEY)):
         name = f"{examples:,}, {'training' if style == '--' else 'validation'}"
         viz.learning_curves([run], value, axes[0], color=color, style=style, label=name)  # fmt: skip
     viz.reliability(run["reliability"], axes[2], color=color, label=f"{examples:,}")
-axes[0].set(ylabel="loss", xticks=(1, 2, 3, 4), ylim=(0, 1.3))
+axes[0].set_xticks((1, 2, 3, 4), (4, 8, 12, 16))
+axes[0].set(xlabel="images seen, thousands", ylabel="loss", ylim=(0, 1.3))
 axes[0].legend(fontsize=8, loc="upper left")
 axes[2].legend(title="examples", fontsize=9, loc="upper left")
 viz.confusion_matrix(run["confusion"], axes[1], classes=("cat", "dog"))
 plt.show()
 
 # %% tags=["hide-input", "hide-output"]
-print(f"{'':26}  calibration error, %  macro-F1, %")
-print(f"{'examples:':34} 100    4,000        4,000")
+print("calibration error, %    examples:     100   4,000")
+errors = {}
 for kind, way in recorded:
-    few, many = cells[kind, way, 100], cells[kind, way, 4000]
-    errors = [values(c, "calibration_error").mean() for c in (few, many)]
-    print(
-        f"{KINDS[kind]:7}{WAYS[way][0]:19} {errors[0]:>11.1f} {errors[1]:>8.1f} {values(many, 'macro_f1').mean():>12.1f}"
-    )
+    row = [cells[kind, way, size] for size in (100, 4000)]
+    errors[kind, way] = [values(c, "calibration_error").mean() for c in row]
+    few, many = errors[kind, way]
+    print(f"{KINDS[kind]:7}{WAYS[way][0]:26} {few:8.1f} {many:7.1f}")
 
-few = [values(cells["vit", w, 100], "calibration_error").mean() for w in WAYS]
-assert few[1] < 10 and min(few[0], *few[2:]) > 20
-assert all(values(cells[*pair, 4000], "calibration_error").mean() < 5 for pair in recorded)  # fmt: skip
+moved = [key for key in errors if key[1] != "head"]
+for run in (run for key in moved for run in cells[*key, 100]["runs"]):
+    bins = run["reliability"]
+    assert sum(share * (sure - right) for sure, right, share in bins) > 0.2
+heads = [cells[kind, "head", 100] for kind in KINDS]
+assert [f"{last_loss(head):.2f}" for head in heads] == ["0.50", "0.37"]
+assert [round(errors[kind, "head"][0]) for kind in KINDS] == [8, 14]
+assert max(many for _, many in errors.values()) < 5
+assert min(errors, key=lambda key: errors[key][1]) == ("vit", "scratch")
+for run in cells["vit", "all", 4000]["runs"]:
+    assert run["confusion"][0][1] > run["confusion"][1][0] + 30
+assert cells["vit", "all", 100]["runs"][2]["confusion"] == [[684, 316], [464, 536]]
+apart = {
+    (*key, run["seed"]): 100 * abs(run["macro_f1"] - run["accuracy"])
+    for key, cell in cells.items() if key[2] for run in cell["runs"]
+}  # fmt: skip
+worst = max(apart, key=apart.get)
+assert worst == ("vit", "scratch", 4000, 0) and round(apart[worst], 1) == 4.2
+assert cells[worst[:3]]["runs"][0]["confusion"][0][1] == 742
+assert max(v for key, v in apart.items() if key[1] != "scratch") < 0.4
 
 # %% [markdown]
-# With 100 examples, each seen 160 times, the model knows them by heart. The training loss says so, and the model believes it: it is surer than it has a right to be, by more than 20 points, whichever way its body is moved. The head alone has too few numbers to learn that much by heart. With 4000 examples none is off by more than 5.
+# * **Loss.** With 100 examples, each seen 160 times, the model learns them by heart: training falls, validation rises.
+# * **Mistakes** are coloured in the matrix, and what is right is left white. With 4000 examples more cats are called dogs than dogs cats, in each of the three seeds. With 100 it is a matter of the seed: in the third it is 316 against 464. Macro-F1 says little more than accuracy here. With a trained body it is never further from it than 0.4 points, and at most 4.2: a ViT from random numbers that calls 742 of 1000 cats dogs.
+# * **Calibration.** Each disc is as large as its share of the images, and of two classes the likelier has at least one half. With 100 examples, whichever way the body is moved, the model is surer than it has a right to be, by more than 20 points. The ViT's head, at its small rate, has not got that far: its training loss is still 0.50, and it is off by 8. The ResNet's, at ten times the rate, is at 0.37, and off by 14. With 4000 examples nobody is off by more than 5. But the least off is the ViT from random numbers, which has hardly learned anything. Calibrated does not mean good.
 #
 # What does each way cost? Time was recorded. What a training step keeps in memory can be counted: the weights, for each one that is trained a gradient and AdamW's two averages, and the activations that the backward pass wants.
 #
@@ -1091,7 +1114,7 @@ assert all(values(cells[*pair, 4000], "calibration_error").mean() < 5 for pair i
 
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Two panels of horizontal bars, one bar for each model and way from trained weights: on the left minutes of one CPU core for 16,000 images, on the right megabytes that a training step with 40 images keeps. In both, the head alone is far below everything else. In memory LoRA and attention are at about three quarters of everything.
+#| alt: Two panels of horizontal bars, one bar for each model and way from trained weights: on the left minutes of one CPU core for 16,000 images, on the right megabytes that a training step with 40 images keeps. In both, the head alone is far below everything else. In minutes LoRA is level with everything, the ResNet takes nearly twice as long. In memory LoRA and attention are at about three quarters of everything.
 def keeps(kind, way):
     """Megabytes that a training step with 40 images keeps."""
     recipe = {"vit": "cifar10_step_7", "resnet": "cifar10_resnet"}[kind]
@@ -1102,8 +1125,8 @@ def keeps(kind, way):
     assert count_parameters(model) == cells[kind, way, 4000]["trained_parameters"]
     images = torch.zeros(40, 3, 32, 32)
     if way == "head":
-        images = torch.zeros(40, finetune.get_head(model)[1].in_features, 1, 1)
-        model = head_alone(model)
+        width = finetune.get_head(model)[1].in_features
+        images, model = torch.zeros(40, width, 1, 1), head_alone(model)
     return training_memory(model, images, torch.zeros(40, dtype=torch.int64))
 
 
@@ -1112,12 +1135,11 @@ minutes = [values(cells[*pair, 4000], "cpu_seconds").mean() / 60 for pair in pai
 names = [f"{KINDS[kind]}, {WAYS[way][0]}" for kind, way in pairs]
 kept = [keeps(*pair) for pair in pairs]
 assert all(0.7 < kept[i] / kept[3] < 0.8 for i in (1, 2))  # attention, LoRA
+assert [round(minutes[i], 2) for i in (2, 3, 5)] == [0.48, 0.46, 0.82]
+colors = [viz.KEY if kind == "vit" else viz.QUERY for kind, _ in pairs]
+panels = {"minutes of one core": minutes, "MB kept, 40 images": kept}
 _, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharey=True)
-for ax, numbers, label in (
-    (axes[0], minutes, "minutes of one core"),
-    (axes[1], kept, "MB kept, 40 images"),
-):
-    colors = [viz.KEY if kind == "vit" else viz.QUERY for kind, _ in pairs]
+for ax, (label, numbers) in zip(axes, panels.items()):
     ax.barh(names, numbers, color=colors, height=0.7)
     ax.set(xlabel=label, xlim=(0, 1.25 * max(numbers)))
     for y, number in enumerate(numbers):
@@ -1126,7 +1148,7 @@ axes[0].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# *Minutes* are for 16,000 images; for the head they include the one pass that computes the features, and its images are not augmented, which the other ways' are. In memory, a small model with 40 images is nearly all activations, and the backward pass has to come through every block: LoRA and attention still want three quarters of them. What they save besides are gradients and averages, which weigh more the larger the model is. Only the head with kept features saves both.
+# *Minutes* are for 16,000 images; for the head they include the one pass that computes the features. In memory, a small model with 40 images is nearly all activations, and the backward pass has to come through every block: LoRA and attention still want three quarters of them. For the same reason LoRA is no faster than everything here. What it saves besides are gradients and averages, which weigh more the larger the model is. Only the head with kept features saves time and memory.
 #
 # **What this comparison does not show.** Two small models, one trained body of each, one pair of classes, images of 32 pixels, one recipe. Eight classes are no ImageNet, and cats are much closer to deer than X-rays are to photographs. What carries over are the questions.
 
@@ -1177,24 +1199,20 @@ plt.show()
 
 # %%
 times = {name: days for name, days, _, _ in table_2}
-print(
-    f"BiT-L cost {times['BiT-L, JFT'] / times['ViT-L/16, JFT']:.0f} times as much as ViT-L/16, on the same data"
-)
+ratio = times["BiT-L, JFT"] / times["ViT-L/16, JFT"]
+print(f"BiT-L cost {ratio:.0f} times as much as ViT-L/16, on the same data")
 ahead = (87.76 - 87.54) / 100 * 50_000  # images
-print(
-    f"on ImageNet it is behind by {ahead:.0f} of 50,000 images: noise, if they disagree on more than {(ahead / 1.96) ** 2:,.0f}"
-)
+print(f"on ImageNet it is behind by {ahead:.0f} of 50,000 images:")
+print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 
 # %% [markdown]
-# One pair is on the same data: ViT-L/16 and BiT-L, both from JFT. There the ViT is level or ahead in every row, by less than half a point but for Pets, at about a fifteenth of the cost. Is the lead on ImageNet more than noise? Each is wrong on some 6200 images. On how many they disagree, the paper does not say, so nobody can tell. So the strong result is not the accuracy but the cost. And it compares two recipes, years of tuning apart, on data that nobody else has.
+# One pair is on the same data: ViT-L/16 and BiT-L, both from JFT. There the ViT is level or ahead in every row, by less than half a point but for Pets, at about a fifteenth of the cost. Is the lead on ImageNet more than noise? Each is wrong on some 6200 images. The paper does not say on how many they disagree, so nobody can tell. So the strong result is not the accuracy but the cost. And it compares two recipes, years of tuning apart, on data that nobody else has.
 #
-# Three more pictures of the paper. What to see in each, and what not to conclude:
+# Three more pictures of the paper, each with what not to conclude:
 #
-# | picture | what it shows | read it with care |
-# |:--|:--|:--|
-# | Figure 3: accuracy on ImageNet against the data set of the first training: ImageNet (1.3 million), I21k, JFT | from the smallest set ViT-L is below ViT-B, and ResNets are above both; from JFT the larger a ViT the better, and they are ahead | the three sets differ in more than their size |
-# | Figure 4: a linear probe with 5 examples a class, on features from 9, 30, 90 and 300 million images of JFT | ResNets are better from 9 million and level off; ViTs rise longer, and overtake | one recipe for all sizes, and no fine-tuning: you know what a probe sees |
-# | Figure 5: mean accuracy over data sets, against the cost of the first training | a ViT needs about 2 to 4 times less computing than a ResNet for the same accuracy; hybrids, with the stages of a ResNet in front, are ahead at small sizes only | all from JFT, where a model can hardly see too little |
+# * **Figure 3**, accuracy on ImageNet after a first training on ImageNet, I21k or JFT. From the smallest set, ResNets are ahead of the ViTs; from JFT the larger a ViT the better. But the three sets differ in more than their size.
+# * **Figure 4**, a linear probe on features from 9 to 300 million images of JFT. ResNets are better at first and level off; ViTs overtake. But nothing is fine-tuned, and you know what a probe sees.
+# * **Figure 5**, accuracy against the cost of the first training. A ViT needs about 2 to 4 times less computing than a ResNet. But all are from JFT, where a model can hardly see too little.
 #
 # What is built in helps when data are few, and matters less as they grow, provided that the budget grows too: in chapter 08 it did not, and the ResNet stayed ahead. Figure 3 is older than the recipes there, with which a ViT-B from ImageNet alone does far better.
 
@@ -1212,7 +1230,7 @@ print(
 #
 # How many examples are few? Draw the twin's picture for your own task, and you know.
 #
-# Always: preprocessing from the weights, a head of zeros, a rate for each way by validation, three seeds, the test once. And *first* the cheapest rival there is, then the head alone: they are what everything else has to beat.
+# Always: a head of zeros, a rate for each way by validation, three seeds, the test once. And *first* the cheapest rival there is, then the head alone: they are what everything else has to beat.
 
 # %% [markdown]
 # ### Exercise 9.6 · Reproduce a report, and do better
@@ -1229,7 +1247,10 @@ print(
 #
 # `course reproduce` lists every experiment of the five reports: what the report has, what we have, and what is needed to run it. `course reproduce A.cifar10` runs one. They are all on the page [The five reports, reproduced](reports.md).
 #
-# **Two data sets come from Kaggle**, by hand, since they want an account. Lay the images out in a folder for each class, in `train` and in `test`:
+# <details>
+# <summary>Two data sets come from Kaggle, by hand: how to lay them out</summary>
+#
+# Kaggle wants an account. Make a folder for each class, in `train` and in `test`:
 #
 # ```
 # data/cache/dogs_vs_cats/            data/cache/shoes/
@@ -1246,6 +1267,8 @@ print(
 # *Dogs versus Cats* (kaggle.com/c/dogs-vs-cats): sort the labelled images of `train.zip` by the beginning of their names. Report C trained with 20,000 and kept 2000 for validation and 2000 for the test. *Shoe vs Sandal vs Boot* (kaggle.com/datasets/hasibalmuzdadid/shoe-vs-sandal-vs-boot-dataset-15k-images) has 5000 images of each, in three folders; move a tenth of each to `test`. The validation split is the last tenth of each class in `train`, unless you make a folder `val`.
 #
 # Your own images go the same way: `folder:PATH` is a data set like any other. With the classes' folders alone, without `train` and `test`, a tenth of each class becomes the test, and another tenth the validation.
+#
+# </details>
 #
 # **What was run, and what was not.** The experiments with digits ran in this notebook, and the small twin on a CPU. The recipes with published weights are made for a GPU; `course runs` says which of them have a recorded run.
 #
@@ -1272,13 +1295,7 @@ else:
 # %% tags=["hide-output"]
 import inspect
 
-for function in (
-    finetune.replace_head,
-    metrics.macro_f1,
-    finetune.freeze_except,
-    lora.lora_linear,
-    finetune.layerwise_lr,
-):
+for function in (finetune.replace_head, metrics.macro_f1, finetune.freeze_except, lora.lora_linear, finetune.layerwise_lr):  # fmt: skip
     print(inspect.getsource(function))
 
 # %% [markdown]
@@ -1305,7 +1322,7 @@ for function in (
 # %% [markdown]
 # ## What you take with you
 #
-# * A trained model is worth its **features**: what it has learned to look at and to ignore. That is much where the same things matter, and little where others do.
+# * A trained model is worth its **features**: what it has learned to look at and to ignore. They are worth much where the same things matter, and little where others do.
 # * **The preprocessing belongs to the weights.** Getting it wrong costs much and says nothing.
 # * An untrained head scores **chance, exactly $1/K$ on average**, and scatters widely. It is not zero-shot.
 # * **The cheapest rival first**, such as nearest neighbour. Then the head on **kept features**. Then attention or LoRA. Then everything, **at a smaller rate**.

@@ -519,6 +519,13 @@ check_mixup(mixup)
 # `images[partners]` is the batch of partners, in the right order. The weight must become `(B, 1, 1, 1)` for the images and `(B, 1)` for the targets, so that each row gets its own.
 #
 # </details>
+#
+# <details>
+# <summary>My partners are the wrong ones</summary>
+#
+# `images[partners]` *fetches* from row `partners[i]`. `result[partners] = images` would *send* there, which is another pairing.
+#
+# </details>
 
 # %% [markdown]
 # ### What the training accuracy means now

@@ -150,6 +150,13 @@ check_record_attention(record_attention)
 # For the end: `try:` and in it `model(images)`; then `finally:` and in it the loop with `handle.remove()`. What is in `finally` runs whether `model(images)` comes to its end or not. Without an `except`, the error goes on to whoever called you. That is right: you cannot mend it.
 #
 # </details>
+#
+# <details>
+# <summary>Why not call the blocks myself, one after the other?</summary>
+#
+# That is a second forward pass, written by hand, and it has to be kept in step with the first. The next model has a mask or a position bias between its blocks. Then the maps are of a model that does not exist, and nothing says so. A hook listens to the model that runs.
+#
+# </details>
 
 # %% [markdown]
 # The course's own recorder is a context manager, so that you can run whatever you like inside. It takes the first way, and it asks our layers, timm's and PyTorch's. It refuses one more thing: a run in which only some of the layers were heard.
@@ -801,10 +808,10 @@ for name, (trained, pixels) in subjects.items():
 #
 # ### The real one
 #
-# Everything in this chapter works with ViT-B/16 as it is: 12 layers, 12 heads, $14 \times 14$ patches. Its weights are a download of 330 MB. **The cell was not run for this page**, and none of its numbers is quoted above.
+# Everything in this chapter works with ViT-B/16 as it is: 12 layers, 12 heads, $14 \times 14$ patches. Its weights are a download of 346 MB. **The cell was not run for this page**, and none of its numbers is quoted above.
 
 # %%
-FULL = False  # True: with a network
+FULL = False  # True fetches ViT-B/16 (346 MB), once
 
 if FULL:
     vit_b = create_model("vit_base_patch16_224", pretrained=True).eval()
@@ -819,6 +826,8 @@ if FULL:
         print(name, interpret.mean_attention_distance(found, 14, 16))
     draw_rows(rows, ("layer 1", "layer 6", "layer 12", "rollout"))
     plt.show()
+else:
+    print("not run here: it fetches 346 MB")
 
 # %% [markdown]
 # ## What a map says

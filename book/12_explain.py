@@ -183,6 +183,13 @@ check_pointing_game(pointing_game)
 # Bring the maps to the size of the masks first: `repeat_interleave` in both directions repeats each number $P$ times. Then `large == large.amax(dim=(1, 2), keepdim=True)` is True where the largest number stands, however often.
 #
 # </details>
+#
+# <details>
+# <summary>Why not enlarge smoothly, as pictures do?</summary>
+#
+# Bilinear enlarging moves the maximum and invents numbers between patches. For looking that is a matter of taste. A score should use the numbers that are there.
+#
+# </details>
 
 # %% [markdown]
 # First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here; the cell compares them with yours. *Untrained* is the same kind of map from a model with random weights.
@@ -367,6 +374,13 @@ check_deletion_curve(deletion_curve)
 # <summary>Hint</summary>
 #
 # `saliency.flatten().argsort(descending=True)` lists the patches, most important first. Patch $n$ is in row `n // gw` and column `n % gw` of the grid, and $P$ times that in pixels. Work on `image.clone()`, keep a copy of each step, `torch.stack` them, and call the model once.
+#
+# </details>
+#
+# <details>
+# <summary>My curve does not end where the curve of another map ends</summary>
+#
+# It should: after the last step every map has left nothing but `fill`. And all begin at the same number. Only the way between is the map's own.
 #
 # </details>
 

@@ -815,14 +815,15 @@ FULL = False  # True fetches ViT-B/16 (346 MB), once
 
 if FULL:
     vit_b = create_model("vit_base_patch16_224", pretrained=True).eval()
-    prepare = vit_b.preprocessing.transform()
-    photo = prepare(next(iter(photographs().values())))  # (3, 224, 224)
+    wants = vit_b.preprocessing
+    photo = wants.transform()(next(iter(photographs().values())))  # (3, 224, 224)
+    mean, std = (torch.tensor(x)[:, None, None] for x in (wants.mean, wants.std))
     rows = []
     for name, which in (("trained", vit_b), ("random", twin(vit_b))):
         found = interpret.attention_maps(which, photo[None])  # (1, 12, 12, N, N)
         rollout = interpret.attention_rollout(found)  # (1, N, N), N = 197
         looks = torch.cat([found[0, [0, 5, 11]].mean(dim=1), rollout])
-        rows.append((name, photo / 2 + 0.5, share_of_patches(looks, 14)))
+        rows.append((name, photo * std + mean, share_of_patches(looks, 14)))
         print(name, interpret.mean_attention_distance(found, 14, 16))
     draw_rows(rows, ("layer 1", "layer 6", "layer 12", "rollout"))
     plt.show()

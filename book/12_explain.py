@@ -284,7 +284,7 @@ assert below["attention"].min() > 0.4 * below["attention"].max()  # all over blu
 # > **Predict.** What does *colour* score? And which of the model's five maps are clearly ahead of the best of four random models?
 
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 def colour_map(images):
     """How far the mean colour of each patch is from that of the image: (B, 8, 8)."""
     patches = patch_means(images, GRID)  # (B, 3, 8, 8)
@@ -421,7 +421,7 @@ plt.show()
 # %% [markdown]
 # All curves begin at one height and end at another, the same for all. What lies between is too close to judge by eye. So again the differences, image by image.
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 away = replacing(model, images, torch.zeros(()))
 curves = record["curves"]
 for kind in ("rollout", "centre", "colour"):  # 96 of the recorded images
@@ -500,7 +500,7 @@ viz.image_grid(
 )
 plt.show()
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 print("area under the deletion curve, per cent, smaller is better")
 print(f"{'':17}" + "".join(f"{way:>10}" for way in record["curves"]))
 for kind in styles:
@@ -743,7 +743,7 @@ assert mean[1] > 3 * mean[2] and without_bright == logit and without_red == 0
 # > **Predict.** How many of the 65 weights will the first search set to 0? A third of the tokens touch the object, and the model gives them 66 % of its attention. How far can each search bring that down?
 
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 def other_weights(weights, values, cost):
     """Weights with the same sum and the same sum of values, that cost as little as possible: (N,), (N, d), (N,) -> (N,)."""
     equal = np.vstack([values.T, np.ones(len(weights))])  # (d + 1, N)

@@ -252,24 +252,23 @@ def deletion_by_order_for_rank(model, image, saliency, fill, label):
     return model(batch_of(image, fill, kept)).softmax(-1)[:, label]
 
 
-def deletion_with_rows_for_columns(model, image, saliency, fill, label):
+def deletion_swapped(by, model, image, saliency, fill, label):
+    """Rows and columns exchanged, a patch's number divided by the grid's height, `by` 0, or width, 1."""
     image, side = image.clone(), image.shape[1] // saliency.shape[0]
     points = [model(image[None]).softmax(-1)[0, label]]
     for patch in saliency.flatten().argsort(descending=True).tolist():
-        column, row = patch // saliency.shape[0] * side, patch % saliency.shape[0] * side
+        column, row = patch // saliency.shape[by] * side, patch % saliency.shape[by] * side
         image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
         points.append(model(image[None]).softmax(-1)[0, label])
     return torch.stack(points)
 
 
-def deletion_with_swapped_names(model, image, saliency, fill, label):
-    image, side = image.clone(), image.shape[1] // saliency.shape[0]
-    points = [model(image[None]).softmax(-1)[0, label]]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        column, row = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
-    return torch.stack(points)
+def deletion_with_rows_for_columns(*inputs):
+    return deletion_swapped(0, *inputs)
+
+
+def deletion_with_swapped_names(*inputs):
+    return deletion_swapped(1, *inputs)
 
 
 def deletion_appending(steps, model, image, saliency, fill, label):

@@ -86,8 +86,21 @@ def test_environment_yml_is_the_lock_file():
 
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert __version__ == PROJECT["project"]["version"] == citation["version"]
-    assert f"## {Version(__version__)}\n" in (ROOT / "CHANGELOG.md").read_text()
+    latest = re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert __version__ == citation["version"] == latest[1] == str(Version(__version__))
+    build = [sys.executable, "-m", "hatchling", "version"]  # what a wheel would be called
+    assert subprocess.run(build, cwd=ROOT, capture_output=True, text=True).stdout.strip() == __version__
+
+
+def test_addresses_follow_the_one_in_config():
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    owner, name = repository["url"].removeprefix("https://github.com/").split("/")
+    assert PROJECT["project"]["urls"] == {
+        "Documentation": f"https://{owner}.github.io/{name}/",
+        "Repository": repository["url"],
+        "Issues": f"{repository['url']}/issues",
+        "Changelog": f"{repository['url']}/blob/{repository['branch']}/CHANGELOG.md",
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from chapter import definitions
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from course_lib.data import toy_shapes
-from course_lib.explain import (
+from course_lib.interpret.explain import (
     area_under,
     deletion_curve,
     insertion_curve,
@@ -25,9 +25,9 @@ from course_lib.explain import (
     rank_correlation,
     replacing,
 )
-from course_lib.machine import set_seed
+from course_lib.models import create_model
 from course_lib.records import describe, versions, write_json
-from course_lib.vit import create_model
+from course_lib.train import set_seed
 
 chapter = definitions(
     "12_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max", "colour_map"

@@ -324,7 +324,7 @@ plt.show()
 # * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
 
 # %%
-from course_lib.widgets import AttentionPlayground
+from course_lib.widgets.attention_playground import AttentionPlayground
 
 AttentionPlayground()
 

@@ -708,7 +708,7 @@ plt.show()
 # Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token. (The explorer counts rows, columns and tokens from 1, this text from 0.)
 
 # %%
-from course_lib.widgets import Patchify
+from course_lib.widgets.patchify import Patchify
 
 square = v2.functional.center_crop(flower, [427, 427])
 square = v2.functional.resize(square, [224, 224], antialias=True)

@@ -19,14 +19,15 @@ import torch.nn.functional as F
 from matplotlib.colors import to_rgb
 from torchvision.transforms import v2
 
-from course_lib import interpret, viz
-from course_lib.data import photographs
-from course_lib.machine import set_seed
-from course_lib.pieces import my_pieces
+from course_lib import viz
+from course_lib.checks import my_pieces
+from course_lib.data import draw_shapes, photographs
+from course_lib.interpret import maps as interpret
+from course_lib.models import create_model
 from course_lib.pos_embed import sincos_pos_embed_2d
 from course_lib.records import load_record
-from course_lib.toy_shapes import draw_shapes
-from course_lib.vit import VIT_CONFIGS, VisionTransformer, create_model
+from course_lib.train import set_seed
+from course_lib.vit import VIT_CONFIGS, VisionTransformer
 
 viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
@@ -386,7 +387,7 @@ plt.show()
 # Choose a tile and read it: it is a map of the image, and its colour says how similar the *other* places are to this tile's own. Here you can go through the trained ones one by one. Point to a tile.
 
 # %%
-from course_lib.widgets import PositionExplorer
+from course_lib.widgets.position_explorer import PositionExplorer
 
 PositionExplorer(similarity_of(trained["cifar"]), position=[2, 5])
 

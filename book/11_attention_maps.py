@@ -17,12 +17,14 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
-from course_lib import interpret, viz
+from course_lib import viz
 from course_lib.attention import MultiHeadSelfAttention
 from course_lib.data import digits, photographs, toy_shapes
-from course_lib.machine import set_seed
+from course_lib.interpret import maps as interpret
+from course_lib.models import create_model
 from course_lib.records import load_record
-from course_lib.vit import VisionTransformer, create_model
+from course_lib.train import set_seed
+from course_lib.vit import VisionTransformer
 
 viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
@@ -332,7 +334,7 @@ for name, which in readers.items():
 # Single heads, and any patch in place of the class token. The model is that of chapter 07: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
 
 # %%
-from course_lib.widgets import AttentionExplorer
+from course_lib.widgets.attention_explorer import AttentionExplorer
 
 reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
 two = digit[None]  # (1, 1, 28, 28)

@@ -20,9 +20,16 @@ from einops import rearrange
 from scipy.optimize import linprog
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from course_lib import explain, viz
+from course_lib import viz
 from course_lib.data import toy_shapes
-from course_lib.explain import (
+from course_lib.interpret import (
+    attention_maps,
+    attention_rollout,
+    cls_attention,
+    explain,
+    gradient_rollout,
+)
+from course_lib.interpret.explain import (
     area_under,
     input_gradient,
     occlusion_map,
@@ -30,16 +37,10 @@ from course_lib.explain import (
     rank_correlation,
     replacing,
 )
-from course_lib.interpret import (
-    attention_maps,
-    attention_rollout,
-    cls_attention,
-    gradient_rollout,
-)
-from course_lib.machine import set_seed
 from course_lib.metrics import predict
+from course_lib.models import create_model
 from course_lib.records import load_record
-from course_lib.vit import create_model
+from course_lib.train import set_seed
 
 viz.set_style()
 torch.set_num_threads(1)  # the model here is tiny: more threads only wait

@@ -119,7 +119,7 @@ class AttentionExplorer(TensorExplorer):
         """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
         import torch
 
-        from course_lib.interpret import attention_rollout
+        from course_lib.interpret.maps import attention_rollout
 
         maps = torch.from_numpy(self._maps[self.image]).double()  # (L, H, N, N)
         if self.mode == "head":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import traitlets
 
-from course_lib.files import write_atomically
+from course_lib.files.atomic import write_atomically
 
 from .explorer import Explorer
 

@@ -9,6 +9,7 @@ Nothing but the augmentation differs. Five seeds each; chapter 08 draws it. A qu
 import torch
 
 from course_lib.data import Augment, digits
+from course_lib.files.places import RESULTS
 from course_lib.records import describe, versions, write_json
 from course_lib.train import TrainConfig, evaluate_set, fit, set_seed
 from course_lib.vit import VisionTransformer, ViTConfig

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from course_lib.files.places import RESULTS
 from course_lib.metrics import predict, predict_shifted
 from course_lib.recipes import find_recipe
 from course_lib.records import describe, versions, write_json

@@ -24,6 +24,7 @@ import torch
 from filelock import FileLock
 
 from course_lib.data import Augment, load_data
+from course_lib.files.places import RESULTS
 from course_lib.finetune import cache_features, get_head, head_alone
 from course_lib.lora import merge_lora
 from course_lib.metrics import predict, score

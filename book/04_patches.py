@@ -773,7 +773,7 @@ plt.show()
 # Four numbers in place of 192 keep 95 % of the variance and show you blocks. With 64, a third of the numbers, the eye hardly finds the difference. So a token narrower than its patch is no disaster, and ViT-B/16, with 768 for 768, *could* keep everything.
 #
 # It need not: the embedding is trained to be useful for classification, not to rebuild pixels. What it does learn looks related all the same. The paper draws the principal components of trained filters (figure 7, left), and they resemble a basis for the fine structure of a patch. You will
-# draw them yourself in chapter 10.
+# draw them yourself in chapter 11.
 #
 # ### Places
 #

@@ -1343,4 +1343,4 @@ for function in (finetune.replace_head, metrics.macro_f1, finetune.freeze_except
 # * [Hu et al. 2022, *LoRA*](https://arxiv.org/abs/2106.09685), sections 4 and 7.
 # * [Kumar et al. 2022](https://arxiv.org/abs/2202.10054): why fine-tuning everything can be worse than the head on images of another kind, though better on those of the same.
 #
-# Next, chapter 10: open a trained model, and look at what its filters and positions have become.
+# Next, chapter 11: open a trained model, and look at what its filters and positions have become.

@@ -329,7 +329,7 @@ class VisionTransformer(nn.Module):
         config, grid, prefix = self.config, self.patch_embed.grid_size, self.num_prefix_tokens
         tokens = prefix + self.patch_embed.num_patches
         if config.pos_embed == "learn":
-            self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, config.embed_dim), std=0.02))
+            self.pos_embed = nn.Parameter(0.02 * torch.randn(1, tokens, config.embed_dim))
         elif config.pos_embed == "sincos1d":
             self.register_buffer("pos_embed", sincos_pos_embed_1d(torch.arange(tokens), config.embed_dim)[None], False)
         elif config.pos_embed == "sincos2d":
@@ -406,14 +406,17 @@ def _make_head(dim, num_classes):
 def init_weights(module):
     """Starting values: linear weights and tables small and random (std 0.02), biases 0, patch filters by fan-in.
 
-    Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for the truncation. Chapter 05.
+    Nothing is cut off: the usual bounds, -2 and 2, are 100 deviations away, and PyTorch's `trunc_normal_` gives other
+    numbers from version to version.
+
+    Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for 0.02. Chapter 05.
     """
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):
         fan_in = module.weight[0].numel()  # C·P·P
-        nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)
+        nn.init.normal_(module.weight, std=fan_in**-0.5)
     elif isinstance(module, RelativePositionBias):
-        nn.init.trunc_normal_(module.relative_position_bias_table, std=0.02)
+        nn.init.normal_(module.relative_position_bias_table, std=0.02)
     if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
         nn.init.zeros_(module.bias)

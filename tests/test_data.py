@@ -24,9 +24,10 @@ from course_lib.data.downloads import Archive, parse_idx, unpickle
 from course_lib.data.folders import cifar10_jpeg
 from course_lib.data.image_set import SPLITS, ImageSet, tenths_from_the_end
 from course_lib.data.sources import DATA_SETS, cifar10, cifar100, digits, load_data, mnist
+from course_lib.files import places
 from course_lib.files.places import data_folder
 
-REAL = data_files.ROOT / "data" / "cache"
+REAL = places.CHECKOUT / "data" / "cache"
 RANDOM = np.random.default_rng(0)
 
 
@@ -154,7 +155,7 @@ def test_the_data_folder(own_folder, tmp_path, monkeypatch):
     assert data_folder("~/x") == Path.home() / "x"
     monkeypatch.delenv("COURSE_LIB_DATA")
     assert data_folder() == REAL
-    monkeypatch.setattr(data_files, "ROOT", tmp_path)  # not a checkout
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path)  # not a checkout
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert data_folder() == tmp_path / "cache" / "course_lib"
 

@@ -1,4 +1,4 @@
-"""Pictures that are drawn, not taken, so that it is known where the object is. Chapters 07 and 12.
+"""Pictures that are drawn, not taken, so that it is known where the object is. Chapters 07 and 13.
 
 One coloured shape before a cluttered background. Everything is whole numbers: the same pixels on every machine.
 """
@@ -29,7 +29,7 @@ class ShapeSet(ImageSet):
     Raises:
         ValueError: as `ImageSet`; or `masks` does not fit the images.
 
-    Source: chapter 12.
+    Source: chapter 13.
     """
 
     masks: torch.Tensor

@@ -1,4 +1,4 @@
-"""Test what a map says: does it point at the object, and does the answer depend on what it points at? Chapter 12.
+"""Test what a map says: does it point at the object, and does the answer depend on what it points at? Chapter 13.
 
 Legend: B images, C channels, (h, w) pixels, (gh, gw) patch grid, K classes. A map has one number a patch, (B, gh, gw), and
 large means important. Which patches are left of an image is said by `kept`, (B, gh, gw), boolean.
@@ -29,7 +29,7 @@ def pointing_game(maps, masks):
         ValueError: the shapes do not fit, or a map holds something that is not a number.
 
     Source: Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop", there with a margin of 15 pixels.
-    Chapter 12.
+    Chapter 13.
     """
     on_object = _share_of_each(maps, masks)
     if maps.isnan().any():
@@ -46,7 +46,7 @@ def inside_share(maps, masks):
     Returns:
         (B,), between 0 and 1. A map that is the same everywhere gets the share of the object in the image.
 
-    Source: Wang et al. 2020, "Score-CAM", there with boxes. Chapter 12.
+    Source: Wang et al. 2020, "Score-CAM", there with boxes. Chapter 13.
     """
     on_object, total = _share_of_each(maps, masks), maps.sum(dim=(1, 2))
     if not (maps >= 0).all() or not (total > 0).all():
@@ -73,7 +73,7 @@ def patch_means(pixels, grid_size):
     Raises:
         ValueError: h and w are not multiples of gh and gw.
 
-    Source: chapter 12.
+    Source: chapter 13.
     """
     (h, w), (gh, gw) = pixels.shape[-2:], grid_size
     if h % gh or w % gw:
@@ -92,7 +92,7 @@ def input_gradient(model, images, classes):
         images: (B, C, h, w).
         classes: (B,), which logit of each.
 
-    Source: Simonyan et al. 2014, section 3. Chapter 12.
+    Source: Simonyan et al. 2014, section 3. Chapter 13.
     """
     with torch.enable_grad():
         images = images.detach().clone().requires_grad_()
@@ -108,7 +108,7 @@ def occlusion_map(predict, grid_size, classes):
         grid_size: (gh, gw).
         classes: (B,), which logit of each.
 
-    Source: Zeiler & Fergus 2014, section 4.2. Chapter 12.
+    Source: Zeiler & Fergus 2014, section 4.2. Chapter 13.
     """
     gh, gw = grid_size
     kept = torch.ones(len(classes), gh * gw, dtype=torch.bool, device=classes.device)
@@ -142,7 +142,7 @@ def replacing(model, images, fill):
     Raises:
         ValueError: from that function, if h and w are not multiples of gh and gw.
 
-    Source: chapter 12.
+    Source: chapter 13.
     """
     model.eval()
     h, w = images.shape[-2:]
@@ -172,7 +172,7 @@ def leaving_out(model, images):
         ValueError: relative positions, which need the whole grid; and from that function, if not as many patches of each
             image are kept, or none where there is no class token.
 
-    Source: chapter 12. (Naseer et al. 2021 paint patches black instead.)
+    Source: chapter 13. (Naseer et al. 2021 paint patches black instead.)
     """
     model.eval()
     if model.config.pos_embed == "relative":
@@ -219,7 +219,7 @@ def deletion_curve(predict, maps, classes, every=1):
     Raises:
         ValueError: `every` does not divide gh·gw.
 
-    Source: Petsiuk et al. 2018, "RISE", there pixel by pixel. Chapter 12.
+    Source: Petsiuk et al. 2018, "RISE", there pixel by pixel. Chapter 13.
     """
     return _curve(predict, maps, classes, every, lambda rank, done: rank >= done)
 
@@ -230,7 +230,7 @@ def insertion_curve(predict, maps, classes, every=1):
     What stands in for a missing patch is up to `predict`, as in deletion; Petsiuk et al. begin insertion with a blurred
     image, and end deletion with a flat one.
 
-    Args, returns, raises, source: as `deletion_curve`; with no patch first, with all last. Chapter 12.
+    Args, returns, raises, source: as `deletion_curve`; with no patch first, with all last. Chapter 13.
     """
     return _curve(predict, maps, classes, every, lambda rank, done: rank < done)
 
@@ -248,7 +248,7 @@ def _curve(predict, maps, classes, every, keep):
 def area_under(curves):
     """The mean height of curves over an axis from 0 to 1, by the trapezium rule: (..., points) -> (...).
 
-    Source: Petsiuk et al. 2018, "RISE". Chapter 12.
+    Source: Petsiuk et al. 2018, "RISE". Chapter 13.
     """
     return ((curves[..., 1:] + curves[..., :-1]) / 2).mean(dim=-1)
 
@@ -267,7 +267,7 @@ def randomise_from_top(model, fresh, blocks):
     Raises:
         ValueError: the model has not as many blocks.
 
-    Source: Adebayo et al. 2018, "cascading randomization". Chapter 12.
+    Source: Adebayo et al. 2018, "cascading randomization". Chapter 13.
     """
     depth = len(model.blocks)
     if not 0 <= blocks <= depth:
@@ -292,7 +292,7 @@ def rank_correlation(maps, others):
     Raises:
         ValueError: the shapes differ.
 
-    Source: Adebayo et al. 2018. Chapter 12.
+    Source: Adebayo et al. 2018. Chapter 13.
     """
     if maps.shape != others.shape:
         raise ValueError(f"maps {tuple(maps.shape)} and {tuple(others.shape)} must have the same shape.")

@@ -1,4 +1,4 @@
-"""Look inside a model: its attention maps and what is made of them, its positions, its filters. Chapters 10 to 12.
+"""Look inside a model: its attention maps and what is made of them, its positions, its filters. Chapters 11 to 13.
 
 Legend: B images, L layers, H heads, N tokens = prefix (class token, registers) + gh·gw patches, D embedding dimension,
 (gh, gw) patch grid, P patch size. Map [i, j] is how much token i looks at token j; row i sums to 1.
@@ -43,7 +43,7 @@ def record_attention(model):
     Raises:
         ValueError: `model` contains no such layer, nothing ran inside the `with` block, or one of the layers stayed silent.
 
-    Source: chapter 11.
+    Source: chapter 12.
     """
     maps = []
     with recording(model, maps.append):
@@ -67,7 +67,7 @@ def attention_maps(model, images):
     Raises:
         ValueError: as `record_attention`, or the layers do not all give one map of the same size.
 
-    Source: Dosovitskiy et al. 2021, equation 6. Chapter 11.
+    Source: Dosovitskiy et al. 2021, equation 6. Chapter 12.
     """
     depth, maps, done = len(attention_layers(model)), None, 0
 
@@ -126,7 +126,7 @@ def cls_attention(maps, grid_size, num_prefix_tokens=None):
     Raises:
         ValueError: there is no class token, or N does not fit the grid.
 
-    Source: Caron et al. 2021 (DINO), figure 1. Chapter 11.
+    Source: Caron et al. 2021 (DINO), figure 1. Chapter 12.
     """
     gh, gw = grid = _grid(grid_size)
     prefix = _prefix(maps, grid, num_prefix_tokens)
@@ -155,7 +155,7 @@ def patch_attention(maps, grid_size, num_prefix_tokens=None):
     Raises:
         ValueError: N does not fit the grid.
 
-    Source: chapter 11.
+    Source: chapter 12.
     """
     grid = _grid(grid_size)
     prefix = _prefix(maps, grid, num_prefix_tokens)
@@ -224,7 +224,7 @@ def attention_rollout(maps, *, head_fusion="mean", discard_ratio=0.0):
     Raises:
         ValueError: `maps` are no square maps of one size, or there is no such fusion or ratio.
 
-    Source: Abnar & Zuidema 2020, section 3, equation 1; Dosovitskiy et al. 2021, appendix D.8. Chapter 11.
+    Source: Abnar & Zuidema 2020, section 3, equation 1; Dosovitskiy et al. 2021, appendix D.8. Chapter 12.
     """
     if head_fusion not in FUSIONS:
         raise ValueError(f"head_fusion {head_fusion!r} must be one of {', '.join(FUSIONS)}.")
@@ -290,7 +290,7 @@ def gradient_rollout(model, images, classes=None):
     Raises:
         ValueError: as `record_attention`, or the classes are not those of the model.
 
-    Source: Chefer, Gur & Wolf 2021, "Generic Attention-Model Explainability", equations 1, 5 and 6. Chapter 12.
+    Source: Chefer, Gur & Wolf 2021, "Generic Attention-Model Explainability", equations 1, 5 and 6. Chapter 13.
     """
     with torch.inference_mode(False), torch.enable_grad(), _evaluation_mode(model), record_attention(model) as maps:
         # The images ask for gradients, so that the maps of a frozen model have some.
@@ -348,7 +348,7 @@ def mean_attention_distance(maps, grid_size, patch_size, num_prefix_tokens=None)
     Raises:
         ValueError: N does not fit the grid, or the patch size is not positive.
 
-    Source: Dosovitskiy et al. 2021, figure 7 (right) and appendix D.7. Chapter 11.
+    Source: Dosovitskiy et al. 2021, figure 7 (right) and appendix D.7. Chapter 12.
     """
     grid, patch = _grid(grid_size), _pair(patch_size)
     if len(patch) != 2 or min(patch) <= 0:
@@ -388,7 +388,7 @@ def pos_embed_similarity(pos_embed, grid_size, num_prefix_tokens=None):
     Raises:
         ValueError: `pos_embed` is None or has another shape, or N does not fit the grid.
 
-    Source: Dosovitskiy et al. 2021, figure 7 (middle) and appendix D.4. Chapter 10.
+    Source: Dosovitskiy et al. 2021, figure 7 (middle) and appendix D.4. Chapter 11.
     """
     shape = None if pos_embed is None else tuple(pos_embed.shape)
     if shape is None or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 1):
@@ -417,7 +417,7 @@ def patch_filters(model, n=28):
     Raises:
         ValueError: no such convolution, or there are not n components.
 
-    Source: Dosovitskiy et al. 2021, figure 7 (left). Chapter 10.
+    Source: Dosovitskiy et al. 2021, figure 7 (left). Chapter 11.
     """
     weight = _patch_weight(model)  # (D, C, P, P)
     components = _svd_of_filters(weight, n).Vh[:n]  # (n, C·P·P)
@@ -431,7 +431,7 @@ def patch_filters(model, n=28):
 def patch_filter_variance(model, n=28):
     """The share of the filters' variance that each of the first n principal components explains: (n,), falling.
 
-    Args, raises, source: as `patch_filters`. Chapter 10.
+    Args, raises, source: as `patch_filters`. Chapter 11.
     """
     weight = _patch_weight(model)
     variance = _svd_of_filters(weight, n).S.square()

@@ -1,4 +1,4 @@
-"""Listen to the attention layers of a model: the course's own, timm's and torchvision's. Chapter 11.
+"""Listen to the attention layers of a model: the course's own, timm's and torchvision's. Chapter 12.
 
 A fused kernel never forms the attention weights, so a hook on the layer waits for them in vain. Here each layer is made
 to take its explicit path for as long as somebody listens; `course_lib.interpret.record_attention` is the way in.
@@ -49,7 +49,7 @@ def recording(model, take):
     Raises:
         ValueError: as `course_lib.interpret.record_attention`.
 
-    Source: chapter 11.
+    Source: chapter 12.
     """
     layers, mine, taken = attention_layers(model), _Recording(), 0
 
@@ -76,7 +76,7 @@ def attention_layers(model):
     Raises:
         ValueError: there are none, or one of timm's that cannot be recorded.
 
-    Source: chapter 11.
+    Source: chapter 12.
     """
     layers = {name: part for name, part in model.named_modules() if _tap_of(part)}
     for name, part in model.named_modules():

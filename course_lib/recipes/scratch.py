@@ -254,7 +254,7 @@ _MNIST_TOKEN = replace(
     train=replace(_MNIST_FAST.train, epochs=8, lr=2e-3),
     cost="a quarter of an hour on one CPU core",
     expect="98.99 % on test",
-    source="the course's own; chapters 10 and 11 look into it",
+    source="the course's own; chapters 11 and 12 look into it",
 )
 _CIFAR_TOKEN = replace(
     _STEP_7,
@@ -264,7 +264,7 @@ _CIFAR_TOKEN = replace(
     train=replace(_STEP_7.train, epochs=12),
     cost="a quarter of an hour on one CPU core",
     expect="69.57 % on test (JPEG copy)",
-    source="the course's own; chapters 10 and 11 look into it",
+    source="the course's own; chapters 11 and 12 look into it",
 )
 _SHAPES_TOKEN = replace(
     _STEP_7,
@@ -275,7 +275,7 @@ _SHAPES_TOKEN = replace(
     train=replace(_STEP_7.train, epochs=40, augment=Augment(crop=4, flip=True)),
     cost="eight minutes on one CPU core",
     expect="93.9 % on test",
-    source="the course's own; chapter 12 looks into it",
+    source="the course's own; chapter 13 looks into it",
 )
 
 _CIFAR_100 = replace(

@@ -1,4 +1,4 @@
-"""Where a patch looks: attention maps over an image, by layer and head, and rollout (chapters 11 and 12)."""
+"""Where a patch looks: attention maps over an image, by layer and head, and rollout (chapters 12 and 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How similar the embeddings of two positions are: one tile for each position (chapters 05 and 10)."""
+"""How similar the embeddings of two positions are: one tile for each position (chapters 05 and 11)."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 01 to 07 and 11 | 90 minutes | any CPU |
+# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 01 to 07 and 12 | 90 minutes | any CPU |
 #
-# Chapter 11 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
+# Chapter 12 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
 #
 # On photographs nobody knows. So this chapter takes pictures that were drawn, of which everything is known. You score maps with three tests, and you write the core of each yourself. At the end you know what you may say from a map, and what not.
 
@@ -96,7 +96,7 @@ print(f"share of the pixels that are on the object: {masks.double().mean():.0%}"
 # Here are seven ways to give each of the 64 patches a number. Five ask the model:
 #
 # * **Attention**: how much the class token looks at the patch in the last block, the mean over heads. It is the map that is drawn most.
-# * **Rollout**: attention multiplied through all blocks (chapter 11).
+# * **Rollout**: attention multiplied through all blocks (chapter 12).
 # * **Gradient rollout**: a rollout for one class. In each block, each weight of head $h$ is multiplied by its gradient, which says how the class's logit would change with it; products below 0 are dropped, and the heads averaged: $\bar A = \text{mean}_h \max(A_h \odot \nabla A_h, 0)$. From block to block, $R \leftarrow R + \bar A R$, beginning with the identity. So what a token keeps of itself counts whole, and not half as in rollout ([Chefer et al. 2021](https://arxiv.org/abs/2103.15679)).
 # * **Gradient**: by how much the class's logit changes with the pixels; the largest size over the colours, the mean over the patch ([Simonyan et al. 2014](https://arxiv.org/abs/1312.6034)).
 # * **Occlusion**: paint the patch grey, and see by how much the logit falls. One pass for each patch ([Zeiler & Fergus 2014](https://arxiv.org/abs/1311.2901)).
@@ -150,7 +150,7 @@ print("each map:", tuple(maps["rollout"].shape[1:]), "for", len(images), "images
 #
 # One rule settles all three: **a pixel is picked blindly among all that have the largest number. The score is the chance that it hits.** A map that is the same everywhere then gets the share of the object in the image, as it should: it says nothing, so it is a blind guess.
 #
-# ### Exercise 12.1 · `pointing_game`
+# ### Exercise 13.1 · `pointing_game`
 #
 # *Medium, 15 minutes.* Score maps against masks.
 #
@@ -338,7 +338,7 @@ assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
 #
 # Their test removes single pixels, replaces them by a flat colour, and inserts into a *blurred* image, so that what comes back makes no sharp edges on an empty ground. Ours removes patches, and has the same stand-in both ways. Deletion and insertion then run between the same two images.
 #
-# ### Exercise 12.2 · `deletion_curve`
+# ### Exercise 13.2 · `deletion_curve`
 #
 # *Medium, 20 minutes.* Take away, patch by patch.
 #
@@ -546,7 +546,7 @@ assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
 #
 # A map that stays as it was cannot show what was learned in the part that was destroyed. It may show the image: edges, colours, contrast.
 #
-# ### Exercise 12.3 · `randomise_from_top`
+# ### Exercise 13.3 · `randomise_from_top`
 #
 # *Easy, 10 minutes.* Make a copy that has forgotten.
 #
@@ -589,7 +589,7 @@ check_randomise_from_top(randomise_from_top)
 # </details>
 
 # %% [markdown]
-# One kind of map joins for this test: **rollout, max** takes the largest of the heads instead of their mean and throws nine tenths of the weights away, the discarding that chapter 11 looked at.
+# One kind of map joins for this test: **rollout, max** takes the largest of the heads instead of their mean and throws nine tenths of the weights away, the discarding that chapter 12 looked at.
 #
 # > **Predict.** The head gets random weights, all else stays. Which maps change at all? And with *all* blocks random: which map will still look most like that of the trained model?
 

@@ -161,7 +161,7 @@ print("to half of them, same logits:", same_logits(trained["wide"], changed))
 # To all: nothing happens. The picture adds *one and the same number* to all $D$ entries of a token. Every attention, every MLP and the head read the residual stream through a LayerNorm, and the first thing that LayerNorm does is to subtract the mean of the $D$ entries (chapter 03). So the number is gone before any layer reads it. This is the special direction: a turn that goes unnoticed must leave $(1, 1, \dots, 1)$ where it is. To the mean filter **the model itself is blind**. Take it off, and you look only at what the model can see.
 
 # %% [markdown]
-# ### Exercise 10.1 · `patch_filters`
+# ### Exercise 11.1 · `patch_filters`
 #
 # *Medium, 15 minutes.* The first $n$ principal components of the filters.
 #
@@ -309,7 +309,7 @@ plt.show()
 # > **Predict.** Take the tile of the patch in row 3, column 6. (The text counts from 1: in the tensor it is `[2, 5]`.) Blue will mean alike, vermilion the opposite. Where will it be blue in the trained model? In the twin? Sketch both.
 
 # %% [markdown]
-# ### Exercise 10.2 · `pos_embed_similarity`
+# ### Exercise 11.2 · `pos_embed_similarity`
 #
 # *Easy, 10 minutes.* All tiles at once.
 #
@@ -523,7 +523,7 @@ for table in load_record("position_mirror")["tables"]:
 # the mean of the row, plus the mean of the column, minus the mean of all, which is in both. By hand, with one number for each place, on a grid of 2 by 2: $\begin{pmatrix} 1 & 3 \\ 5 & 9 \end{pmatrix}$ has row means 2 and 7, column means 3 and 6, and the mean of all is 4.5. The fit is $\begin{pmatrix} 0.5 & 3.5 \\ 5.5 & 8.5 \end{pmatrix}$. What is left is 0.5 everywhere, squared and summed 1. The whole is $3.5^2 + 1.5^2 + 0.5^2 + 4.5^2 = 35$. The share is $34/35$.
 
 # %% [markdown]
-# ### Exercise 10.3 · `row_column_share`
+# ### Exercise 11.3 · `row_column_share`
 #
 # *Medium, 10 minutes.* Compute it.
 #
@@ -651,7 +651,7 @@ plt.show()
 # %% [markdown]
 # ## Panel 3: how far a head looks, and Figure 7 whole
 #
-# The third panel needs images, and the attention maps that they cause. How to get at those is the subject of chapter 11, and there you will write the measure, too. Here you only use it.
+# The third panel needs images, and the attention maps that they cause. How to get at those is the subject of chapter 12, and there you will write the measure, too. Here you only use it.
 #
 # For each patch, take its distance in pixels to every patch, weighted by how much attention it pays to it. Average over patches and images. That is one number for each head: its **mean attention distance**. (The class token has no place and is left out.) A head that looks only at its own patch has 0. A dotted line will mark a head that looks everywhere alike.
 #
@@ -901,4 +901,4 @@ print("what this chapter says holds, for three twins of each model")
 # * [Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5 and figure 7; appendix D.4 for more tables, D.7 for the attention distance.
 # * [Raghu et al. 2021](https://arxiv.org/abs/2108.08810), *Do Vision Transformers See Like Convolutional Neural Networks?*: how far heads look, with much and with little data.
 #
-# Next, chapter 11: the maps themselves. How to get them out of any model, what heads look at, and how to follow attention through all layers.
+# Next, chapter 12: the maps themselves. How to get them out of any model, what heads look at, and how to follow attention through all layers.

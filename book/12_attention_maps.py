@@ -100,7 +100,7 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 #
 # **Listen to the input.** A hook may also be called *before* a module runs, with its input. Queries and keys follow from that (if the layer does nothing more to them; some normalise or rotate them first), and the weights from these: $\mathrm{softmax}(QK^\top / \sqrt d)$. It takes longer, since `layer.qkv` and $QK^\top$ are computed twice. But the model itself runs as it always does.
 #
-# ### Exercise 11.1 · `record_attention`
+# ### Exercise 12.1 · `record_attention`
 #
 # *Medium, 20 minutes.* Write the second way. (If you like the first better, take it: only what comes out is checked.)
 #
@@ -552,7 +552,7 @@ plt.show()
 #
 # **First add the identity, then divide by the sum of the row.** Here the sum is 2, always. It is not, as soon as somebody has taken the maximum over the heads, or set small weights to 0, to tidy up the picture. So divide by the sum that there is.
 #
-# ### Exercise 11.2 · `attention_rollout`
+# ### Exercise 12.2 · `attention_rollout`
 #
 # *Medium, 15 minutes.* Roll out a batch.
 #
@@ -690,7 +690,7 @@ plt.show()
 #
 # And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and three other random models about as much. Keeping only the largest weights and multiplying six layers of them blows small differences up, as stretching the colours did above. Most of the gain over the area, three quarters of it, comes from the method and not from what the model has learned. (Dosovitskiy et al. 2021 discarded nothing: figure 6 and appendix D.8 are rollout with the mean over the heads.)
 #
-# Rollout has a second weakness: it never asks what the answer was. Of one image there is one map, for "circle" as for "square". Chapter 12 has the remedy, and asks whether any of these maps *explains*.
+# Rollout has a second weakness: it never asks what the answer was. Of one image there is one map, for "circle" as for "square". Chapter 13 has the remedy, and asks whether any of these maps *explains*.
 #
 # ## How far does it look?
 #
@@ -698,7 +698,7 @@ plt.show()
 #
 # A head that looks everywhere alike does not have 0 but about half the image's side: 16.5 pixels for $32 \times 32$. That is the value to compare with, and so is a random model's.
 #
-# ### Exercise 11.3 · `mean_attention_distance`
+# ### Exercise 12.3 · `mean_attention_distance`
 #
 # *Medium, 20 minutes.*
 #
@@ -939,4 +939,4 @@ assert [round(share, 4) for share in kept] == [0.0053, 0.0051]
 # * [Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), figures 6 and 7, appendix D.7 and D.8.
 # * [Darcet et al. 2024, *Vision Transformers Need Registers*](https://arxiv.org/abs/2309.16588).
 #
-# Next, chapter 12: do the maps explain?
+# Next, chapter 13: do the maps explain?

@@ -6,8 +6,8 @@ import html
 
 import traitlets
 
-from .explorer import as_array, as_images, as_pair, check_index, percent, picture, place
-from .tensor_explorer import TensorExplorer
+from course_lib.widgets.explorer import as_array, as_images, as_pair, check_index, percent, picture, place
+from course_lib.widgets.tensor_explorer import TensorExplorer
 
 MODES = ("head", "mean", "rollout")
 

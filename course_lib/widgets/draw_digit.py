@@ -11,8 +11,7 @@ import traitlets
 from course_lib.files.places import CHECKPOINTS
 from course_lib.records import load_record
 from course_lib.weights.registry import default_weights, find_entry
-
-from .explorer import SCRIPTS, Explorer
+from course_lib.widgets.explorer import SCRIPTS, Explorer
 
 SIDE = 28
 MODEL = "vit_mnist_patch4_28"

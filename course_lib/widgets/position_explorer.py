@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traitlets
 
-from .explorer import as_array, check_index, place, signed
-from .tensor_explorer import TensorExplorer
+from course_lib.widgets.explorer import as_array, check_index, place, signed
+from course_lib.widgets.tensor_explorer import TensorExplorer
 
 
 class PositionExplorer(TensorExplorer):

@@ -24,7 +24,7 @@ CODE_OR_SIGN = re.compile(r"(`[^`]+`)|([*<$])")
 def rooms(module):
     """The module, and if it is a package every module in it."""
     yield module
-    for part in module.members.values():
+    for _, part in sorted(module.members.items()):
         if not part.is_alias and part.is_module:
             yield from rooms(part)
 
@@ -125,12 +125,17 @@ class Page:
         return re.sub(r"`([\w.]+)`", name, text)
 
 
-def fill(text, source):
-    """The page with every placeholder replaced; `source` is the address of the repository's files."""
+def read_page(text, source):
+    """The `Page` that goes with a text and its placeholders; `source` is the address of the repository's files."""
     names = [name for match in PLACE.finditer(text) for name in match[1].split()]
     chapters = {path.name[:2]: path.stem for path in (ROOT / "book").glob("[0-9][0-9]_*.py")}
     library = griffe.load("course_lib", search_paths=[ROOT], allow_inspection=False)
-    page = Page(library, names, chapters, source)
+    return Page(library, names, chapters, source)
+
+
+def fill(text, source):
+    """The text with every placeholder replaced."""
+    page = read_page(text, source)
     return PLACE.sub(lambda match: "\n\n".join(page.wing(name) for name in match[1].split()), text)
 
 

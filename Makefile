@@ -2,15 +2,19 @@
 # Both create the environment in .venv first, and need only Python 3.11 or newer, pip and make.
 
 PYTHON ?= python3
+PYTHON311 ?= python3.11
+PYTHON313 ?= python3.13
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help book serve test lab notebooks lint lock clean
+.PHONY: help book serve test colab lowest lab notebooks lint lock clean
 
 help:
 	@echo "make book       build the site into _build/html (installs no torch)"
 	@echo "make serve      build it and show it at http://localhost:$(PORT)"
 	@echo "make test       run all tests"
+	@echo "make colab      run the chapters with Google Colab's versions (Python 3.13, 5.5 GB in .venv-colab)"
+	@echo "make lowest     run the chapters with the lowest versions allowed (Python 3.11, 5.5 GB in .venv-lowest)"
 	@echo "make lab        open JupyterLab on the chapters"
 	@echo "make notebooks  bring the notebooks up to date with their sources"
 	@echo "make lint       check style and spelling"
@@ -26,6 +30,10 @@ serve: book
 
 test: .venv/dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+colab lowest: %: .venv/dev .venv-%/ready
+	@$(BIN)/python tools/twin.py .venv-$@/bin/python
+	@$(BIN)/python tools/twin.py .venv-$@/bin/python --solved
 
 lab: .venv/dev
 	@$(BIN)/jupyter lab --notebook-dir book
@@ -43,9 +51,11 @@ lock: .venv/dev
 		--no-header --no-annotate --quiet --upgrade --output-file requirements/dev.txt
 	@$(BIN)/uv pip compile --group book --constraints requirements/dev.txt --universal --python-version 3.11 \
 		--no-header --no-annotate --quiet --upgrade --output-file requirements/book.txt
+	@$(BIN)/uv pip compile pyproject.toml --group notebooks --group test --resolution lowest-direct --universal \
+		--python-version 3.11 --no-header --no-annotate --quiet --upgrade --output-file requirements/lowest.txt
 
 clean:
-	rm -rf .venv _build
+	rm -rf .venv .venv-colab .venv-lowest _build
 
 # A marker file is written once its packages are in; pip is asked again only when the lock file changes.
 .venv/book: requirements/book.txt | .venv/pip
@@ -63,4 +73,12 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv-colab/ready: OTHER = $(PYTHON313)
+.venv-lowest/ready: OTHER = $(PYTHON311)
+.venv-%/ready: requirements/%.txt
+	@echo "Installing $< (several minutes on a slow line) ..."
+	@$(OTHER) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -21,28 +21,13 @@ from course_lib.recipes.catalogue import RECIPES
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-# What Colab has installed (its backend-info of 2026-08-19; filelock and scikit-learn from its list of 2023, and
-# they only rise): our bounds must not make pip replace any of it.
-COLAB = {
-    "anywidget": "0.9.21",
-    "einops": "0.8.2",
-    "filelock": "3.12.4",
-    "ipywidgets": "7.7.1",
-    "matplotlib": "3.10.0",
-    "numpy": "2.1.3",
-    "packaging": "23.2",
-    "safetensors": "0.8.0",
-    "scikit-learn": "1.2.2",
-    "torch": "2.11.0",
-    "torchvision": "0.26.0",
-    "tqdm": "4.67.0",
-}
-
 
 def pins(name):
     """{package: its pinned versions} of a lock file; there may be one for each Python."""
     found = {}
     for line in (ROOT / "requirements" / name).read_text().splitlines():
+        if line.startswith("#"):
+            continue
         requirement = Requirement(line)
         (pin,) = requirement.specifier
         assert pin.operator == "==", line
@@ -69,11 +54,20 @@ def test_the_lock_file_is_within_the_bounds():
 
 
 def test_colab_keeps_its_packages():
-    bounds = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
-    assert {bound.name for bound in bounds} == set(COLAB)
-    for bound in bounds:
-        assert bound.specifier.contains(COLAB[bound.name]), bound
+    """Our bounds must not make pip replace any of what Colab has installed."""
+    colab = pins("colab.txt")
+    for bound in map(Requirement, PROJECT["project"]["dependencies"]):
+        (version,) = colab[bound.name]
+        assert bound.specifier.contains(version), bound
         assert all(part.operator == ">=" for part in bound.specifier), bound
+
+
+def test_the_lowest_versions_are_the_bounds():
+    """`make lowest` tries what pyproject.toml promises: every dependency at its bound."""
+    lowest, groups = pins("lowest.txt"), PROJECT["dependency-groups"]
+    for bound in map(Requirement, PROJECT["project"]["dependencies"] + groups["notebooks"] + groups["test"]):
+        (part,), (version,) = bound.specifier, lowest[bound.name]
+        assert part.operator == ">=" and Version(part.version) == Version(version), bound
 
 
 def test_environment_yml_is_the_lock_file():

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import task
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -98,14 +99,15 @@ def test_addresses_follow_the_one_in_config():
     }
 
 
+TYPES = pytest.mark.xfail(strict=True, reason="types that do not fit are still being mended, wing by wing")
+
+
 @pytest.mark.parametrize(
-    "command",
-    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("codespell_lib",)],
-    ids=" ".join,
+    "command", [pytest.param(c, marks=TYPES if c == "basedpyright" else ()) for c in task.TASKS["lint"][2]]
 )
-def test_style_and_spelling(command):
-    result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_lint(command, monkeypatch):
+    monkeypatch.setattr(task, "PROGRAMS", Path(sys.executable).parent)
+    assert task.execute(command) == 0
 
 
 @pytest.mark.parametrize("module", [attention, interpret, records, vit, viz], ids=lambda m: m.__name__)

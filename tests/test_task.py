@@ -19,15 +19,15 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 @pytest.fixture
 def ran(monkeypatch):
-    """What would have been run, in place of running it; `failing` says which command fails."""
+    """What would have been run, in place of running it; a command with --failing fails."""
     commands = []
 
-    def run(command, cwd=None, check=False):
+    def run(command, **options):
         commands.append(shlex.join(map(str, command)))
         return subprocess.CompletedProcess(command, 3 if "--failing" in command else 0)
 
     monkeypatch.setattr(task.subprocess, "run", run)
-    monkeypatch.setattr(task, "program", lambda name: name)
+    monkeypatch.setattr(task.shutil, "which", lambda name, path: name)
     return commands
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_task_is_a_program_of_the_environment(ran):
 
 
 def test_an_unknown_task_is_one_line(monkeypatch):
-    monkeypatch.setattr(task, "program", lambda name: None)
+    monkeypatch.setattr(task.shutil, "which", lambda name, path: None)
     assert task.main(["tset"]) == f"no task 'tset'; there are {', '.join(task.TASKS)}"
 
 

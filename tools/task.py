@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = "Scripts" if os.name == "nt" else "bin"
+PROGRAMS = ROOT / ".venv" / BIN
 PORT = os.environ.get("PORT", "8000")
 SITE = "jupyter-book build . -W -n --keep-going -q"
 TESTS = "python -m pytest -n 2 --dist worksteal"
@@ -61,7 +62,7 @@ TASKS = {
             "ruff format --check .",
             "codespell",
             f"check-jsonschema --builtin-schema vendor.github-workflows {WORKFLOWS}",
-            f"basedpyright --pythonpath .venv/{BIN}/python",
+            "basedpyright",
         ],
     ),
     "lock": (
@@ -96,38 +97,44 @@ def prepare(name):
     marker.touch()
 
 
-def program(name):
-    """The path of a program of .venv, or None."""
-    return shutil.which(name, path=ROOT / ".venv" / BIN)
+def execute(command, *more):
+    """Run a program of .venv as if that were activated; returns its exit status."""
+    name, *arguments = shlex.split(command)
+    environment = os.environ | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
+    program = shutil.which(name, path=PROGRAMS)
+    return subprocess.run([program, *arguments, *more], cwd=ROOT, env=environment).returncode
 
 
-def run(name, *arguments):
-    """Do a task, the arguments added to its last command; returns the exit status of the command that failed, or 0."""
-    if name == "clean":
-        for folder in ("_build", *(folder for folder, _, _ in ENVIRONMENTS.values())):
-            shutil.rmtree(ROOT / folder, ignore_errors=True)
+def clean():
+    """Remove what was installed and built."""
+    for folder in ("_build", *(folder for folder, _, _ in ENVIRONMENTS.values())):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
+
+
+def do(name, *more):
+    """Do a task, what is added going to its last command; returns the status of the first that failed, or 0."""
     _, needs, commands = TASKS.get(name, ("", [], [name]))
     for need in needs:
         prepare(need)
-    lines = [shlex.split(command) for command in commands]
-    for line in lines:
-        more = arguments if line is lines[-1] else ()
-        if status := subprocess.run([program(line[0]), *line[1:], *more], cwd=ROOT).returncode:
+    for command in commands:
+        if status := execute(command, *(more if command is commands[-1] else ())):
             return status
     return 0
 
 
 def main(arguments):
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, an older one gets as far as this line
         return f"Python {sys.version.split()[0]} is too old, 3.11 or newer is needed: make PYTHON=python3.12 ..."
     name, *more = arguments or ["help"]
     if name == "help":
         print("\n".join(f"make {task:<10} {about}" for task, (about, _, _) in TASKS.items()))
         return 0
-    if name not in TASKS and not program(name):
+    if name == "clean":
+        return clean()
+    if name not in TASKS and not shutil.which(name, path=PROGRAMS):
         return f"no task {name!r}; there are {', '.join(TASKS)}"
     try:
-        return run(name, *more)
+        return do(name, *more)
     except subprocess.CalledProcessError as error:
         return f"could not install: {shlex.join(map(str, error.cmd))}"
     except KeyboardInterrupt:

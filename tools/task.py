@@ -101,7 +101,7 @@ def execute(command, *more):
     """Run a program of .venv as if that were activated; returns its exit status."""
     name, *arguments = shlex.split(command)
     environment = os.environ | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
-    program = shutil.which(name, path=PROGRAMS)
+    program = shutil.which(name, path=PROGRAMS) or str(PROGRAMS / name)
     return subprocess.run([program, *arguments, *more], cwd=ROOT, env=environment).returncode
 
 

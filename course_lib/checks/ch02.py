@@ -5,20 +5,17 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from course_lib.checks.edits import edits_of
-from course_lib.checks.exercise import Exercise
+from course_lib.checks.exercise import Exercise, normal
 
 
 def _split_probes(generator):
     """N is a multiple of H, so that cutting the tokens instead of the columns runs; d is neither N nor H."""
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
+    draw = normal(generator)
     return [
-        {"x": normal(3, 4, 10), "num_heads": 2},
-        {"x": normal(2, 6, 12), "num_heads": 3},
-        {"x": normal(5, 8, 24), "num_heads": 4},
-        {"x": normal(2, 9, 15).float().requires_grad_(), "num_heads": 3},
+        {"x": draw(3, 4, 10), "num_heads": 2},
+        {"x": draw(2, 6, 12), "num_heads": 3},
+        {"x": draw(5, 8, 24), "num_heads": 4},
+        {"x": draw(2, 9, 15).float().requires_grad_(), "num_heads": 3},
     ]
 
 
@@ -37,43 +34,35 @@ SPLIT_HEADS = Exercise(
         _split_heads,
         """
         you only relabel the shape, so a head gets all columns of a few tokens: make it (B, N, H, d) first, then swap N and H.
-            + return x.reshape(len(x), num_heads, x.shape[1], -1)
+            ⇒ return x.reshape(len(x), num_heads, x.shape[1], -1)
         you cut right but leave the heads behind the tokens, (B, N, H, d): swap dimensions 1 and 2.
-            - B H N d
-            + B N H d
+            B H N d ⇒ B N H d
         you deal the columns out in turn, so head 0 gets columns 0, H, 2H: give it the first d, H comes before d when you cut.
-            - (H d)
-            + (d H)
+            (H d) ⇒ (d H)
         you cut the tokens into pieces: cut the last dimension, every head sees all tokens.
-            - B N (H d) -> B H N d
-            + B (H n) D -> B H n D
+            B N (H d) -> B H N d ⇒ B (H n) D -> B H n D
         you take num_heads for the width of a head: there are num_heads pieces, each D // num_heads wide.
-            - H=num_heads
-            + d=num_heads
+            H=num_heads ⇒ d=num_heads
         you put the width before the tokens, (B, H, d, N): after the heads come tokens, then width.
-            - B H N d
-            + B H d N
+            B H N d ⇒ B H d N
         you put the heads before the batch, (H, B, N, d): they belong second, stack or permute them into dimension 1.
-            - B H N d
-            + H B N d
+            B H N d ⇒ H B N d
         you return the heads as separate tensors: stack them along dimension 1.
-            + return x.chunk(num_heads, dim=-1)
+            ⇒ return x.chunk(num_heads, dim=-1)
         you transpose the tokens and columns before you cut, so a head mixes tokens: reshape to (B, N, H, d) first.
-            + return x.mT.reshape(len(x), num_heads, x.shape[1], -1)
+            ⇒ return x.mT.reshape(len(x), num_heads, x.shape[1], -1)
         """,
     ),
 )
 
 
 def _merge_probes(generator):
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
+    draw = normal(generator)
     return [
-        {"x": normal(2, 3, 5, 4)},
-        {"x": normal(3, 2, 4, 6)},
-        {"x": normal(4, 5, 7, 3)},
-        {"x": normal(2, 4, 3, 5).float().requires_grad_()},
+        {"x": draw(2, 3, 5, 4)},
+        {"x": draw(3, 2, 4, 6)},
+        {"x": draw(4, 5, 7, 3)},
+        {"x": draw(2, 4, 3, 5).float().requires_grad_()},
     ]
 
 
@@ -92,30 +81,25 @@ MERGE_HEADS = Exercise(
         _merge_heads,
         """
         you only relabel the shape, so a row mixes several tokens of one head: swap H and N first, then join the last two.
-            + return x.reshape(len(x), x.shape[2], -1)
+            ⇒ return x.reshape(len(x), x.shape[2], -1)
         you interleave the heads, one column of each in turn: the order before joining must be (B, N, H, d), not (B, N, d, H).
-            - (H d)
-            + (d H)
+            (H d) ⇒ (d H)
         after the swap the memory is no longer in order, so .view refuses: use .reshape, or .contiguous() before .view.
-            + return x.transpose(1, 2).view(len(x), x.shape[2], -1)
+            ⇒ return x.transpose(1, 2).view(len(x), x.shape[2], -1)
         you add the heads up: lay them side by side, so that no number is lost.
-            + return x.sum(dim=1)
+            ⇒ return x.sum(dim=1)
         you average the heads: lay them side by side, so that no number is lost.
-            + return x.mean(dim=1)
+            ⇒ return x.mean(dim=1)
         you stop at (B, N, H, d): join the last two dimensions into one of width H·d.
-            - (H d)
-            + H d
+            (H d) ⇒ H d
         you put the heads below each other, (B, H·N, d): swap H and N, then join H with d, not with N.
-            - B N (H d)
-            + B (H N) d
+            B N (H d) ⇒ B (H N) d
         you swap N with the width: swap N with H, dimensions 1 and 2.
-            + return x.mT.reshape(len(x), x.shape[2], -1)
+            ⇒ return x.mT.reshape(len(x), x.shape[2], -1)
         iterating over x or joining along dimension 0 takes the batch apart: take the heads from dimension 1.
-            - B N (H d)
-            + H N (B d)
+            B N (H d) ⇒ H N (B d)
         you put the tokens before the batch: keep dimension 0 where it is and swap 1 and 2 only.
-            - B N (H d)
-            + N B (H d)
+            B N (H d) ⇒ N B (H d)
         """,
     ),
 )
@@ -123,19 +107,15 @@ MERGE_HEADS = Exercise(
 
 def _attention_probes(generator):
     """Weights of size 1/√D, so that queries, keys and values have a size near 1; biases as large as that."""
-    probes = []
+    draw, probes = normal(generator), []
     for (B, N, D), num_heads in (((2, 5, 12), 3), ((3, 4, 10), 2), ((2, 7, 24), 4), ((3, 6, 8), 2)):
-
-        def normal(*shape, size=1.0):
-            return size * torch.randn(shape, generator=generator, dtype=torch.float64)
-
         params = {
-            "qkv.weight": normal(3 * D, D, size=D**-0.5),
-            "qkv.bias": normal(3 * D, size=0.5),
-            "proj.weight": normal(D, D, size=D**-0.5),
-            "proj.bias": normal(D, size=0.5),
+            "qkv.weight": draw(3 * D, D) / D**0.5,
+            "qkv.bias": draw(3 * D) / 2,
+            "proj.weight": draw(D, D) / D**0.5,
+            "proj.bias": draw(D) / 2,
         }
-        probes.append({"x": normal(B, N, D), "params": params, "num_heads": num_heads})
+        probes.append({"x": draw(B, N, D), "params": params, "num_heads": num_heads})
     last = probes[-1]
     last["x"] = last["x"].float().requires_grad_()
     last["params"] = {name: value.float().requires_grad_() for name, value in last["params"].items()}
@@ -172,79 +152,56 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
         _attention,
         """
         scaled_dot_product_attention returns two things, the output and the weights: take the first.
-            - rearrange(weights @ v, "B H N d -> B N (H d)")
-            + _merge_heads((weights @ v, weights))
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ _merge_heads((weights @ v, weights))
         chunk(3) cuts the batch: cut the columns, chunk(3, dim=-1).
-            - rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads)
-            + (_split_heads(part, num_heads) for part in qkv.chunk(3))
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_heads(part, num_heads) for part in qkv.chunk(3))
         split(3) makes pieces of 3 columns: use chunk(3, dim=-1) for three equal pieces.
-            - rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads)
-            + qkv.split(3, dim=-1)
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(3, dim=-1)
         F.linear transposes for you: give it the weight as it is stored.
-            - x @ params["qkv.weight"].T + params["qkv.bias"]
-            + F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
+            x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
         you divide the scores by √D: the dot products run over one head, divide by √d with d = D / num_heads.
-            - q.shape
-            + x.shape
+            q.shape ⇒ x.shape
         you do not scale the scores: divide them by √d before the softmax, d = D / num_heads.
-            - / q.shape[-1] ** 0.5
+            / q.shape[-1] ** 0.5 ⇒
         you leave the heads behind the tokens, so the heads of one token attend to each other: move them in front, (B, H, N, d), before the scores.
-            - three B H N d
-            + three B N H d
-            - B H N d ->
-            + B N H d ->
+            three B H N d ⇒ three B N H d
+            B H N d -> ⇒ B N H d ->
         you read the 3D columns as q, k, v of head 0, then of head 1: here all of q comes first, so cut into q | k | v before you cut into heads.
-            - three H d
-            + H three d
+            three H d ⇒ H three d
         you read the 3D columns with q, k and v taking turns: cut them into three blocks of D columns, q | k | v.
-            - three H d
-            + H d three
+            three H d ⇒ H d three
         you swap k and v: the columns are laid out q | k | v.
-            - q, k, v
-            + q, v, k
+            q, k, v ⇒ q, v, k
         you swap q and k, so every score is transposed: the columns are laid out q | k | v.
-            - q, k, v
-            + k, q, v
+            q, k, v ⇒ k, q, v
         you swap q and v: the columns are laid out q | k | v.
-            - q, k, v
-            + v, k, q
+            q, k, v ⇒ v, k, q
         you leave out the last projection: multiply the merged heads by proj.weight transposed and add proj.bias.
-            - return out @ params["proj.weight"].T + params["proj.bias"]
-            + return out
+            return out @ params["proj.weight"].T + params["proj.bias"] ⇒ return out
         you leave out both biases: add qkv.bias after the first product and proj.bias after the last.
-            - + params["qkv.bias"]
-            +
-            - + params["proj.bias"]
+            + params["qkv.bias"] ⇒
+            + params["proj.bias"] ⇒
         you leave out qkv.bias: add it before you cut into q, k and v.
-            - + params["qkv.bias"]
+            + params["qkv.bias"] ⇒
         you leave out proj.bias: add it after the last product.
-            - + params["proj.bias"]
+            + params["proj.bias"] ⇒
         you multiply by proj.weight as it is stored, and being square it fits either way: transpose it, nn.Linear computes x @ weight.T + bias.
-            - params["proj.weight"].T
-            + params["proj.weight"]
+            params["proj.weight"].T ⇒ params["proj.weight"]
         you multiply by qkv.weight as it is stored, (3D, D): transpose it, nn.Linear computes x @ weight.T + bias.
-            - params["qkv.weight"].T
-            + params["qkv.weight"]
+            params["qkv.weight"].T ⇒ params["qkv.weight"]
         you cut and merge by reshape alone, so each head gets a few tokens with all their columns: swap N and H after cutting and before merging.
-            - rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads)
-            + (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
-            - rearrange(weights @ v, "B H N d -> B N (H d)")
-            + (weights @ v).reshape(x.shape)
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ (weights @ v).reshape(x.shape)
         you merge by reshape alone, so the rows mix tokens: swap H and N back first.
-            - rearrange(weights @ v, "B H N d -> B N (H d)")
-            + (weights @ v).reshape(x.shape)
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ (weights @ v).reshape(x.shape)
         you cut into heads by reshape alone, so each head gets a few tokens with all their columns: make it (B, N, H, d), then swap N and H.
-            - rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads)
-            + (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
         you take the softmax along the queries, so rows do not sum to 1: take it along the keys, dim=-1.
-            - dim=-1
-            + dim=-2
+            dim=-1 ⇒ dim=-2
         you attend once over all D columns and never use num_heads: split q, k and v into heads first.
-            - H=num_heads
-            + H=1
+            H=num_heads ⇒ H=1
         you return the weights as well: return the output alone.
-            - + params["proj.bias"]
-            + + params["proj.bias"], weights
+            + params["proj.bias"] ⇒ + params["proj.bias"], weights
         """,
     ),
 )

@@ -6,9 +6,9 @@ wrong answer, which must be rejected with that hint.
 
 import ast
 import inspect
+import re
 import textwrap
 from functools import cached_property
-from itertools import groupby
 
 from course_lib.checks.exercise import Mistake
 
@@ -39,51 +39,44 @@ class Edited:
             text = _changed(text, old, new) if old else _with_body(text, new)
         names = dict(self.right.__globals__)
         exec(compile(text, f"<{name}, edited>", "exec"), names)
-        return names[name]
+        edited, names[name] = names[name], self.right  # the new text may call the right function
+        return edited
 
 
 def edits_of(right, text):
     """The mistakes that `text` lists: for each the hint, and below it, indented, what is changed in `right`.
 
         you add the heads up: lay them side by side.
-            - torch.cat(x.unbind(1), dim=-1)
-            + x.sum(1)
+            torch.cat(x.unbind(1), dim=-1) ⇒ x.sum(1)
         you stop half-way.
-            + return x.transpose(1, 2)
+            ⇒ return x.transpose(1, 2)
 
-    What follows - gives way to what follows +; either may have several lines. Without a - the whole body gives way.
-    Several changes make one mistake together; a line with the word `or` begins another form, with the same hint.
+    With nothing before the arrow the whole body is new; with nothing after it a piece is left out. Several lines make
+    one mistake together. A line that begins with | goes on with the line above it. The word `or`, alone in a line,
+    begins another form of the same mistake.
     """
     return tuple(Mistake(hint, Edited(right, changes)) for hint, changes in listed(text))
 
 
 def listed(text):
-    """[(hint, changes)] of a text in the form that `edits_of` explains."""
+    """[(hint, changes)] of a text in the form that `edits_of` explains.
+
+    Raises:
+        ValueError: an indented line has no arrow.
+    """
     found = []
-    for line in filter(str.strip, textwrap.dedent(text).splitlines()):
-        words = line.strip()
+    for line in re.split(r"\n(?! *\|)", textwrap.dedent(text).strip()):
+        change = re.sub(r"\n *\| ?", "\n", line.strip())
         if line[0] != " ":
-            found.append((words, []))
-        elif words == "or":
+            found.append((change, []))
+        elif change == "or":
             found.append((found[-1][0], []))
+        elif "⇒" in change:
+            old, new = change.split("⇒")
+            found[-1][1].append((old.strip(), new.strip()))
         else:
-            found[-1][1].append(words)
-    return [(hint, _changes(lines)) for hint, lines in found]
-
-
-def _changes(lines):
-    """Pairs (old, new) from lines that begin with - or +."""
-    pairs = []
-    for mark, group in groupby(lines, key=lambda line: line[0]):
-        piece = "\n".join(line[2:] for line in group)
-        if mark == "-":
-            pairs.append((piece, ""))
-        elif mark == "+":
-            old = pairs.pop()[0] if pairs else ""
-            pairs.append((old, piece))
-        else:
-            raise ValueError(f"expected a line that begins with - or +, got {piece!r}: indent no hints.")
-    return tuple(pairs)
+            raise ValueError(f"expected `old ⇒ new` below a hint, got {change!r}: indent no hints.")
+    return found
 
 
 def _changed(text, old, new):

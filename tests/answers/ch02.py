@@ -120,37 +120,28 @@ RIGHT = {
 SLIPS = {
     "split_heads": """
         only relabel the shape
-            - B, N, num_heads, D // num_heads
-            + B, num_heads, N, D // num_heads
-            - x.transpose(1, 2)
-            + x
+            B, N, num_heads, D // num_heads ⇒ B, num_heads, N, D // num_heads
+            x.transpose(1, 2) ⇒ x
         transpose the tokens and columns
-            + return x.transpose(1, 2).reshape(x.shape[0], num_heads, x.shape[1], -1)
+            ⇒ return x.transpose(1, 2).reshape(x.shape[0], num_heads, x.shape[1], -1)
         """,
     "merge_heads": """
         .view refuses
-            - reshape
-            + view
+            reshape ⇒ view
         """,
     "multi_head_self_attention": """
         returns two things
-            - out, _
-            + out
+            out, _ ⇒ out
         chunk(3) cuts the batch
-            - chunk(3, dim=-1)
-            + chunk(3)
+            chunk(3, dim=-1) ⇒ chunk(3)
         pieces of 3 columns
-            - chunk
-            + split
+            chunk ⇒ split
         F.linear transposes for you
-            - x @ params["qkv.weight"].T + params["qkv.bias"]
-            + F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
+            x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
         multiply by qkv.weight as it is stored
-            - params["qkv.weight"].T
-            + params["qkv.weight"]
+            params["qkv.weight"].T ⇒ params["qkv.weight"]
         never use num_heads
-            - part, num_heads
-            + part, 1
+            part, num_heads ⇒ part, 1
         """,
 }
 

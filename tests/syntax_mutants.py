@@ -22,7 +22,7 @@ def mutants(function):
     for place, old in enumerate(_places(tree)):
         for new in _replacements(old):
             before, after = ast.unparse(old), ast.unparse(new)
-            if before == after:
+            if before == after or isinstance(new, ast.Starred):  # the same, or no program
                 continue
             name = f"{before} ⇒ {after}"
             while name in found:

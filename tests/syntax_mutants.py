@@ -16,18 +16,20 @@ NAMES |= {new: old for old, new in NAMES.items()}
 
 
 def mutants(function):
-    """{"old ⇒ new": the function with that change}, for each change of one place in its source."""
+    """{"old line ⇒ new line": the function with that change}, for each change of one place in its source."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):  # strict=True in zip is a guard, and changes no answer
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
+    lines, found = ast.unparse(tree).splitlines(), {}
     for place, old in enumerate(_places(tree)):
         for new in _replacements(old):
-            before, after = ast.unparse(old), ast.unparse(new)
-            if before == after or isinstance(new, ast.Starred):  # the same, or no program
+            if isinstance(new, ast.Starred):  # alone it is no program
                 continue
-            name = f"{before} ⇒ {after}"
-            while name in found:
-                name += "′"  # the same change in another place
-            found[name] = _compiled(_with(copy.deepcopy(tree), place, new), function)
+            twin = _with(copy.deepcopy(tree), place, new)
+            changed = [pair for pair in zip(lines, ast.unparse(twin).splitlines(), strict=False) if pair[0] != pair[1]]
+            if changed:
+                found[" ⇒ ".join(map(str.strip, changed[0]))] = _compiled(twin, function)
     return found
 
 

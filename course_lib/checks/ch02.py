@@ -157,8 +157,6 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_heads(part, num_heads) for part in qkv.chunk(3))
         split(3) makes pieces of 3 columns: use chunk(3, dim=-1) for three equal pieces.
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(3, dim=-1)
-        F.linear transposes for you: give it the weight as it is stored.
-            x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
         you divide the scores by √D: the dot products run over one head, divide by √d with d = D / num_heads.
             q.shape ⇒ x.shape
         you do not scale the scores: divide them by √d before the softmax, d = D / num_heads.
@@ -187,8 +185,10 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             + params["proj.bias"] ⇒
         you multiply by proj.weight as it is stored, and being square it fits either way: transpose it, nn.Linear computes x @ weight.T + bias.
             params["proj.weight"].T ⇒ params["proj.weight"]
-        you multiply by qkv.weight as it is stored, (3D, D): transpose it, nn.Linear computes x @ weight.T + bias.
+        you multiply by qkv.weight as it is stored, (3D, D): transpose it, x @ weight.T + bias. (F.linear transposes for you, so it takes the weight without .T.)
             params["qkv.weight"].T ⇒ params["qkv.weight"]
+          or
+            x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
         you cut and merge by reshape alone, so each head gets a few tokens with all their columns: swap N and H after cutting and before merging.
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
             rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ (weights @ v).reshape(x.shape)

@@ -65,7 +65,7 @@ def listed(text):
         ValueError: an indented line has no arrow.
     """
     found = []
-    for line in re.split(r"\n(?! *\|)", textwrap.dedent(text).strip()):
+    for line in filter(None, re.split(r"\n(?! *\|)", textwrap.dedent(text).strip())):
         change = re.sub(r"\n *\| ?", "\n", line.strip())
         if line[0] != " ":
             found.append((change, []))

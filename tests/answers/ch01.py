@@ -1,7 +1,8 @@
 """Answers to the exercises of chapter 01, as readers write them.
 
-RIGHT: implementations other than the chapter's own. SLIPS: the chapter's own with something changed, WRONG: mistakes
-that are written in another way; each with words of the hint that it must get.
+RIGHT: implementations other than the chapter's own. Beside the record's known mistakes, which are wrong answers
+themselves, SLIPS: the chapter's own solution with something changed, and WRONG: mistakes written in another way; each
+with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
 import math
@@ -138,18 +139,22 @@ WRONG = {
     },
 }
 
-# Mutants of right answers that are right, too: {exercise: {"function: old ⇒ new": why}}
 EQUIVALENT = {
-    "softmax": {},
-    "attention_weights": {
-        "attention_weights: softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ softmax(scores / query.shape[-1] ** 0.5)": "-1 is the default",
-    },
-    "scaled_dot_product_attention": {
-        "attention_by_loops: (..., i, None, :) ⇒ (..., None, i, :)": "(..., 1, d) either way",
-    },
-    "masked_attention": {
-        "masked_attention: softmax(scores, dim=-1) ⇒ softmax(scores)": "-1 is the default",
-        "masked_by_minus_infinity: mask.any(-1, keepdim=True) ⇒ mask": "0 where the mask is False, nan or not",
-        "masked_by_renormalising: 1e-30 ⇒ 2e-30": "any small number",
-    },
+    "softmax": "",
+    "attention_weights": """
+        -1 is the default.
+            attention_weights: return softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ return softmax(scores / query.shape[-1] ** 0.5)
+        """,
+    "scaled_dot_product_attention": """
+        (..., 1, d) either way.
+            attention_by_loops: scores = (query[..., i, None, :] * key).sum(-1) / math.sqrt(query.shape[-1]) ⇒ scores = (query[..., None, i, :] * key).sum(-1) / math.sqrt(query.shape[-1])
+        """,
+    "masked_attention": """
+        -1 is the default.
+            masked_attention: weights = softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ weights = softmax(scores).masked_fill(~mask, 0.0)
+        Where the mask is False the weight is 0 anyway.
+            masked_by_minus_infinity: weights = torch.where(mask.any(-1, keepdim=True), weights, torch.zeros_like(weights)) ⇒ weights = torch.where(mask, weights, torch.zeros_like(weights))
+        Any small number will do.
+            masked_by_renormalising: weights = e / e.sum(-1, keepdim=True).clamp_min(1e-30) ⇒ weights = e / e.sum(-1, keepdim=True).clamp_min(2e-30)
+        """,
 }

@@ -1,7 +1,8 @@
 """Answers to the exercises of chapter 02, as readers write them.
 
-RIGHT: implementations other than the chapter's own. SLIPS: the chapter's own with something changed, WRONG: mistakes
-that are written in another way; each with words of the hint that it must get.
+RIGHT: implementations other than the chapter's own. Beside the record's known mistakes, which are wrong answers
+themselves, SLIPS: the chapter's own solution with something changed, and WRONG: mistakes written in another way; each
+with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
 import math
@@ -138,8 +139,6 @@ SLIPS = {
             chunk ⇒ split
         F.linear transposes for you
             x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
-        multiply by qkv.weight as it is stored
-            params["qkv.weight"].T ⇒ params["qkv.weight"]
         never use num_heads
             part, num_heads ⇒ part, 1
         """,
@@ -159,5 +158,4 @@ WRONG = {
     },
 }
 
-# Mutants of right answers that are right, too: {exercise: {"function: old ⇒ new": why}}
-EQUIVALENT = {"split_heads": {}, "merge_heads": {}, "multi_head_self_attention": {}}
+EQUIVALENT = {"split_heads": "", "merge_heads": "", "multi_head_self_attention": ""}

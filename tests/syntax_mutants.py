@@ -11,12 +11,19 @@ OPERATORS = {ast.Add: ast.Sub, ast.Mult: ast.Div, ast.FloorDiv: ast.Mult, ast.Lt
 OPERATORS |= {ast.Eq: ast.NotEq, ast.And: ast.Or, ast.Is: ast.IsNot, ast.In: ast.NotIn}
 OPERATORS |= {new: old for old, new in OPERATORS.items() if new not in OPERATORS}
 ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Pow, ast.MatMult)  # operands whose order matters
+SYMMETRIC = ("transpose", "swapaxes", "min", "max", "minimum", "maximum", "isinstance")  # the order says nothing
 NAMES = {"amax": "amin", "max": "min", "sum": "mean", "cos": "sin", "any": "all", "sqrt": "square"}
 NAMES |= {new: old for old, new in NAMES.items()}
 
 
 def mutants(function):
-    """{"old line ⇒ new line": the function with that change}, for each change of one place in its source."""
+    """{"old line ⇒ new line": the function with that change}, for each change of one place in its source.
+
+    Of a function made inside another, or of anything that is no function, there are none.
+    """
+    function = inspect.unwrap(function)
+    if not inspect.isfunction(function) or function.__closure__:
+        return {}
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):  # strict=True in zip is a guard, and changes no answer
@@ -82,10 +89,10 @@ def _replacements(node):
             yield from node.values
         case ast.IfExp():
             yield from (node.body, node.orelse)
-        case ast.Tuple(elts=elts):
+        case ast.Tuple(elts=elts) if not all(isinstance(item, ast.Constant) for item in elts):
             yield from (ast.Tuple(order, node.ctx) for order in _swapped(elts))
         case ast.Call(func=func, args=args, keywords=keywords):
-            if getattr(func, "attr", "") not in ("transpose", "swapaxes"):  # where the order says nothing
+            if getattr(func, "attr", getattr(func, "id", "")) not in SYMMETRIC:
                 yield from (ast.Call(func, order, keywords) for order in _swapped(args))
             yield from (ast.Call(func, args, [k for k in keywords if k is not gone]) for gone in keywords)
             if isinstance(func, ast.Attribute):
@@ -95,8 +102,8 @@ def _replacements(node):
             yield from args[:1]
         case ast.Slice(lower=lower, upper=upper):
             yield from (ast.Slice(None, upper), ast.Slice(lower, None))
-        case ast.If() | ast.While():
-            yield type(node)(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
+        case ast.If():
+            yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
             yield ast.Pass()
         case ast.Assign() | ast.AugAssign() | ast.Expr() | ast.Raise() | ast.For() | ast.Delete():
             yield ast.Pass()

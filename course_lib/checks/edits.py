@@ -80,12 +80,14 @@ def listed(text):
 
 
 def _changed(text, old, new):
-    first = old.partition("\n")[0]
-    if text.count(first) != 1:
-        raise ValueError(f"{first!r} must stand once in this text, and stands there {text.count(first)} times:\n{text}")
-    line = text[text.rfind("\n", 0, text.index(first)) + 1 :]
-    margin = "\n" + line[: len(line) - len(line.lstrip())]  # the further lines are indented as the first one is
-    return text.replace(old.replace("\n", margin), new.replace("\n", margin))
+    before = text.partition(old.partition("\n")[0])[0]
+    margin = "\n" + re.match(" *", before.rpartition("\n")[2])[0]  # further lines are indented as the first one is
+    old, new = old.replace("\n", margin), new.replace("\n", margin)
+    if text.count(old) != 1:
+        raise ValueError(
+            f"the old text of an edit must stand once in the function, got {text.count(old)} times {old!r}"
+        )
+    return text.replace(old, new)
 
 
 def _with_body(text, body):

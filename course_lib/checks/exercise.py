@@ -175,6 +175,14 @@ def normal(generator):
     return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+def in_float32(probe):
+    """The probe with its tensors in float32, the numbers of which ask for gradients."""
+    if isinstance(probe, dict):
+        return {name: in_float32(value) for name, value in probe.items()}
+    is_real = isinstance(probe, torch.Tensor) and probe.is_floating_point()
+    return probe.float().requires_grad_() if is_real else probe
+
+
 def run(function, inputs, forbidden=()):
     """Call `function` on copies of the inputs and say what came of it; nothing outside is disturbed."""
     copies = {name: _copy(value) for name, value in inputs.items()}

@@ -103,12 +103,12 @@ PATCHIFY = Exercise(
 def _unpatchify_probes(generator):
     draw = normal(generator)
     return [
-        {"patches": draw(2, 6, 12), "grid_size": (2, 3), "in_chans": 3},
+        {"patches": draw(2, 6, 12), "grid_size": (2, 3)},
         {"patches": draw(1, 8, 18), "grid_size": (4, 2), "in_chans": 2},
         {"patches": draw(3, 4, 100), "grid_size": (2, 2), "in_chans": 4},
         {"patches": draw(2, 3, 16), "grid_size": (1, 3), "in_chans": 1},
-        {"patches": draw(4, 1, 18), "grid_size": (1, 1), "in_chans": 2},
-        {"patches": draw(2, 6, 2), "grid_size": (3, 2), "in_chans": 2},  # of one pixel
+        {"patches": draw(2, 6, 2), "grid_size": (3, 2), "in_chans": 2},  # of one pixel each
+        {"patches": draw(4, 1, 2), "grid_size": (1, 1), "in_chans": 2},
         {"patches": draw(2, 6, 12), "grid_size": (2, 3)},  # the shape of the first
         in_float32({"patches": draw(3, 15, 20), "grid_size": (3, 5), "in_chans": 5}),
     ]

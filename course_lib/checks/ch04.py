@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn  # noqa: F401 (for the edits)
 
 from course_lib.checks.edits import edits_of
-from course_lib.checks.exercise import Exercise, in_float32, normal
+from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _patchify_probes(generator):
@@ -18,7 +18,7 @@ def _patchify_probes(generator):
         {"images": draw(4, 2, 3, 3), "patch_size": 3},
         {"images": draw(2, 1, 3, 2), "patch_size": 1},
         {"images": draw(2, 3, 4, 6), "patch_size": 2},  # the shape of the first
-        in_float32({"images": draw(3, 5, 6, 8), "patch_size": 2}),
+        single({"images": draw(3, 5, 6, 8), "patch_size": 2}),
     ]
 
 
@@ -110,7 +110,7 @@ def _unpatchify_probes(generator):
         {"patches": draw(2, 6, 2), "grid_size": (3, 2), "in_chans": 2},  # of one pixel each
         {"patches": draw(4, 1, 2), "grid_size": (1, 1), "in_chans": 2},
         {"patches": draw(2, 6, 12), "grid_size": (2, 3)},  # the shape of the first
-        in_float32({"patches": draw(3, 15, 20), "grid_size": (3, 5), "in_chans": 5}),
+        single({"patches": draw(3, 15, 20), "grid_size": (3, 5), "in_chans": 5}),
     ]
 
 
@@ -193,7 +193,7 @@ def _linear_to_conv_probes(generator):
         {"weight": draw(12, 12), "in_chans": 3, "patch_size": 2},  # D = C·P·P: a wrong transpose fits
         {"weight": draw(1, 3), "in_chans": 3, "patch_size": 1},
         {"weight": draw(5, 12), "in_chans": 3, "patch_size": 2},  # the shape of the first
-        in_float32({"weight": draw(6, 9), "in_chans": 1, "patch_size": 3}),
+        single({"weight": draw(6, 9), "in_chans": 1, "patch_size": 3}),
     ]
 
 
@@ -258,7 +258,7 @@ def _embedding_probes(generator):
     ):
         weight = draw(D, C, P, P) / (C * P * P) ** 0.5
         probes.append({"images": draw(B, C, height, width), "weight": weight, "bias": draw(D)})
-    return [*probes[:-1], in_float32(probes[-1])]
+    return [*probes[:-1], single(probes[-1])]
 
 
 def _convolve(images, weight, bias):

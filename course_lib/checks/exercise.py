@@ -175,12 +175,11 @@ def normal(generator):
     return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def in_float32(probe):
-    """The probe with its tensors in float32, the numbers of which ask for gradients."""
-    if isinstance(probe, dict):
-        return {name: in_float32(value) for name, value in probe.items()}
-    is_real = isinstance(probe, torch.Tensor) and probe.is_floating_point()
-    return probe.float().requires_grad_() if is_real else probe
+def single(value):
+    """For probes: tensors, also those in a dictionary, in float32 and asking for gradients, as in training."""
+    if isinstance(value, dict):
+        return {name: single(item) for name, item in value.items()}
+    return value.float().requires_grad_() if isinstance(value, torch.Tensor) else value
 
 
 def run(function, inputs, forbidden=()):

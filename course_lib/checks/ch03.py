@@ -9,7 +9,7 @@ from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _layer_norm_probes(generator):
-    """Tokens of several sizes: of size 1 with a mean of their own, and so small that epsilon counts; one of one number."""
+    """Tokens of several sizes: of size 1 with a mean of their own, and so small that epsilon counts; a single one."""
     draw = normal(generator)
 
     def probe(x, **more):
@@ -21,7 +21,7 @@ def _layer_norm_probes(generator):
         probe(draw(4, 4, 4)),
         probe(0.003 * draw(2, 5, 7)),
         probe(draw(3, 2, 8), eps=0.1),
-        probe(draw(1, 1, 1)),
+        probe(draw(1, 1, 4)),
         probe(2 * draw(3, 6) + 1),  # the shape of the first
         single(probe(draw(2, 3, 4, 9))),
     ]

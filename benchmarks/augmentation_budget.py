@@ -8,11 +8,10 @@ Nothing but the augmentation differs. Five seeds each; chapter 08 draws it. A qu
 
 import torch
 
-from course_lib.augment import Augment
-from course_lib.data import digits
-from course_lib.machine import set_seed
-from course_lib.records import FOLDERS, describe, versions, write_json
-from course_lib.train import TrainConfig, evaluate_set, fit
+from course_lib.data import Augment, digits
+from course_lib.files.places import RESULTS
+from course_lib.records import describe, versions, write_json
+from course_lib.train import TrainConfig, evaluate_set, fit, set_seed
 from course_lib.vit import VisionTransformer, ViTConfig
 
 SEEDS = range(5)
@@ -55,7 +54,7 @@ def main():
         "device": describe(torch.device("cpu")),
         "versions": versions(),
     }
-    write_json(FOLDERS[0] / "augmentation_budget.json", record)
+    write_json(RESULTS[0] / "augmentation_budget.json", record)
 
 
 if __name__ == "__main__":

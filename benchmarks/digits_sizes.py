@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from train_digits import NAME, RECIPE, accuracy, train
 
 from course_lib.data import digits
-from course_lib.pretrained import load_pretrained, save_weights
-from course_lib.vit import create_model
+from course_lib.models import create_model
+from course_lib.weights import load_pretrained, save_weights
 
 OUT = Path(__file__).parent.parent / "data" / "results" / "digits_sizes.json"
 SEEDS = range(5)

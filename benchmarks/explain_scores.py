@@ -1,9 +1,9 @@
-"""Score chapter 12's maps on several hundred drawn shapes: where they point, what the answer depends on, what they notice.
+"""Score chapter 13's maps on several hundred drawn shapes: where they point, what the answer depends on, what they notice.
 
     python benchmarks/explain_scores.py           # writes data/results/explain_scores.json
 
 The model and the maps are the chapter's own. Every comparison is paired: the interval is that of the differences, image
-by image. CPU, a quarter of an hour. Chapter 12 draws the record.
+by image. CPU, a quarter of an hour. Chapter 13 draws the record.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from chapter import definitions
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from course_lib.data import toy_shapes
-from course_lib.explain import (
+from course_lib.interpret.explain import (
     area_under,
     deletion_curve,
     insertion_curve,
@@ -25,17 +25,17 @@ from course_lib.explain import (
     rank_correlation,
     replacing,
 )
-from course_lib.machine import set_seed
+from course_lib.models import create_model
 from course_lib.records import describe, versions, write_json
-from course_lib.vit import create_model
+from course_lib.train import set_seed
 
 chapter = definitions(
-    "12_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max", "colour_map"
+    "13_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max", "colour_map"
 )
 IMAGES, EVERY, CASCADE = 330, 8, 100
 SEEDS = ("a model that nobody has trained", "another", "a third", "a fourth")
 OWN = ("attention", "rollout", "gradient rollout", "gradient", "occlusion")
-# What chapter 12 compares: how patches are taken away, what is measured, one kind of map, another.
+# What chapter 13 compares: how patches are taken away, what is measured, one kind of map, another.
 PAIRS = (
     *(("grey", "deletion_area", "colour", kind) for kind in OWN),
     *(("grey", "deletion_area", "mask", kind) for kind in OWN),

@@ -22,9 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from vit_speed import processor
 
-from course_lib.augment import Augment
-from course_lib.data import ImageSet, cifar10_jpeg, mnist
-from course_lib.data_files import data_folder
+from course_lib.data import Augment, ImageSet, cifar10_jpeg, mnist
+from course_lib.files import data_folder
 
 BATCH = 128
 IMAGES = 100 * BATCH  # in a round

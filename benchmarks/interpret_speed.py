@@ -26,8 +26,8 @@ import torchvision
 from vit_speed import processor
 
 from course_lib.interpret import attention_maps, attention_rollout, record_attention
-from course_lib.taps import recording
-from course_lib.vit import vit_b_16
+from course_lib.interpret.taps import recording
+from course_lib.models import vit_b_16
 
 OUT = Path(__file__).parent.parent / "data" / "results" / "interpret_speed.json"
 ROLLOUTS = {

@@ -14,12 +14,11 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save
 
-from course_lib.download import file_digest
-from course_lib.files import write_atomically
+from course_lib.files import file_digest, write_atomically
 from course_lib.recipes import find_recipe
 from course_lib.records import write_json
-from course_lib.registry import Preprocessing
 from course_lib.vit import VIT_CONFIGS
+from course_lib.weights import Preprocessing
 
 MOST = 2_000_000  # bytes
 CHECKPOINTS = Path(__file__).parent.parent / "data" / "checkpoints"

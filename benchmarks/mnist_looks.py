@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from course_lib.files.places import RESULTS
 from course_lib.metrics import predict, predict_shifted
-from course_lib.pretrained import load_pretrained
 from course_lib.recipes import find_recipe
-from course_lib.records import FOLDERS, describe, versions, write_json
+from course_lib.records import describe, versions, write_json
+from course_lib.weights import load_pretrained
 
 NAMES = ("mnist_fast", "mnist_vit")
 LOOKS = {"one": predict, "five": predict_shifted}
@@ -50,7 +51,7 @@ def main():
         "versions": versions(),
         "runs": [looks(name) for name in NAMES],
     }
-    write_json(FOLDERS[0] / "mnist_looks.json", content)
+    write_json(RESULTS[0] / "mnist_looks.json", content)
     for run in content["runs"]:
         print(run)
 

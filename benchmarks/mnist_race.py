@@ -10,10 +10,11 @@ import time
 
 import torch
 
+from course_lib.files.places import RESULTS
 from course_lib.recipes import find_recipe
-from course_lib.records import FOLDERS, describe, versions, write_json
-from course_lib.run import Run
+from course_lib.records import describe, versions, write_json
 from course_lib.train import evaluate_set, train_one_epoch
+from course_lib.train.run import Run
 
 GOAL = 0.981
 RACERS = ("mnist_fast", "mnist_report_d")
@@ -43,7 +44,7 @@ def main():
     torch.set_num_threads(1)
     ours, theirs = (race(name) for name in RACERS)
     write_json(
-        FOLDERS[0] / "mnist_race.json",
+        RESULTS[0] / "mnist_race.json",
         {
             "what": "time until 98.10 % of MNIST's validation digits are right, by two recipes in one run on one thread",
             "goal": GOAL,

@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from keep_weights import add_to_manifest
 
 from course_lib.data import digits
-from course_lib.pretrained import save_weights
+from course_lib.models import create_model
 from course_lib.records import write_json
-from course_lib.registry import Preprocessing
-from course_lib.vit import create_model
+from course_lib.weights import Preprocessing, save_weights
 
 ROOT = Path(__file__).parent.parent
 NAME = "vit_digits_patch2_8"

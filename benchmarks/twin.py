@@ -23,18 +23,15 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from course_lib.augment import Augment
-from course_lib.data import load_data
+from course_lib.data import Augment, load_data
+from course_lib.files.places import RESULTS
 from course_lib.finetune import cache_features, get_head, head_alone
-from course_lib.finetune_recipe import FineTuning
 from course_lib.lora import merge_lora
-from course_lib.machine import count_parameters, keep_memory, set_seed
 from course_lib.metrics import predict, score
-from course_lib.recipe import Recipe
-from course_lib.recipes import find_recipe
-from course_lib.records import FOLDERS, describe, versions, write_json
-from course_lib.runs import run_recipe
-from course_lib.train import TrainConfig, fit
+from course_lib.recipes import FineTuning, Recipe, find_recipe, run_recipe
+from course_lib.records import describe, versions, write_json
+from course_lib.train import TrainConfig, count_parameters, fit, set_seed
+from course_lib.train.device import keep_memory
 
 EIGHT = "cifar10_jpeg:airplane,automobile,bird,deer,frog,horse,ship,truck"
 TWO = "cifar10_jpeg:cat,dog"
@@ -54,7 +51,7 @@ RATES = {  # the middle three are tried first
     "all": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
 SEEDS = (0, 1, 2)
-OUT = FOLDERS[0] / "twin.json"
+OUT = RESULTS[0] / "twin.json"
 
 
 def weights(kind):

@@ -25,7 +25,7 @@ import torchvision
 import transformers
 import vit_pytorch
 
-from course_lib.vit import vit_b_16
+from course_lib.models import vit_b_16
 
 MACS = 17_563_828_224  # of one image, attention included
 OUT = Path(__file__).parent.parent / "data" / "results" / "vit_speed.json"

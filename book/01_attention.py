@@ -324,7 +324,7 @@ plt.show()
 # * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
 
 # %%
-from course_lib.widgets import AttentionPlayground
+from course_lib.widgets.attention_playground import AttentionPlayground
 
 AttentionPlayground()
 
@@ -955,7 +955,7 @@ assert (on_the_anti_diagonal > 0.9).all()  # in every row
 
 # %% [markdown]
 # **The anti-diagonal.** Nobody told the model where to look. It was told only which symbols were right, and the gradient found the rest. When you look into a
-# ViT in chapter 11, you will read maps of this kind, with nobody to tell you what they ought to look like. Here you know.
+# ViT in chapter 12, you will read maps of this kind, with nobody to tell you what they ought to look like. Here you know.
 #
 # > **Predict.** Now take the positions away: `with_positions=False`. There are ten symbols, so blind guessing is right in 10 % of the cases. Will the model reach
 # > 100 %, stay at 10 %, or something between?

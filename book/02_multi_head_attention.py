@@ -955,7 +955,7 @@ assert max(shares[1][0], shares[2][1]) < 0.3
 
 # %% [markdown]
 # Each loss is clean: one answer falls to blind guessing, the other stays perfect. Now you *know* what each head is for, and not from the map. To change something inside and see what happens at the output is
-# called an **ablation**. Chapter 12 comes back to the difference between a map and an explanation.
+# called an **ablation**. Chapter 13 comes back to the difference between a map and an explanation.
 #
 # ## How many heads?
 #

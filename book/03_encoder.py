@@ -1128,7 +1128,7 @@ assert ((most - torch.arange(10)).abs() <= 1).all()
 
 # %% [markdown]
 # By place there is nothing to see. By rank, block 2 shows a diagonal: place 3 reads from numbers of rank 3, and their neighbours. In block 1 all places look nearly everywhere, on average. With two blocks, then, the looking-up
-# happens in the second. That is *where* the model looks, not yet *how* it knows. (It does not even need two: one block alone gets more than 95 % right.) Chapter 12 is about this difference.
+# happens in the second. That is *where* the model looks, not yet *how* it knows. (It does not even need two: one block alone gets more than 95 % right.) Chapter 13 is about this difference.
 
 # %% [markdown]
 # ### One part at a time

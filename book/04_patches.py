@@ -708,7 +708,7 @@ plt.show()
 # Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token. (The explorer counts rows, columns and tokens from 1, this text from 0.)
 
 # %%
-from course_lib.widgets import Patchify
+from course_lib.widgets.patchify import Patchify
 
 square = v2.functional.center_crop(flower, [427, 427])
 square = v2.functional.resize(square, [224, 224], antialias=True)
@@ -773,7 +773,7 @@ plt.show()
 # Four numbers in place of 192 keep 95 % of the variance and show you blocks. With 64, a third of the numbers, the eye hardly finds the difference. So a token narrower than its patch is no disaster, and ViT-B/16, with 768 for 768, *could* keep everything.
 #
 # It need not: the embedding is trained to be useful for classification, not to rebuild pixels. What it does learn looks related all the same. The paper draws the principal components of trained filters (figure 7, left), and they resemble a basis for the fine structure of a patch. You will
-# draw them yourself in chapter 10.
+# draw them yourself in chapter 11.
 #
 # ### Places
 #

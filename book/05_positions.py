@@ -415,7 +415,7 @@ for name, some in (("learned from:", learn), ("asked about: ", ask)):
 # The simplest answer, and ViT's: do not decide. Make a table of $N + 1$ vectors, one for each place and one for the class token, start it at random, and train it with the rest:
 #
 # ```python
-# self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, N + 1, D), std=0.02))
+# self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, D))
 # ```
 #
 # Row 0 belongs to the class token, so it is added *after* the class token has been put in front. (Adding it is harmless and, strictly, needless: class token and its position are two learned vectors of which only the sum is ever seen. The paper's weights have both.
@@ -637,7 +637,7 @@ for name, computed in tables.items():
 # Keep this picture. Above, a patch resembles its neighbours in the *row*. The patch below is eight places away, farther than any in its own row. The maps are **stripes**, and at the edges a stripe goes on at the other end of the next row, as reading does. Below, each map is dark **around its own patch**, to the left and right as much as up and down, and the
 # dark spot walks across the grid as the patch does. It is a spot with pale arms rather than a disc, because the cosine is an average of two, one of the columns and one of the rows.
 #
-# Nothing of this was learned. In chapter 10 you will draw the same maps for a table that *was* learned, by a ViT that nobody told about rows and columns. Remember what you see here.
+# Nothing of this was learned. In chapter 11 you will draw the same maps for a table that *was* learned, by a ViT that nobody told about rows and columns. Remember what you see here.
 
 # %% [markdown]
 # ## Relative positions
@@ -936,7 +936,7 @@ ours = F.interpolate(picture, size=(24, 24), mode="bilinear", align_corners=True
 assert (ours.flatten(2).mT - rough_ways["Google"]).abs().max() < 1e-12
 
 # %% [markdown]
-# The table's numbers lie between −1 and 1, and two libraries can be a quarter apart. (How rough a learned table is, you will see in chapter 10.) And resizing averages, and averages are shorter: on the rough table bilinear, which mixes the nearest four and never overshoots, leaves two thirds of the length. Where there is nothing rough to average away, nothing is lost.
+# The table's numbers lie between −1 and 1, and two libraries can be a quarter apart. (How rough a learned table is, you will see in chapter 11.) And resizing averages, and averages are shorter: on the rough table bilinear, which mixes the nearest four and never overshoots, leaves two thirds of the length. Where there is nothing rough to average away, nothing is lost.
 #
 # Which is right? For the smooth table you can tell, since it is a formula: put in the true place of each new patch.
 

@@ -27,13 +27,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
-from course_lib import convert, formats, vit, viz
+from course_lib import vit, viz
+from course_lib.checks import my_pieces
 from course_lib.data import digits, photographs
-from course_lib.download import cache_folder
+from course_lib.files import weights_folder
 from course_lib.interpret import record_attention
-from course_lib.pieces import my_pieces
-from course_lib.pretrained import REGISTRY, load_pretrained, save_weights
 from course_lib.records import load_record
+from course_lib.weights import (
+    REGISTRY,
+    convert,
+    formats,
+    load_pretrained,
+    save_weights,
+)
 
 viz.set_style()
 torch.set_num_threads(1)  # one image at a time: more threads would hardly help
@@ -207,7 +213,7 @@ patch_embedding, prepend_class_token, encoder_block, layer_norm, softmax = (
 # (What you see here on the page was made with no file. In your notebook "yours" stands beside each piece that you have written.)
 #
 # The file is plain Python. Open it and read; it is what you have built so far. In Colab the machine forgets its files, so mount your Drive *before* you work on a chapter (in the folder symbol on the left), and the file is kept there. Without
-# Drive, `download_pieces()` from `course_lib.pieces` saves it to your computer, and `upload_pieces()` brings it back another day.
+# Drive, `download_pieces()` from `course_lib.checks` saves it to your computer, and `upload_pieces()` brings it back another day.
 
 # %% [markdown]
 # ### Exercise 6.1 · `vit_forward`
@@ -1164,7 +1170,7 @@ if large is not None:
 
 # %% tags=["nbval-ignore-output"]
 if large is not None:
-    weights = formats.read_weights(cache_folder() / torchvision_entry.file)
+    weights = formats.read_weights(weights_folder() / torchvision_entry.file)
     theirs = torchvision.models.vit_b_16().eval()
     theirs.load_state_dict(weights)
     wanted = logits_of(theirs, inputs)

@@ -25,14 +25,13 @@ from scipy.stats import t as student
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from course_lib import train, vit, viz
-from course_lib.augment import Augment
-from course_lib.data import ImageSet, digits, toy_shapes
-from course_lib.machine import set_seed
-from course_lib.pieces import my_pieces
-from course_lib.pretrained import load_pretrained
+from course_lib import vit, viz
+from course_lib.checks import my_pieces
+from course_lib.data import Augment, ImageSet, digits, toy_shapes
 from course_lib.records import load_record
-from course_lib.train import TrainConfig, fit
+from course_lib.train import TrainConfig, fit, set_seed
+from course_lib.train import loop as train
+from course_lib.weights import load_pretrained
 
 viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
@@ -1120,8 +1119,7 @@ plt.show()
 FULL = False  # True: all of MNIST, for a machine with a graphics card
 
 if FULL:
-    from course_lib.recipes import find_recipe
-    from course_lib.runs import run_recipe
+    from course_lib.recipes import find_recipe, run_recipe
 
     recipe = find_recipe("mnist_vit")
     _, proof = run_recipe(recipe, Path("runs/mnist_vit/seed-0"))

@@ -23,13 +23,12 @@ from scipy.stats import t as student
 from torch import nn
 from torchvision.transforms import v2
 
-from course_lib import augment, train, viz
-from course_lib.augment import Augment
-from course_lib.data import digits, photographs
-from course_lib.machine import set_seed
-from course_lib.rand_augment import OPERATIONS, apply_operations
+from course_lib import viz
+from course_lib.data import Augment, augment, digits, photographs
+from course_lib.data.rand_augment import OPERATIONS, apply_operations
 from course_lib.records import load_record
-from course_lib.train import TrainConfig, fit
+from course_lib.train import TrainConfig, fit, set_seed
+from course_lib.train import loop as train
 from course_lib.vit import VisionTransformer, ViTConfig
 
 viz.set_style()
@@ -989,8 +988,7 @@ for name in ("crop", "flip", "rand_augment", "mixup", "cutmix"):
 FULL = False
 
 if FULL:
-    from course_lib.recipes import find_recipe
-    from course_lib.runs import run_recipe
+    from course_lib.recipes import find_recipe, run_recipe
 
     model, record = run_recipe(find_recipe("cifar10_vit"), "runs/cifar10_vit")
     print(f"{100 * record['test_accuracy']:.2f} % right on test")
@@ -1000,7 +998,7 @@ else:
 # %% [markdown]
 # ## The block, tested
 #
-# The library's `random_crop_flip`, `mixup` and `soft_cross_entropy` (in `course_lib.augment` and `course_lib.train`) do what yours do. One has news:
+# The library's `random_crop_flip`, `mixup` and `soft_cross_entropy` (in `course_lib.data` and `course_lib.train`) do what yours do. One has news:
 
 # %%
 import inspect

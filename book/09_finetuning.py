@@ -26,17 +26,22 @@ from scipy.stats import t as student
 from torch import nn
 
 from course_lib import finetune, lora, metrics, viz
-from course_lib.baselines import ResNet, ResNetConfig
 from course_lib.data import digits, toy_shapes
 from course_lib.finetune import cache_features, head_alone, set_trainable
 from course_lib.lora import add_lora, merge_lora
-from course_lib.machine import set_seed, training_memory
 from course_lib.metrics import predict
+from course_lib.models import ResNet, ResNetConfig, create_model, create_resnet
 from course_lib.recipes import find_recipe
 from course_lib.records import load_record
-from course_lib.resnet import create_resnet
-from course_lib.train import TrainConfig, count_parameters, fit, train_mode
-from course_lib.vit import VIT_CONFIGS, VisionTransformer, create_model
+from course_lib.train import (
+    TrainConfig,
+    count_parameters,
+    fit,
+    set_seed,
+    train_mode,
+)
+from course_lib.train.device import training_memory
+from course_lib.vit import VIT_CONFIGS, VisionTransformer
 
 viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
@@ -1278,7 +1283,7 @@ print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 FULL = False
 
 if FULL:
-    from course_lib.runs import run_recipe
+    from course_lib.recipes import run_recipe
 
     model, record = run_recipe(
         find_recipe("cifar10_vit_b16"), "runs/cifar10_vit_b16"
@@ -1338,4 +1343,4 @@ for function in (finetune.replace_head, metrics.macro_f1, finetune.freeze_except
 # * [Hu et al. 2022, *LoRA*](https://arxiv.org/abs/2106.09685), sections 4 and 7.
 # * [Kumar et al. 2022](https://arxiv.org/abs/2202.10054): why fine-tuning everything can be worse than the head on images of another kind, though better on those of the same.
 #
-# Next, chapter 10: open a trained model, and look at what its filters and positions have become.
+# Next, chapter 11: open a trained model, and look at what its filters and positions have become.

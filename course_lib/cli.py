@@ -69,17 +69,19 @@ def _add_run_options(train):
 
 
 def _train(options):
-    from course_lib import distributed, records, runs
-    from course_lib.machine import keep_memory
-    from course_lib.recipe import override
-    from course_lib.recipes import find_recipe
+    from course_lib.files import places
+    from course_lib.recipes import runner as runs
+    from course_lib.recipes.catalogue import find_recipe
+    from course_lib.recipes.recipe import override
+    from course_lib.train import distributed
+    from course_lib.train.device import keep_memory
 
     keep_memory()
     recipe = override(find_recipe(options.name), options.settings)
     # Only a recipe as it stands is recorded (be it on another copy of the data), and only in a checkout; the run's
     # folder has its record.json anyway.
     changed = [setting for setting in options.settings if not setting.startswith("data=")]
-    recorded = records.FOLDERS[0].is_dir() and not changed and not options.no_record
+    recorded = places.RESULTS[0].is_dir() and not changed and not options.no_record
     label = "-".join([options.name, *(setting.replace("/", "_") for setting in options.settings)])
     for seed in options.seeds:
         seeded = replace(recipe, train=replace(recipe.train, seed=seed))
@@ -105,9 +107,9 @@ def _train(options):
 
 
 def _reproduce(options):
-    from course_lib import reports
-    from course_lib.recipe import override
-    from course_lib.recipes import find_recipe
+    from course_lib.recipes import reports
+    from course_lib.recipes.catalogue import find_recipe
+    from course_lib.recipes.recipe import override
 
     if options.name:
         experiment = reports.find_experiment(options.name)
@@ -127,14 +129,14 @@ def _reproduce(options):
 
 
 def _runs(options):
-    from course_lib.recipes import RECIPES
-    from course_lib.records import FOLDERS
+    from course_lib.files.places import RESULTS
+    from course_lib.recipes.catalogue import RECIPES
 
     for recipe in RECIPES.values():
         print(f"{recipe.name}\n    {recipe.what}\n    data {recipe.data}; {recipe.cost}\n    {recipe.source}")
         recorded = _recorded(recipe.name)
         print(f"    {recorded or 'not recorded here'}; {recipe.expect}")
-    print(f"\nRecords: {next(folder for folder in FOLDERS if folder.is_dir())}")
+    print(f"\nRecords: {next(folder for folder in RESULTS if folder.is_dir())}")
     return 0
 
 
@@ -168,7 +170,7 @@ def _doctor(options):
     import torch
     import torchvision  # noqa: F401  (fails here if its operators do not load)
 
-    from course_lib.machine import get_device, get_precision
+    from course_lib.train.device import get_device, get_precision
 
     device = get_device()
     print(f"Training would run on {device}, in {str(get_precision('auto', device)).removeprefix('torch.')}.")

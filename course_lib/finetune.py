@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from course_lib.image_set import ImageSet
-from course_lib.machine import count_parameters
+from course_lib.data.image_set import ImageSet
+from course_lib.train.device import count_parameters
 
 HEADS = (
     "head",

@@ -6,10 +6,11 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from course_lib.files import write_atomically
+import torch
 
-# In a checkout the records lie in data/results; an installed package carries a copy beside this file.
-FOLDERS = (Path(__file__).parent.parent / "data" / "results", Path(__file__).parent / "results")
+from course_lib.files import places
+from course_lib.files.atomic import write_atomically
+from course_lib.train import distributed
 
 
 def load_record(name):
@@ -18,11 +19,11 @@ def load_record(name):
     Raises:
         ValueError: there is no record of that name; the message lists those there are.
     """
-    for folder in FOLDERS:
+    for folder in places.RESULTS:
         file = folder / f"{name}.json"
         if file.is_file():
             return json.loads(file.read_text(encoding="utf-8"))
-    known = sorted({file.stem for folder in FOLDERS for file in folder.glob("*.json")})
+    known = sorted({file.stem for folder in places.RESULTS for file in folder.glob("*.json")})
     raise ValueError(f"no record {name!r}; there are {', '.join(known) or 'none'}: run the script that writes it.")
 
 
@@ -33,10 +34,6 @@ def write_json(path, content):
 
 def describe(device):
     """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
-    import torch
-
-    from course_lib import distributed
-
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""What one of several processes does in the tests of `course_lib.distributed`: `torchrun ... MODE FOLDER`."""
+"""What one of several processes does in the tests of `course_lib.train.distributed`: `torchrun ... MODE FOLDER`."""
 
 import os
 import sys
@@ -9,20 +9,13 @@ import tiny
 import torch
 from accelerate import Accelerator
 
-import course_lib.train
-from course_lib import distributed
-from course_lib.augment import Augment
-from course_lib.machine import set_seed
-from course_lib.train import (
-    Run,
-    evaluate_set,
-    fit,
-    param_groups,
-    smooth,
-    soft_cross_entropy,
-    train_step,
-    warmup_cosine_lr,
-)
+import course_lib.train.loop
+from course_lib.data.augment import Augment
+from course_lib.train import distributed
+from course_lib.train.device import set_seed
+from course_lib.train.loop import evaluate_set, fit, train_step
+from course_lib.train.optim import param_groups, smooth, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.run import Run
 
 AUGMENT = Augment(crop=1, flip=True, rotate=10, scale=0.1, erase=0.3, mixup=0.4, cutmix=1.0)
 BATCH, STEPS = 8, 20
@@ -98,14 +91,14 @@ def report(folder):
 
 def before_step(number, act):
     """Do something at the beginning of that step and all that follow."""
-    real = course_lib.train.train_step
+    real = course_lib.train.loop.train_step
 
     def step(run, rows):
         if run.step >= number:
             act()
         return real(run, rows)
 
-    course_lib.train.train_step = step
+    course_lib.train.loop.train_step = step
 
 
 def go(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib.checkpoint import DamagedError, Store, list_checkpoints, read_checkpoint
+from course_lib.train.checkpoint import DamagedError, Store, list_checkpoints, read_checkpoint
 
 
 def state_of(step):

@@ -14,7 +14,7 @@ import torch
 from reference import Pass, vision_transformer
 from torch import nn
 
-from course_lib.interpret import record_attention
+from course_lib.interpret.maps import record_attention
 from course_lib.vit import VisionTransformer
 
 # The bar, for every element: the largest error allowed, absolute, and as a share of the largest number in the tensor.

@@ -10,8 +10,8 @@ from pathlib import Path
 import tiny
 import torch
 
-from course_lib import train
-from course_lib.checkpoint import list_checkpoints
+from course_lib.train import loop as train
+from course_lib.train.checkpoint import list_checkpoints
 
 
 def fit(folder=None, **settings):

@@ -14,7 +14,7 @@ from course_lib.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from course_lib.interpret import record_attention
+from course_lib.interpret.maps import record_attention
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as theirs
 
-from course_lib import rand_augment as ours
-from course_lib.augment import Augment, affine, box_mask, cutmix, mixup, random_boxes, random_crop_flip
-from course_lib.image_set import ImageSet
-from course_lib.rand_augment import OPERATIONS, apply_operations, maps, rand_augment, strengths, warp
+from course_lib.data import rand_augment as ours
+from course_lib.data.augment import Augment, affine, box_mask, cutmix, mixup, random_boxes, random_crop_flip
+from course_lib.data.image_set import ImageSet
+from course_lib.data.rand_augment import OPERATIONS, apply_operations, maps, rand_augment, strengths, warp
 
 HEIGHT, WIDTH = 20, 28  # not square, so that no axis can stand in for the other
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from tiny import same
 
-from course_lib import checkpoint
-from course_lib.checkpoint import CheckpointError, DamagedError, Store, list_checkpoints, read_checkpoint
+from course_lib.train import checkpoint
+from course_lib.train.checkpoint import CheckpointError, DamagedError, Store, list_checkpoints, read_checkpoint
 
 HERE = Path(__file__).parent
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.data import digits
-from course_lib.download import file_digest
+from course_lib.data.sources import digits
+from course_lib.files.fetch import file_digest
+from course_lib.models.create import create_model
 from course_lib.records import load_record
-from course_lib.registry import REGISTRY
-from course_lib.vit import create_model
+from course_lib.weights.registry import REGISTRY
 
 FOLDER = Path(__file__).parent.parent / "data" / "checkpoints"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())

@@ -16,12 +16,18 @@ import pytest
 import torch
 from PIL import Image
 
-from course_lib import data, data_files, image_folder, toy_shapes
-from course_lib.data import DATA_SETS, SPLITS, ImageSet, cifar10, cifar10_jpeg, cifar100, digits, load_data, mnist
-from course_lib.data_files import Archive, data_folder, parse_idx, unpickle
-from course_lib.image_set import tenths_from_the_end
+from course_lib.data import downloads as data_files
+from course_lib.data import folders as image_folder
+from course_lib.data import sources as data
+from course_lib.data import toy_shapes
+from course_lib.data.downloads import Archive, parse_idx, unpickle
+from course_lib.data.folders import cifar10_jpeg
+from course_lib.data.image_set import SPLITS, ImageSet, tenths_from_the_end
+from course_lib.data.sources import DATA_SETS, cifar10, cifar100, digits, load_data, mnist
+from course_lib.files import places
+from course_lib.files.places import data_folder
 
-REAL = data_files.ROOT / "data" / "cache"
+REAL = places.CHECKOUT / "data" / "cache"
 RANDOM = np.random.default_rng(0)
 
 
@@ -149,7 +155,7 @@ def test_the_data_folder(own_folder, tmp_path, monkeypatch):
     assert data_folder("~/x") == Path.home() / "x"
     monkeypatch.delenv("COURSE_LIB_DATA")
     assert data_folder() == REAL
-    monkeypatch.setattr(data_files, "ROOT", tmp_path)  # not a checkout
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path)  # not a checkout
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert data_folder() == tmp_path / "cache" / "course_lib"
 

@@ -15,9 +15,9 @@ import torch
 from distributed_worker import ODD, config, data, train
 from tiny import same
 
-from course_lib import distributed
-from course_lib.checkpoint import Store
-from course_lib.train import evaluate_set, fit
+from course_lib.train import distributed
+from course_lib.train.checkpoint import Store
+from course_lib.train.loop import evaluate_set, fit
 
 HERE = Path(__file__).parent
 BAR = 1e-10

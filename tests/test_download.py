@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from weight_files import SMALL, assert_same, check_message, random_state, write
 
-from course_lib import download
-from course_lib.download import fetch, file_digest, verify
-from course_lib.pretrained import DEFAULTS, REGISTRY, WeightsEntry, load_pretrained
-from course_lib.vit import VIT_CONFIGS, create_model
+from course_lib.files import fetch as download
+from course_lib.files.fetch import fetch, file_digest, verify
+from course_lib.models.create import create_model
+from course_lib.vit import VIT_CONFIGS
+from course_lib.weights.load import load_pretrained
+from course_lib.weights.registry import DEFAULTS, REGISTRY, WeightsEntry
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 OTHER = np.random.default_rng(1).bytes(3_000_000)
@@ -689,7 +691,7 @@ def test_offline(site, path, monkeypatch):
 CHILD = """
 import sys
 from pathlib import Path
-from course_lib.download import fetch
+from course_lib.files.fetch import fetch
 print(fetch(sys.argv[1], Path(sys.argv[2])))
 """
 

@@ -21,11 +21,11 @@ from safetensors.torch import load, save
 from traitlets import TraitError
 from widget_pages import ROOT, lay_out, serve, static_state
 
-from course_lib.interpret import record_attention
+from course_lib.interpret.maps import record_attention
 from course_lib.records import load_record
-from course_lib.registry import find_entry
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
 from course_lib.viz import WEIGHTS
+from course_lib.weights.registry import find_entry
 from course_lib.widgets.draw_digit import MODEL, DrawDigit, _file_of
 from course_lib.widgets.explorer import SCRIPTS, percent
 

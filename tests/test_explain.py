@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from course_lib import explain
+from course_lib.interpret import explain
 from course_lib.vit import VisionTransformer, ViTConfig
 
 CONFIG = ViTConfig(img_size=(8, 12), patch_size=4, embed_dim=8, depth=3, num_heads=2, num_classes=5, mlp_ratio=2.0)

@@ -16,7 +16,7 @@ from traitlets import TraitError
 from widget_pages import ROOT, RUN_CELL, jupyterlab, lay_out, serve, static_state
 
 from course_lib import viz
-from course_lib.interpret import pos_embed_similarity, record_attention
+from course_lib.interpret.maps import pos_embed_similarity, record_attention
 from course_lib.vit import EncoderBlock
 from course_lib.widgets.attention_explorer import AttentionExplorer
 from course_lib.widgets.explorer import percent, signed

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from course_lib import files
+from course_lib.files import atomic as files
 
 
 def test_the_order_of_things(tmp_path, monkeypatch):

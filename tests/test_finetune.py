@@ -16,10 +16,11 @@ import torchvision
 from torch import nn
 
 from course_lib import finetune, lora, metrics
-from course_lib.baselines import ResNet, ResNetConfig
-from course_lib.data import digits
-from course_lib.machine import training_memory
-from course_lib.train import TrainConfig, fit, train_mode
+from course_lib.data.sources import digits
+from course_lib.models.cnn import ResNet, ResNetConfig
+from course_lib.train.config import TrainConfig
+from course_lib.train.device import training_memory
+from course_lib.train.loop import fit, train_mode
 from course_lib.vit import VisionTransformer, ViTConfig
 
 SMALL = ViTConfig(

@@ -11,20 +11,19 @@ import torchvision
 from PIL import Image
 from weight_files import random_state, write
 
-from course_lib import runs
-from course_lib.augment import Augment
-from course_lib.backbones import TorchvisionResNet, load_backbone
-from course_lib.baselines import ResNet, ResNetConfig
-from course_lib.data import DATA_SETS
-from course_lib.finetune_recipe import FineTuning
-from course_lib.finetune_recipes import FINE_TUNING
-from course_lib.image_set import ImageSet
-from course_lib.pretrained import load_pretrained
-from course_lib.recipe import override
-from course_lib.registry import REGISTRY
-from course_lib.resnet import published_preprocessing
-from course_lib.train import TrainConfig
+from course_lib.data.augment import Augment
+from course_lib.data.image_set import ImageSet
+from course_lib.data.sources import DATA_SETS
+from course_lib.models.backbones import TorchvisionResNet, load_backbone
+from course_lib.models.cnn import ResNet, ResNetConfig
+from course_lib.models.resnet import published_preprocessing
+from course_lib.recipes import runner as runs
+from course_lib.recipes.finetuning import FINE_TUNING, FineTuning
+from course_lib.recipes.recipe import override
+from course_lib.train.config import TrainConfig
 from course_lib.vit import VisionTransformer, ViTConfig
+from course_lib.weights.load import load_pretrained
+from course_lib.weights.registry import REGISTRY
 
 SMALL = ViTConfig(img_size=32, patch_size=8, num_classes=3, embed_dim=12, depth=2, num_heads=3, mlp_ratio=2.0)
 CLASSES = ("boot", "sandal", "shoe")

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import Flowers102, OxfordIIITPet
 
-from course_lib.data import load_data
-from course_lib.flowers_pets import flowers102, pets
+from course_lib.data.flowers_pets import flowers102, pets
+from course_lib.data.sources import load_data
 
 MODES = ("RGB", "L", "CMYK", "P")
 

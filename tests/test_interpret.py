@@ -18,9 +18,10 @@ from libraries import ours, random_images, run_reference, twin, within_bar
 from sklearn.decomposition import PCA
 from torch import nn
 
-from course_lib import interpret, taps
 from course_lib.attention import MultiHeadSelfAttention
-from course_lib.interpret import (
+from course_lib.interpret import maps as interpret
+from course_lib.interpret import taps
+from course_lib.interpret.maps import (
     attention_maps,
     attention_rollout,
     cls_attention,

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from libraries import ours, random_images, random_weights, timm_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib.interpret import record_attention
+from course_lib.interpret.maps import record_attention
+from course_lib.models.create import create_model, vit_b_16
 from course_lib.patch_embed import PatchEmbed, patchify, unpatchify
 from course_lib.pos_embed import RelativePositionBias, resample_pos_embed, sincos_pos_embed_1d, sincos_pos_embed_2d
-from course_lib.vit import VIT_CONFIGS, DropPath, VisionTransformer, ViTConfig, create_model, vit_b_16
+from course_lib.vit import VIT_CONFIGS, DropPath, VisionTransformer, ViTConfig
 
 SMALL = {"img_size": (6, 8), "patch_size": 2, "embed_dim": 12, "depth": 3, "num_heads": 3, "num_classes": 5}
 

@@ -28,7 +28,7 @@ from libraries import (
 from torch import nn
 
 from course_lib.attention import MultiHeadSelfAttention
-from course_lib.interpret import record_attention
+from course_lib.interpret.maps import record_attention
 from course_lib.patch_embed import PatchEmbed
 from course_lib.pos_embed import (
     RelativePositionBias,

@@ -11,8 +11,7 @@ import torch
 from nbclient import NotebookClient
 from notebooks import KERNEL
 
-from course_lib import pieces
-from course_lib.checks import EXERCISES
+from course_lib.checks import EXERCISES, pieces
 
 SETUP = """
 import torch
@@ -21,7 +20,7 @@ from torch import nn
 from einops import rearrange
 from course_lib.checks import *
 from course_lib.checks import check_softmax, check_attention_weights, check_split_heads, check_merge_heads
-from course_lib.pieces import my_pieces
+from course_lib.checks.pieces import my_pieces
 """
 SOFTMAX = """
 SHIFT = "amax"

@@ -27,11 +27,14 @@ from weight_files import (
     write,
 )
 
-from course_lib import pretrained
-from course_lib.data import photographs
+from course_lib.data.sources import photographs
+from course_lib.models.create import create_model
 from course_lib.pos_embed import resample_pos_embed
-from course_lib.pretrained import DEFAULTS, REGISTRY, Preprocessing, WeightsEntry, load_pretrained, save_weights
-from course_lib.vit import VIT_CONFIGS, VisionTransformer, create_model
+from course_lib.vit import VIT_CONFIGS, VisionTransformer
+from course_lib.weights import load as pretrained
+from course_lib.weights.load import load_pretrained, save_weights
+from course_lib.weights.preprocessing import Preprocessing
+from course_lib.weights.registry import DEFAULTS, REGISTRY, WeightsEntry
 
 PREPROCESSING = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (8, 8), 9, "bicubic")
 
@@ -411,7 +414,7 @@ def test_a_safetensors_file_is_known_whatever_the_length_of_its_header(size, tmp
     shortest = int.from_bytes(save({"x": torch.ones(3)}, metadata={"pad": ""})[:8], "little")
     data = save({"x": torch.ones(3)}, metadata={"pad": "p" * (size - shortest)})
     assert int.from_bytes(data[:8], "little") == size
-    from course_lib.formats import read_weights, recognise
+    from course_lib.weights.formats import read_weights, recognise
 
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
@@ -1024,6 +1027,6 @@ def test_google_entries_have_the_preprocessing_of_timms_twins():
 def test_importing_the_registry_imports_no_torchvision_and_no_timm():
     import subprocess
 
-    code = "import sys, course_lib.pretrained; print([m for m in ('torchvision', 'timm', 'transformers') if m in sys.modules])"
+    code = "import sys, course_lib.weights.load; print([m for m in ('torchvision', 'timm', 'transformers') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

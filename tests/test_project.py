@@ -14,8 +14,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from course_lib import __version__, attention, checks, interpret, records, vit, viz
-from course_lib.recipes import RECIPES
+from course_lib import __version__, attention, checks, records, vit, viz
+from course_lib.interpret import maps as interpret
+from course_lib.recipes.catalogue import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

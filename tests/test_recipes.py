@@ -11,14 +11,18 @@ import pytest
 import torch
 from torchvision.models.resnet import BasicBlock
 
-from course_lib import cli, runs
-from course_lib.augment import Augment
-from course_lib.baselines import CNN, CNNConfig, PostNormConfig, PostNormViT, ResNet, ResNetConfig
-from course_lib.finetune_recipes import FINE_TUNING
-from course_lib.recipe import Recipe, balanced_rows, override
-from course_lib.recipes import RECIPES, find_recipe
+from course_lib import cli
+from course_lib.data.augment import Augment
+from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.variants import PostNormConfig, PostNormViT
+from course_lib.recipes import runner as runs
+from course_lib.recipes.catalogue import RECIPES, find_recipe
+from course_lib.recipes.finetuning import FINE_TUNING
+from course_lib.recipes.recipe import Recipe, balanced_rows, override
 from course_lib.records import load_record
-from course_lib.train import TrainConfig, count_parameters, evaluate_set
+from course_lib.train.config import TrainConfig
+from course_lib.train.device import count_parameters
+from course_lib.train.loop import evaluate_set
 from course_lib.vit import VisionTransformer, ViTConfig
 
 TINY = Recipe(
@@ -53,8 +57,8 @@ def test_every_recipe_says_what_it_is():
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in FINE_TUNED])
 def test_every_recipe_trains_a_step(name):
     """On random images of the right form: model, augmentation and settings fit together."""
-    from course_lib import train
-    from course_lib.data import ImageSet
+    from course_lib.data.image_set import ImageSet
+    from course_lib.train import loop as train
 
     recipe = RECIPES[name]
     channels, size = (1, 28) if recipe.data == "mnist" else (3, 32)
@@ -152,7 +156,7 @@ def test_a_run_leaves_its_record_and_its_weights(tiny, tmp_path):
     assert images == len(test.labels) and right / images == pytest.approx(record["test_accuracy"])
     assert evaluate_set(model, test) == pytest.approx((record["test_loss"], record["test_accuracy"]), rel=1e-5)
 
-    from course_lib.pretrained import load_pretrained
+    from course_lib.weights.load import load_pretrained
 
     again = VisionTransformer(TINY.model)
     load_pretrained(again, tmp_path / "run" / "model.safetensors")
@@ -174,7 +178,7 @@ def test_runs_are_gathered_by_seed(tmp_path):
 
 def test_the_command_trains_records_and_goes_on(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
     (tmp_path / "results").mkdir()
     assert cli.main(["train", "tiny", "--seeds", "0", "1", "--quiet"]) == 0
     printed = capsys.readouterr().out
@@ -210,7 +214,7 @@ def test_what_is_no_option_is_refused(tiny, arguments, capsys):
 
 def test_another_copy_of_the_data_is_recorded_too(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
     (tmp_path / "results").mkdir()
     assert cli.main(["train", "tiny", "data=digits", "--quiet"]) == 0
     assert "Recorded" in capsys.readouterr().out

@@ -7,8 +7,9 @@ import reports_page
 import torch
 from weight_files import random_state, write
 
-from course_lib import cli, reports
-from course_lib.recipes import RECIPES
+from course_lib import cli
+from course_lib.recipes import reports
+from course_lib.recipes.catalogue import RECIPES
 from course_lib.records import load_record
 from course_lib.vit import VisionTransformer, ViTConfig
 
@@ -22,7 +23,7 @@ def test_every_experiment_has_a_recipe_or_a_chapter():
 
 
 def test_every_fine_tuning_recipe_is_an_experiment():
-    from course_lib.finetune_recipes import FINE_TUNING
+    from course_lib.recipes.finetuning import FINE_TUNING
 
     assert {recipe.name for recipe in FINE_TUNING} <= {experiment.recipe for experiment in reports.EXPERIMENTS}
     for experiment in reports.EXPERIMENTS:  # the recipe quotes the same figure
@@ -96,7 +97,7 @@ def test_an_experiment_runs_as_soon_as_everything_is_there(tmp_path, monkeypatch
     """Small weights in the published format, and a folder of small images, in place of the real ones."""
     from PIL import Image
 
-    from course_lib.train import TrainConfig
+    from course_lib.train.config import TrainConfig
 
     torch.set_num_threads(1)
     small = ViTConfig(img_size=32, patch_size=16, num_classes=2, embed_dim=12, depth=1, num_heads=3)
@@ -109,7 +110,7 @@ def test_an_experiment_runs_as_soon_as_everything_is_there(tmp_path, monkeypatch
         train=TrainConfig(epochs=1, batch_size=4, warmup_epochs=0, device="cpu", precision="float32"),
     )
     monkeypatch.setitem(RECIPES, recipe.name, recipe)
-    monkeypatch.setattr("course_lib.records.FOLDERS", (tmp_path / "results",))
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     assert cli.main(["reproduce", "C.all", "--quiet"]) == 1

@@ -12,8 +12,9 @@ from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.v2.functional import to_pil_image
 
-from course_lib import finetune, resnet
-from course_lib.resnet import create_resnet
+from course_lib import finetune
+from course_lib.models import resnet
+from course_lib.models.resnet import create_resnet
 
 
 @pytest.fixture(scope="module")

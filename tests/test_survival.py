@@ -18,11 +18,15 @@ import tiny
 import torch
 from tiny import same
 
-from course_lib import checkpoint, distributed, machine, train, watch
-from course_lib import run as run_module
-from course_lib.checkpoint import CheckpointError, Store, list_checkpoints
-from course_lib.signals import StopSignals, leave
-from course_lib.train import Run, TrainConfig, TrainingError, fit, train_step
+from course_lib.train import checkpoint, distributed, watch
+from course_lib.train import device as machine
+from course_lib.train import loop as train
+from course_lib.train import run as run_module
+from course_lib.train.checkpoint import CheckpointError, Store, list_checkpoints
+from course_lib.train.config import TrainConfig
+from course_lib.train.loop import TrainingError, fit, train_step
+from course_lib.train.run import Run
+from course_lib.train.signals import StopSignals, leave
 
 HERE = Path(__file__).parent
 EVERYTHING = {"ema": 0.9, "accumulate": 2, "label_smoothing": 0.1, "warmup_epochs": 0.5}

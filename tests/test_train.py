@@ -15,21 +15,14 @@ from timm.optim import param_groups_weight_decay
 from tiny import same
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from course_lib import train, watch
-from course_lib.data import digits
-from course_lib.machine import count_parameters, set_seed
+from course_lib.data.sources import digits
 from course_lib.pos_embed import POS_EMBEDS
-from course_lib.train import (
-    TrainConfig,
-    ema_update,
-    evaluate,
-    evaluate_set,
-    fit,
-    param_groups,
-    smooth,
-    soft_cross_entropy,
-    warmup_cosine_lr,
-)
+from course_lib.train import loop as train
+from course_lib.train import watch
+from course_lib.train.config import TrainConfig
+from course_lib.train.device import count_parameters, set_seed
+from course_lib.train.loop import evaluate, evaluate_set, fit
+from course_lib.train.optim import ema_update, param_groups, smooth, soft_cross_entropy, warmup_cosine_lr
 
 # The learning rate
 
@@ -439,7 +432,7 @@ def test_kept_memory_is_not_asked_for_again():
     """Of a process that keeps its memory, the second round of large tensors costs next to no new pages."""
     script = """
 import resource, sys, torch
-from course_lib.machine import keep_memory
+from course_lib.train.device import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
 pages = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt

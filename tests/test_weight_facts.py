@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from course_lib.pretrained import load_pretrained
-from course_lib.registry import REGISTRY
 from course_lib.vit import VisionTransformer, ViTConfig
+from course_lib.weights.load import load_pretrained
+from course_lib.weights.registry import REGISTRY
 
 CONFIG = ViTConfig(
     img_size=8, patch_size=4, in_chans=3, num_classes=5, embed_dim=12, depth=1, num_heads=3, mlp_ratio=2.0

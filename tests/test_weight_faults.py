@@ -29,9 +29,11 @@ from weight_files import (
     write,
 )
 
-from course_lib import formats, pretrained
-from course_lib.pretrained import REGISTRY, WeightsEntry, load_pretrained, save_weights
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
+from course_lib.weights import formats
+from course_lib.weights import load as pretrained
+from course_lib.weights.load import load_pretrained, save_weights
+from course_lib.weights.registry import REGISTRY, WeightsEntry
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ import torch
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from course_lib import widgets
-from course_lib.widgets import AttentionPlayground, CourseWidget
+from course_lib.widgets.attention_playground import AttentionPlayground
+from course_lib.widgets.base import CourseWidget
 
 ROOT = Path(__file__).parent.parent
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -4,9 +4,9 @@ import copy
 
 import torch
 
-from course_lib.augment import Augment
-from course_lib.image_set import ImageSet
-from course_lib.train import TrainConfig
+from course_lib.data.augment import Augment
+from course_lib.data.image_set import ImageSet
+from course_lib.train.config import TrainConfig
 from course_lib.vit import VisionTransformer, ViTConfig
 
 BATCH = 4

@@ -1,4 +1,4 @@
-"""Weights as each library names and lays them out, written down by hand and apart from `course_lib.convert`.
+"""Weights as each library names and lays them out, written down by hand and apart from `course_lib.weights.convert`.
 
 The truth of every test is a dictionary under timm's names with all numbers random. `as_torchvision`,
 `as_huggingface` and `as_google` say what the same model holds in the other libraries.
@@ -232,7 +232,7 @@ LONGEST = 300  # characters of a message, beside the file's path
 
 def refuse(model, file, capsys, match=None, **options):
     """Loading `file` must fail with one line that names it, change nothing and print nothing. Returns the line."""
-    from course_lib.pretrained import load_pretrained
+    from course_lib.weights.load import load_pretrained
 
     before = Snapshot(model)
     capsys.readouterr()

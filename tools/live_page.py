@@ -8,7 +8,7 @@ with the weights, the examples and the widget's words; the tests say when it is 
 
 from pathlib import Path
 
-from course_lib.files import write_atomically
+from course_lib.files.atomic import write_atomically
 from course_lib.widgets.draw_digit import DrawDigit
 
 PAGE = Path(__file__).parent.parent / "book" / "draw_a_digit.html"

@@ -38,7 +38,7 @@ from nbclient import NotebookClient
 from PIL import Image
 from traitlets.config import Config
 
-from course_lib.files import write_atomically
+from course_lib.files.atomic import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"

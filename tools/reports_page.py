@@ -5,10 +5,10 @@ python tools/reports_page.py
 
 from pathlib import Path
 
-from course_lib.files import write_atomically
-from course_lib.recipes import RECIPES
+from course_lib.files.atomic import write_atomically
+from course_lib.recipes.catalogue import RECIPES
+from course_lib.recipes.reports import EXPERIMENTS, REPORTS, ours
 from course_lib.records import load_record
-from course_lib.reports import EXPERIMENTS, REPORTS, ours
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 PAGE = BOOK / "reports.md"

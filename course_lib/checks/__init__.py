@@ -3,50 +3,31 @@
     from course_lib.checks import check_softmax      # one for each exercise: check_<name>
     check_softmax(my_softmax)
 
-One module a chapter holds the records; `EXERCISES` is all of them by name. A chapter's module is
-imported when it is first asked for, so that a notebook depends on its own chapter's records only.
+One module a chapter holds the records, `catalogue` knows them by name, `pieces` keeps what has passed for later
+chapters. A chapter's module is imported when it is first asked for, so that a notebook depends on its own chapter's
+records only.
 """
 
-from importlib import import_module
+from course_lib.checks.catalogue import NAMES, find
+from course_lib.checks.pieces import download_pieces, keep, my_pieces, upload_pieces
 
-CHAPTERS = {
-    "ch01": ("softmax", "attention_weights", "scaled_dot_product_attention", "masked_attention"),
-    "ch02": ("split_heads", "merge_heads", "multi_head_self_attention"),
-    "ch03": ("layer_norm", "mlp", "encoder_block"),
-    "ch04": ("patchify", "unpatchify", "linear_to_conv", "patch_embedding"),
-    "ch05": ("prepend_class_token", "sincos_pos_embed_2d", "resample_pos_embed"),
-    "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
-    "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
-    "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
-    "ch09": ("replace_head", "macro_f1", "freeze_except", "lora_linear", "layerwise_lr"),
-    "ch10": ("patch_filters", "pos_embed_similarity", "row_column_share"),
-    "ch11": ("record_attention", "attention_rollout", "mean_attention_distance"),
-    "ch12": ("pointing_game", "deletion_curve", "randomise_from_top"),
-}
+__all__ = ["NAMES", "download_pieces", "find", "my_pieces", "upload_pieces"]
 
 
-NAMES = tuple(name for names in CHAPTERS.values() for name in names)
+def _check(name):
+    """The check of one exercise: it prints its line, and what passed is kept."""
+    exercise = find(name)
 
+    def check(candidate):
+        if exercise.check(candidate).status == "passed":
+            keep(exercise, candidate)
 
-def find(name):
-    """The record of the exercise of that name; only its own chapter's module is imported.
-
-    Raises:
-        ValueError: there is no exercise of that name.
-    """
-    for chapter, names in CHAPTERS.items():
-        if name in names:
-            return _records(chapter)[name]
-    raise ValueError(f"no exercise {name!r}; there are {', '.join(NAMES)}.")
-
-
-def _records(chapter):
-    return {exercise.name: exercise for exercise in import_module(f"course_lib.checks.{chapter}").EXERCISES}
+    return check
 
 
 def __getattr__(name):
     if name == "EXERCISES":
         return {name: find(name) for name in NAMES}
     if name.startswith("check_") and name.removeprefix("check_") in NAMES:
-        return find(name.removeprefix("check_")).check
+        return _check(name.removeprefix("check_"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from einops import rearrange
 
 from course_lib.checks.ch03 import ENCODER_BLOCK
 from course_lib.checks.exercise import Exercise, Mistake
-from course_lib.convert import to_timm_names
+from course_lib.weights.convert import to_timm_names
 
 
 def _normal(generator):

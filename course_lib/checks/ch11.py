@@ -1,869 +1,605 @@
-"""The exercises of chapter 11, attention maps, rollout and attention distance."""
-
-import re
+"""The exercises of chapter 11, filters and position embeddings."""
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from course_lib.attention import MultiHeadSelfAttention
 from course_lib.checks.exercise import Exercise, Mistake
-from course_lib.checks.staged import StagedExercise
-from course_lib.vit import VisionTransformer, ViTConfig
+from course_lib.checks.staged import StagedExercise, as_number
+
+
+def _normal(generator):
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def _mistakes(*pairs):
     return tuple(Mistake(hint, function) for hint, function in pairs)
 
 
-# --- record_attention --------------------------------------------------------------------------------
+# --- patch_filters -----------------------------------------------------------------------------------
 
 
-class _Broken(Exception):
-    """What a model raises that breaks in the middle of its forward pass."""
-
-
-class _Breaks(nn.Module):
-    def forward(self, x):
-        raise _Broken("the head of this model breaks")
-
-
-def _record_probes(generator):
-    """Three models of different sizes, one that breaks after its last block, and one without an attention layer."""
-    probes = []
-    for model, batch, height, width in (
-        ("of 2 blocks of 3 heads", 2, 4, 6),
-        ("of 3 blocks of 2 heads", 4, 6, 4),
-        ("of 1 block of 4 heads, in training mode", 3, 4, 4),
-        ("of 2 blocks of 2 heads, whose head breaks", 2, 4, 4),
-        ("of 0 blocks", 2, 6, 4),
+def _filter_probes(generator):
+    """Filters whose components are far apart in size, so that rounding does not mix them, and a large mean filter."""
+    normal, probes = _normal(generator), []
+    for D, C, P, n, dtype in (
+        (17, 3, 2, 5, torch.float64),
+        (12, 3, 2, 7, torch.float64),  # as many filters as numbers in each
+        (40, 2, 3, 9, torch.float64),
+        (19, 1, 4, 6, torch.float64),
+        (37, 2, 4, 4, torch.float32),
     ):
-        images = torch.randn(batch, 1, height, width, generator=generator, dtype=torch.float64)
-        probes.append({"model": model, "images": images})
+        numbers = C * P * P
+        rank = min(D - 1, numbers)
+        left = torch.linalg.qr(torch.cat([torch.ones(D, 1, dtype=torch.float64), normal(D, rank)], 1)).Q[:, 1:]
+        right = torch.linalg.qr(normal(numbers, rank)).Q  # (C·P·P, rank)
+        sizes = 0.75 ** torch.arange(rank)
+        filters = left * sizes @ right.T + 2 * normal(numbers) / numbers**0.5
+        probes.append({"weight": filters.unflatten(1, (C, P, P)).to(dtype), "n": n})
     return probes
 
 
-def _net(words, images):
-    """The model that these words describe, for such images; its weights are the same each time."""
-    blocks, heads = int(re.search(r"(\d+) block", words)[1]), re.search(r"(\d+) heads", words)
-    heads = int(heads[1]) if heads else 1
-    torch.manual_seed(blocks + heads)
-    config = ViTConfig(
-        img_size=tuple(images.shape[-2:]),
-        patch_size=2,
-        in_chans=1,
-        num_classes=5,
-        embed_dim=12,
-        depth=max(blocks, 1),
-        num_heads=heads,
-        mlp_ratio=2.0,
-        weight_init="xavier",
-    )
-    net = VisionTransformer(config).double().train("training" in words)
-    if blocks == 0:
-        net.blocks = nn.Sequential()
-    if "breaks" in words:
-        net.head = _Breaks()
-    for block in net.blocks:  # as after training: no bias is 0, and attention is not the same everywhere
-        for part in (block.norm1, block.attn.qkv):
-            nn.init.normal_(part.bias)
-        block.attn.qkv.weight.data.mul_(2)
-    return net
+def _without_mean(flat):
+    return flat - flat.mean(dim=0)
 
 
-def _traces(net):
-    """What a recording may leave behind in a model, or outside: {in words: something that can be compared}."""
-    parts = list(net.modules())
-    hooks = sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in parts)
-    changed = [{name: id(value) for name, value in vars(part).items() if name != "training"} for part in parts]
-    versions = [parameter._version for parameter in net.parameters()]
-    return {"hooks": hooks, "modes": [part.training for part in parts], "attributes": changed, "versions": versions}
+def _vectors_by_svd(flat):
+    """All components as rows, the largest first, with the signs that the SVD happens to give."""
+    return torch.linalg.svd(flat, full_matrices=False).Vh
 
 
-_nets = {}  # those that were left as they had been: making one takes longer than running it
+def _vectors_by_eigh(flat):
+    return torch.linalg.eigh(flat.T @ flat).eigenvectors.T.flip(0)
 
 
-def _recorded(answer):
-    """`answer(model, images)` as a function of a model in words, which returns the maps under the names of their layers."""
-
-    def recorded(model, images):
-        if isinstance(model, nn.Module):
-            return answer(model, images)
-        key, fused = (model, images.shape), F.scaled_dot_product_attention
-        net = _nets.pop(key, None) or _net(model, images)
-        before = _traces(net)
-        try:
-            returned = answer(net, images)
-        except Exception as error:
-            returned = error
-        after, patched = _traces(net), F.scaled_dot_product_attention is not fused
-        F.scaled_dot_product_attention = fused
-        if after == before:
-            _nets[key] = net
-        if returned is None or isinstance(returned, dict):
-            return returned
-        if isinstance(returned, NotImplementedError):
-            raise returned
-        return _judged(returned, before, after, patched, model)
-
-    return recorded
+def _vectors_by_eigh_of_cov(flat):
+    return torch.linalg.eigh(torch.cov(flat.T)).eigenvectors.T.flip(0)
 
 
-def _judged(returned, before, after, patched, model):
-    """The maps by name; an error says what was left behind, or what became of an error."""
-    if after["hooks"] != before["hooks"]:
-        raise ValueError(f"{after['hooks'] - before['hooks']} hooks are left behind in the model")
-    if patched or after["attributes"] != before["attributes"]:
-        raise ValueError("something is left behind that you put in the place of something else")
-    if after["modes"] != before["modes"]:
-        raise ValueError("the model was in training mode, and now it is not")
-    if "breaks" in model and isinstance(returned, _Broken):
-        return {"the error": torch.ones(1)}
-    if "breaks" in model and not isinstance(returned, Exception):
-        raise ValueError("the model's own error is swallowed")
-    if "0 blocks" in model and isinstance(returned, ValueError):
-        return {"the error": torch.ones(1)}
-    if "0 blocks" in model and not isinstance(returned, Exception):
-        raise ValueError("a model without attention layers gave no ValueError")
-    if isinstance(returned, Exception):
-        raise returned
-    if not isinstance(returned, list | tuple):
-        shape = f" {tuple(returned.shape)}" if isinstance(returned, torch.Tensor) else ""
-        raise TypeError(f"expected a list of maps, got a {type(returned).__name__}{shape}")
-    return {
-        f"map {i}": weights.detach() if isinstance(weights, torch.Tensor) else weights
-        for i, weights in enumerate(returned)
-    }
+def _largest_positive(components):
+    size = components.abs()
+    return components * components.gather(1, size.argmax(dim=1, keepdim=True)).sign()
 
 
-def _attention_of(layer, x, split="three", scale=None, softmax=torch.softmax, dim=-1):
-    """(B, H, N, N) from the input of a layer."""
-    q, k = _heads(layer, x, split)[:2]
-    scores = q @ k.mT / (q.shape[-1] ** 0.5 if scale is None else scale)
-    return softmax(scores, dim)
+def _filters_by(vectors=_vectors_by_svd, *, prepare=_without_mean, sign=_largest_positive, shape=None, take=None):
+    """The right answer, but for the steps that are named."""
+
+    def filters(weight, n):
+        components = vectors(prepare(weight.flatten(1)))
+        components = sign(components[:n] if take is None else take(components, n))
+        return components.unflatten(1, weight.shape[1:]) if shape is None else shape(components, weight)
+
+    return filters
 
 
-def _heads(layer, x, split="three", bias=True):
-    """q, k, v, each (B, H, N, d)."""
-    (B, N, D), H = x.shape, layer.num_heads
-    qkv = F.linear(x, layer.qkv.weight, layer.qkv.bias if bias else None)
-    if split == "heads first":
-        return qkv.reshape(B, N, H, 3, D // H).permute(3, 0, 2, 1, 4)
-    if split == "no transpose":
-        return qkv.reshape(B, N, 3, D).movedim(2, 0).reshape(3, B, H, N, D // H)
-    if split == "d outside":
-        return qkv.reshape(B, N, 3, D // H, H).permute(2, 0, 4, 1, 3)
-    return qkv.reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
+def _oracle_filters(weight, n):
+    filters = weight.flatten(1).double()
+    filters = filters - filters.mean(dim=0)
+    vectors = torch.linalg.eigh(filters.T @ filters).eigenvectors.flip(1)[:, :n].T
+    rows = [row * (1.0 if row[row.abs().argmax()] > 0 else -1.0) for row in vectors]
+    return torch.stack(rows).reshape(n, *weight.shape[1:]).to(weight.dtype)
 
 
-def _layers(model):
-    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+def _filters_from_the_left(shape):
+    def filters(weight, n):
+        left = torch.linalg.svd(_without_mean(weight.flatten(1)), full_matrices=False).U
+        return shape(_largest_positive(left[:, :n].T), weight.shape[1:])
+
+    return filters
 
 
-def _record_with(
-    compute=_attention_of, layers=_layers, put=list.append, result=lambda maps: maps, hook="input", remove="always"
-):
-    """The right answer, but for one thing."""
-
-    def record(model, images):
-        maps = []
-        found = layers(model)
-        if not found:
-            raise ValueError("no attention layer")
-        handles = []
-        for layer in found:
-            if hook == "input":
-                handles.append(layer.register_forward_pre_hook(lambda layer, args: put(maps, compute(layer, args[0]))))
-            else:
-                handles.append(layer.register_forward_hook(lambda layer, args, output: put(maps, output)))
-        try:
-            model(images)
-        except Exception:
-            if remove == "after success":
-                raise
-            if remove == "and swallow":
-                for handle in handles:
-                    handle.remove()
-                return result(maps)
-            for handle in handles if remove != "never" else ():
-                handle.remove()
-            raise
-        for handle in handles if remove != "never" else ():
-            handle.remove()
-        return result(maps)
-
-    return record
+_SHAPED = (  # three ways that fail with other words
+    lambda components, shape: components.reshape(-1, *shape),
+    lambda components, shape: components.reshape(len(components), *shape),
+    lambda components, shape: components.unflatten(1, shape),
+)
 
 
-_record = _record_with()
+def _filters_times_sizes(weight, n):
+    _, sizes, components = torch.linalg.svd(_without_mean(weight.flatten(1)), full_matrices=False)
+    return (sizes[:n, None] * _largest_positive(components[:n])).unflatten(1, weight.shape[1:])
 
 
-def _record_silently(model, images):
-    maps = _record(model, images) if _layers(model) else []
-    return maps
+def _filters_to_one(weight, n):
+    components = _largest_positive(_vectors_by_svd(_without_mean(weight.flatten(1)))[:n])
+    return (components / components.amax(dim=1, keepdim=True)).unflatten(1, weight.shape[1:])
 
 
-def _record_in_evaluation(model, images):
-    model.eval()
-    return _record(model, images)
+def _filters_for_display(weight, n):
+    components = _largest_positive(_vectors_by_svd(_without_mean(weight.flatten(1)))[:n])
+    low, high = components.amin(dim=1, keepdim=True), components.amax(dim=1, keepdim=True)
+    return ((components - low) / (high - low)).unflatten(1, weight.shape[1:])
 
 
-def _record_by_blocks(model, images):
-    """With a block's input in place of its attention's: the norm is left out."""
-
-    def block_of(model):
-        return list(model.blocks)
-
-    return _record_with(lambda block, x: _attention_of(block.attn, x), block_of)(model, images)
+def _longest_filters(weight, n):
+    flat = _without_mean(weight.flatten(1))
+    return weight[flat.norm(dim=1).argsort(descending=True)[:n]]
 
 
-def _record_and_leave(model, images):
-    if not _layers(model):
-        raise ValueError("no attention layer")
-    maps = []
-    for layer in _layers(model):
-        layer.recorder = maps.append
-    model(images)
-    return maps
+def _channels_last(components, weight):
+    _, C, P, _ = weight.shape
+    return components.reshape(-1, P, P, C).permute(0, 3, 1, 2)
 
 
-def _record_until_it_breaks(model, images):
-    if not _layers(model):
-        raise ValueError("no attention layer")
-    maps = []
-    for layer in _layers(model):
-        layer.recorder = maps.append
-    model(images)
-    for layer in _layers(model):
-        layer.recorder = None
-    return maps
+def _one_sign_for_all(components):
+    """By the largest number of them all."""
+    numbers = components.flatten()
+    return components * numbers[numbers.abs().argmax()].sign()
 
 
-def _swapped(layer, x):
-    q, k = _heads(layer, x)[:2]
-    return (k @ q.mT / q.shape[-1] ** 0.5).softmax(-1)
+_RAW = {"sign": lambda components: components}
 
-
-def _with_values(layer, x):
-    q, _, v = _heads(layer, x)
-    return (q @ v.mT / q.shape[-1] ** 0.5).softmax(-1)
-
-
-def _without_bias(layer, x):
-    q, k = _heads(layer, x, bias=False)[:2]
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
-
-
-def _mixed(layer, x):
-    q, k, v = _heads(layer, x)
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
-
-
-RECORD_ATTENTION = StagedExercise(
-    name="record_attention",
+PATCH_FILTERS = Exercise(
+    name="patch_filters",
     chapter="11",
-    signature="record_attention(model, images)",
-    task="run the model once and return the list of its layers' attention weights, each (B, H, N, N) with rows that sum to 1; leave the model as it was, also if it raises an error, and raise a ValueError if no layer was heard.",
-    probes=_record_probes,
-    oracle=_recorded(_record),
-    stage=_recorded,
+    signature="patch_filters(weight, n)",
+    task="flatten the filters, subtract their mean filter, take the first n right singular vectors, turn each so that its largest number by size is positive, and give them the shape of filters: (D, C, P, P), n -> (n, C, P, P).",
+    probes=_filter_probes,
+    oracle=_oracle_filters,
     mistakes=_mistakes(
-        (
-            "the hooks are left in the model, and go on recording: keep what register_... returns, and call .remove() on each in the end.",
-            _record_with(remove="never"),
+        *(
+            (
+                "some components are the negatives of what was asked for, as if their signs had not been touched: look for the largest number by size, abs() first (the largest without it is positive anyway), and turn the component if that number is negative.",
+                _filters_by(vectors, **_RAW),
+            )
+            for vectors in (_vectors_by_svd, _vectors_by_eigh, _vectors_by_eigh_of_cov)
+        ),
+        *(
+            (
+                "one sign for all components: each has a largest number of its own, dim=1, and a sign of its own.",
+                _filters_by(vectors, sign=_one_sign_for_all),
+            )
+            for vectors in (_vectors_by_svd, _vectors_by_eigh, _vectors_by_eigh_of_cov)
         ),
         (
-            "an error of the model goes past your .remove(): put it into `finally`, which is passed on the way out in any case.",
-            _record_with(remove="after success"),
+            "each component is the negative of the right one: its largest number by size is positive.",
+            _filters_by(sign=lambda c: -_largest_positive(c)),
         ),
         (
-            "you catch the model's error, and nobody hears of it: try ... finally without except.",
-            _record_with(remove="and swallow"),
+            "you turn each so that its sum is positive: a sum can be nearly 0, and then rounding decides; the largest number by size it is.",
+            _filters_by(sign=lambda c: c * c.sum(dim=1, keepdim=True).sign()),
         ),
         (
-            "nothing was heard, and you return an empty list: raise a ValueError then, silence must not look like an answer.",
-            _record_silently,
+            "you turn each so that its first number is positive: that one can be nearly 0; the largest by size it is.",
+            _filters_by(sign=lambda c: c * c[:, :1].sign()),
         ),
         (
-            "layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.",
-            _record_and_leave,
+            "abs() makes every number positive, and the picture another one: multiply the whole component by the sign of its largest number.",
+            _filters_by(sign=torch.abs),
+        ),
+        *(
+            (
+                "the mean filter is still in, and becomes the first component: subtract the mean over the D filters first.",
+                _filters_by(prepare=lambda flat: flat, **kind),
+            )
+            for kind in ({}, _RAW)
+        ),
+        *(
+            (
+                "you subtract from each filter its own mean, dim=1: subtract the mean filter, which is the mean over dim=0.",
+                _filters_by(prepare=lambda flat: flat - flat.mean(dim=1, keepdim=True), **kind),
+            )
+            for kind in ({}, _RAW)
         ),
         (
-            "an error of the model goes past your clean-up, and layer.recorder stays set: put `layer.recorder = None` into `finally`.",
-            _record_until_it_breaks,
+            "you subtract one number, the mean of everything: subtract the mean filter, dim=0, a number for each pixel.",
+            _filters_by(prepare=lambda flat: flat - flat.mean()),
         ),
         (
-            "that is what the layer puts out, (B, N, D): the weights are not in it any more; compute them from the input, args[0] of a forward pre-hook.",
-            _record_with(hook="output"),
+            "you also divide by the deviation of each pixel: that makes all pixels equally loud; subtract the mean and leave it at that.",
+            _filters_by(prepare=lambda flat: _without_mean(flat) / flat.std(dim=0)),
         ),
         (
-            "you go on to multiply by the values: the map is the softmax itself.",
-            _record_with(_mixed),
+            "you make all filters equally long before: a long filter counts for more; subtract the mean and leave it at that.",
+            _filters_by(prepare=lambda flat: F.normalize(_without_mean(flat), dim=1)),
+        ),
+        *(
+            (
+                "you take columns of Vh: torch.linalg.svd returns V already transposed, so that the components are its rows, Vh[:n].",
+                _filters_by(sign=sign, take=lambda vectors, n: vectors[:, :n].T),
+            )
+            for sign in (_largest_positive, lambda c: c)
+        ),
+        *(
+            (
+                "these are left singular vectors, which say how much of a component is in each filter: the components are the rows of Vh.",
+                _filters_from_the_left(shape),
+            )
+            for shape in _SHAPED
         ),
         (
-            "those are scores: the softmax over the keys is missing.",
-            _record_with(lambda layer, x: _attention_of(layer, x, softmax=lambda scores, dim: scores)),
+            "the components come with the smallest first: torch.linalg.eigh sorts upwards; the largest variance first.",
+            _filters_by(take=lambda vectors, n: vectors.flip(0)[:n]),
         ),
         (
-            "columns sum to 1: the softmax runs over the keys, the last dimension.",
-            _record_with(lambda layer, x: _attention_of(layer, x, dim=-2)),
+            "the right components in reverse order: the largest variance first.",
+            _filters_by(take=lambda vectors, n: vectors[:n].flip(0)),
         ),
         (
-            "each head's whole map sums to 1: each row must, softmax over the last dimension alone.",
-            _record_with(
-                lambda layer, x: _attention_of(layer, x, softmax=lambda s, dim: s.flatten(-2).softmax(-1).view_as(s))
-            ),
+            "the components are multiplied by their singular values: each has length 1.",
+            _filters_times_sizes,
         ),
         (
-            "the scores are not divided: sqrt(d), with d the width of one head.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=1.0)),
+            "you divide each by its largest number: that is for display; here each has length 1.",
+            _filters_to_one,
         ),
         (
-            "the scores are divided by sqrt(D): d is the width of one head, D / H.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=x.shape[-1] ** 0.5)),
+            "you stretch each from 0 to 1: that is for display; here each has length 1, with signs.",
+            _filters_for_display,
         ),
         (
-            "the scores are divided by d: by its square root.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=x.shape[-1] / layer.num_heads)),
+            "the channels come last in your reshape: a filter is flattened as (C, P, P), so unflatten(1, weight.shape[1:]).",
+            _filters_by(shape=_channels_last),
         ),
         (
-            "queries and keys are exchanged: rows are queries, q @ k.mT.",
-            _record_with(_swapped),
+            "rows and columns of each picture are swapped: leave out the transpose.",
+            _filters_by(shape=lambda components, weight: components.unflatten(1, weight.shape[1:]).mT),
         ),
         (
-            "you compare the queries with the values: q, k, v stand in this order.",
-            _record_with(_with_values),
+            "the components are flat: back to (n, C, P, P).",
+            _filters_by(shape=lambda components, weight: components),
         ),
         (
-            "the bias of qkv is left out: call the layer, layer.qkv(x).",
-            _record_with(_without_bias),
+            "these are all components: the first n.",
+            _filters_by(take=lambda vectors, n: vectors),
         ),
         (
-            "you split into heads before q, k and v: the last dimension is (3, H, d) in this order.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "heads first")),
+            "these are the first n filters: filters have no order, components do.",
+            lambda weight, n: weight[:n].clone(),
         ),
         (
-            "a reshape to (B, H, N, d) mixes tokens and heads: (B, N, H, d) first, then swap the two.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "no transpose")),
-        ),
-        (
-            "each head is given every H-th number: the last dimension is (3, H, d), the head before its width.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "d outside")),
-        ),
-        (
-            "you listen to the block, before its first norm: the input of block.attn is normalised.",
-            _record_by_blocks,
-        ),
-        (
-            "the heads are averaged: keep them apart, (B, H, N, N).",
-            _record_with(lambda layer, x: _attention_of(layer, x).mean(dim=1)),
-        ),
-        (
-            "only the last layer's map is left: append each to a list.",
-            _record_with(result=lambda maps: maps[-1:]),
-        ),
-        (
-            "you return the last map, and not a list of all.",
-            _record_with(result=lambda maps: maps[-1]),
-        ),
-        (
-            "you record the first block only: every layer of the model.",
-            _record_with(layers=lambda model: _layers(model)[:1]),
-        ),
-        (
-            "the maps come last layer first: in the order in which the layers run.",
-            _record_with(result=lambda maps: maps[::-1]),
-        ),
-        (
-            "you keep the first image only: the whole batch.",
-            _record_with(result=lambda maps: [weights[:1] for weights in maps]),
-        ),
-        (
-            "one tensor of all layers: a list of L tensors is asked for, attention_maps stacks them later.",
-            _record_with(result=lambda maps: torch.stack(maps, dim=1)),
-        ),
-        (
-            "model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.",
-            _record_in_evaluation,
+            "these are the n longest filters: a component is a direction that many filters share, from the SVD of all of them.",
+            _longest_filters,
         ),
     ),
 )
 
 
-# --- attention_rollout -------------------------------------------------------------------------------
+# --- pos_embed_similarity ----------------------------------------------------------------------------
 
 
-def _rollout_probes(generator):
-    """Maps as they come, then some without their small weights, whose rows do not sum to 1; one image, and as many as tokens."""
-    probes = []
-    for batch, depth, heads, tokens, dropped, dtype in (
-        (2, 3, 4, 5, 0.0, torch.float64),
-        (1, 2, 3, 6, 0.4, torch.float64),
-        (4, 3, 2, 4, 0.4, torch.float64),
-        (3, 4, 2, 7, 0.3, torch.float32),
+def _table_probes(generator):
+    """A class token, none, and registers besides; grids higher than wide and wider than high, and a square one."""
+    normal, probes = _normal(generator), []
+    for grid, prefix, D, dtype in (
+        ((3, 4), 1, 6, torch.float64),
+        ((5, 2), 0, 7, torch.float64),
+        ((2, 6), 5, 4, torch.float64),
+        ((4, 4), 1, 9, torch.float32),
     ):
-        scores = 2 * torch.randn(batch, depth, heads, tokens, tokens, generator=generator, dtype=torch.float64)
-        maps = scores.softmax(-1)
-        small = maps < maps.flatten(-2).quantile(dropped, dim=-1)[..., None, None]
-        probes.append({"maps": maps.masked_fill(small, 0.0).to(dtype)})
+        table = normal(1, prefix + grid[0] * grid[1], D) + 0.7 * normal(D)
+        table = table * (0.5 + 2 * torch.rand(table.shape[1], 1, generator=generator, dtype=torch.float64))
+        probes.append({"pos_embed": table.to(dtype), "grid_size": grid})
     return probes
 
 
-def _rollout_of_columns(maps):
-    """The right answer, one column at a time: what comes of one input token, layer by layer."""
-    batch, depth, _, tokens, _ = maps.shape
-    result = maps.new_zeros(batch, tokens, tokens)
-    for image in range(batch):
-        for source in range(tokens):
-            share = torch.zeros(tokens, dtype=maps.dtype)
-            share[source] = 1
-            for layer in range(depth):
-                mean = sum(maps[image, layer]) / maps.shape[2]
-                share = (mean @ share + share) / (mean.sum(dim=-1) + 1)
-            result[image, :, source] = share
-    return result
+def _patches(pos_embed, grid):
+    return pos_embed[0, pos_embed.shape[1] - grid[0] * grid[1] :]
 
 
-def _mean(layer):
-    return layer.mean(dim=1)
-
-
-def _with_identity(fused):
-    return fused + torch.eye(fused.shape[-1], dtype=fused.dtype)
-
-
-def _normalised(mixed):
-    return mixed / mixed.sum(dim=-1, keepdim=True)
-
-
-def _rollout_with(
-    fuse=_mean, mix=lambda fused: _normalised(_with_identity(fused)), step=lambda mixed, result: mixed @ result
-):
-    """The right answer, but for one thing."""
-
-    def rollout(maps):
-        result = None
-        for layer in maps.unbind(1):
-            mixed = mix(fuse(layer))
-            result = mixed if result is None else step(mixed, result)
-        return result
-
-    return rollout
-
-
-def _without_keepdim(mixed):
-    return mixed / mixed.sum(dim=-1)
-
-
-def _identity_for_the_first_only(maps):
-    layers = [_mean(layer) for layer in maps.unbind(1)]
-    result = _normalised(_with_identity(layers[0]))
-    for fused in layers[1:]:
-        result = fused @ result
-    return result
-
-
-def _first_without_identity(maps):
-    layers = [_mean(layer) for layer in maps.unbind(1)]
-    result = layers[0]
-    for fused in layers[1:]:
-        result = _normalised(_with_identity(fused)) @ result
-    return result
-
-
-def _rollout_in_place(maps):
-    for layer in range(maps.shape[1]):
-        maps[:, layer] += torch.eye(maps.shape[-1], dtype=maps.dtype)
-    return _rollout_with(mix=_normalised)(maps)
-
-
-def _rollout_from_zero(maps):
-    result = maps.new_zeros(maps.shape[0], *maps.shape[-2:])
-    for layer in maps.unbind(1):
-        result = _normalised(_with_identity(_mean(layer))) @ result
-    return result
-
-
-def _rollout_from_float32(of_each_image):
-    """The product begins with an identity in float32, one for each image or one for all."""
-
-    def rollout(maps):
-        identity = torch.eye(maps.shape[-1])
-        result = identity.expand(len(maps), -1, -1) if of_each_image else identity
-        for layer in maps.unbind(1):
-            result = _normalised(_with_identity(_mean(layer))) @ result
-        return result
-
-    return rollout
-
-
-def _rollout_of_heads(maps):
-    """Each head rolled out for itself, the mean in the end."""
-    heads = [_rollout_with(fuse=lambda layer, h=h: layer[:, h])(maps) for h in range(maps.shape[2])]
-    return torch.stack(heads).mean(dim=0)
-
-
-ATTENTION_ROLLOUT = Exercise(
-    name="attention_rollout",
-    chapter="11",
-    signature="attention_rollout(maps)",
-    task="take the mean over the heads, add the identity, divide each row by its sum, and multiply the layers, the last one leftmost: (B, L, H, N, N) -> (B, N, N).",
-    probes=_rollout_probes,
-    oracle=_rollout_of_columns,
-    mistakes=_mistakes(
-        (
-            "the residual connection is missing: add the identity to each layer's map.",
-            _rollout_with(mix=lambda fused: fused),
-        ),
-        (
-            "the identity is missing, only the rows are divided by their sums: the residual connection brings each token's own share.",
-            _rollout_with(mix=_normalised),
-        ),
-        (
-            "the rows are not divided by their sums: with the identity they sum to about 2, after L layers to 2^L.",
-            _rollout_with(mix=_with_identity),
-        ),
-        (
-            "you divide first and add the identity afterwards: the other way round, or the rows still sum to 2.",
-            _rollout_with(mix=lambda fused: _with_identity(_normalised(fused))),
-        ),
-        (
-            "the rows are divided by their sums before the identity comes in: a row that sums to less than 1 counts less against it; add the identity first, then divide.",
-            _rollout_with(mix=lambda fused: _with_identity(_normalised(fused)) / 2),
-        ),
-        (
-            "the heads' rows are divided by their sums before the mean: add the identity to the mean first, then divide once.",
-            lambda maps: _rollout_with()(_normalised(maps)),
-        ),
-        (
-            "you divide by 2, which fits only rows that sum to 1: where small weights have been set to 0 they do not; divide each row by its sum.",
-            _rollout_with(mix=lambda fused: _with_identity(fused) / 2),
-        ),
-        (
-            "without keepdim=True the sums (B, N) lie along the columns: sum(dim=-1, keepdim=True) is (B, N, 1).",
-            _rollout_with(mix=lambda fused: _without_keepdim(_with_identity(fused))),
-        ),
-        (
-            "you divide each column by its sum: the rows, dim=-1, with keepdim=True.",
-            _rollout_with(mix=lambda fused: _with_identity(fused) / _with_identity(fused).sum(dim=-2, keepdim=True)),
-        ),
-        (
-            "that is a softmax: the weights are weights already, divide by their sum.",
-            _rollout_with(mix=lambda fused: _with_identity(fused).softmax(-1)),
-        ),
-        (
-            "the product is in the wrong order: a later layer mixes what the earlier ones made, so it stands on the left, mixed @ result.",
-            _rollout_with(step=lambda mixed, result: result @ mixed),
-        ),
-        (
-            "you multiply number by number: a matrix product, @.",
-            _rollout_with(step=lambda mixed, result: mixed * result),
-        ),
-        (
-            "you add the layers: each works on what the one before has made, so multiply, with @.",
-            _rollout_with(step=lambda mixed, result: mixed + result),
-        ),
-        (
-            "you transpose the maps: row i says where token i looks, as it is.",
-            _rollout_with(step=lambda mixed, result: mixed.mT @ result),
-        ),
-        (
-            "you take the maximum over the heads: the mean here.",
-            _rollout_with(lambda layer: layer.amax(dim=1)),
-        ),
-        (
-            "you take the minimum over the heads: the mean here.",
-            _rollout_with(lambda layer: layer.amin(dim=1)),
-        ),
-        (
-            "you add up the heads: with H heads the residual connection is H times too weak; the mean.",
-            _rollout_with(lambda layer: layer.sum(dim=1)),
-        ),
-        (
-            "you take one head: the mean over all.",
-            _rollout_with(lambda layer: layer[:, 0]),
-        ),
-        (
-            "you roll out each head for itself: the heads of a layer are mixed before the next layer looks, so the mean comes first.",
-            _rollout_of_heads,
-        ),
-        (
-            "you take the mean over the layers and keep the heads: maps is (B, L, H, N, N).",
-            lambda maps: _rollout_with()(maps.transpose(1, 2)),
-        ),
-        (
-            "a matrix of ones lets everybody look everywhere: the identity, torch.eye.",
-            _rollout_with(mix=lambda fused: _normalised(fused + 1)),
-        ),
-        (
-            "half an identity: x + attention(x) counts both alike, so 1.",
-            _rollout_with(mix=lambda fused: _normalised(fused + 0.5 * torch.eye(fused.shape[-1], dtype=fused.dtype))),
-        ),
-        (
-            "only the first layer gets its identity: every layer has a residual connection.",
-            _identity_for_the_first_only,
-        ),
-        (
-            "the first layer gets no identity: begin with the identity as result, and treat all layers alike.",
-            _first_without_identity,
-        ),
-        (
-            "the product begins with zeros, and stays there: begin with the identity.",
-            _rollout_from_zero,
-        ),
-        (
-            "only the last layer is left: multiply each with the result so far.",
-            _rollout_with(step=lambda mixed, result: mixed),
-        ),
-        (
-            "you add the identity once, to the finished product: to each layer's map.",
-            lambda maps: _normalised(_with_identity(_rollout_with(mix=lambda fused: fused)(maps))),
-        ),
-        (
-            "rows are divided once, in the end: in each layer, or the layers get unequal weight.",
-            lambda maps: _normalised(_rollout_with(mix=_with_identity)(maps)),
-        ),
-        (
-            "you average over the images: each has its own result.",
-            lambda maps: _rollout_with()(maps).mean(dim=0, keepdim=True).expand(len(maps), -1, -1),
-        ),
-        (
-            "you work on the first image only: the batch dimension stays.",
-            lambda maps: _rollout_with()(maps)[0],
-        ),
-        (
-            "that is the class token's row: all rows, (B, N, N).",
-            lambda maps: _rollout_with()(maps)[:, 0],
-        ),
-        (
-            "torch.eye(N) is float32, these maps are float64: torch.eye(N, dtype=maps.dtype).",
-            _rollout_from_float32(of_each_image=True),
-        ),
-        (
-            "torch.eye(N) is float32, and so does not multiply with float64 maps: torch.eye(N, dtype=maps.dtype).",
-            _rollout_from_float32(of_each_image=False),
-        ),
-        (
-            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
-            lambda maps: _rollout_of_columns(maps).float(),
-        ),
-        (
-            "the numbers are right, but your caller's maps change: += works in place, write a + b.",
-            _rollout_in_place,
-        ),
-    ),
-)
-
-
-# --- mean_attention_distance -------------------------------------------------------------------------
-
-
-def _distance_probes(generator):
-    """Grids that are not square, mostly; the class token gets a different share from each query."""
-    probes = []
-    for batch, depth, heads, grid, patch_size, dtype in (
-        (2, 3, 4, (2, 3), 4, torch.float64),
-        (3, 2, 5, (4, 2), 7, torch.float64),
-        (1, 4, 2, (3, 3), 16, torch.float64),
-        (4, 1, 3, (2, 5), 5, torch.float32),
-    ):
-        tokens = 1 + grid[0] * grid[1]
-        scores = 2 * torch.randn(batch, depth, heads, tokens, tokens, generator=generator, dtype=torch.float64)
-        probes.append({"maps": scores.softmax(-1).to(dtype), "grid_size": grid, "patch_size": patch_size})
-    return probes
-
-
-def _places(grid_size):
-    """Row and column of each patch, (gh·gw,) each."""
+def _oracle_similarity(pos_embed, grid_size):
     gh, gw = grid_size
-    return torch.arange(gh * gw) // gw, torch.arange(gh * gw) % gw
+    table = _patches(pos_embed, grid_size).double()
+    lengths = torch.einsum("ik,ik->i", table, table).sqrt()
+    cosines = torch.einsum("ik,jk->ij", table, table) / torch.outer(lengths, lengths)
+    return cosines.reshape(gh, gw, gh, gw).to(pos_embed.dtype)
 
 
-def _euclidean(rows, columns):
-    return (rows.double() ** 2 + columns.double() ** 2).sqrt()
+def _cosines(table):
+    table = F.normalize(table, dim=1)
+    return table @ table.T
 
 
-def _distance_by_loops(maps, grid_size, patch_size):
-    """The right answer: a sum over pairs of patches, one after the other."""
-    rows, columns = _places(grid_size)
-    weights = maps[..., 1:, 1:]
-    total = weights.sum(dim=-1)  # (B, L, H, n)
-    far = torch.zeros_like(total)
-    for key in range(len(rows)):
-        distance = patch_size * _euclidean(rows - rows[key], columns - columns[key])
-        far = far + weights[..., key] * distance.to(maps)
-    return (far / total).mean(dim=(0, 3))
+def _similarity_by(alike=_cosines, *, patches=_patches, lay=lambda matrix, gh, gw: matrix.reshape(gh, gw, gh, gw)):
+    """The right answer, but for the steps that are named."""
+
+    def similarity(pos_embed, grid_size):
+        return lay(alike(patches(pos_embed, grid_size)), *grid_size)
+
+    return similarity
 
 
-def _distance_with(
-    cut=lambda maps: maps[..., 1:, 1:],
-    normalise=_normalised,
-    measure=_euclidean,
-    places=_places,
-    unit=lambda patch_size: patch_size,
-    result=lambda far: far.mean(dim=(0, 3)),
-):
-    """The right answer, but for one thing."""
-
-    def distance(maps, grid_size, patch_size):
-        rows, columns = places(grid_size)
-        pairs = measure(rows[:, None] - rows, columns[:, None] - columns).to(maps)
-        weights = normalise(cut(maps))
-        return unit(patch_size) * result((weights * pairs).sum(dim=-1))
-
-    return distance
+def _dots(table):
+    return table @ table.T
 
 
-def _with_class_token(grid_size):
-    """The class token at the place of the first patch, and every patch where it is."""
-    rows, columns = _places(grid_size)
-    return torch.cat([rows[:1], rows]), torch.cat([columns[:1], columns])
-
-
-def _as_if_first(grid_size):
-    """Every token a patch in reading order, the class token the first of them."""
-    gh, gw = grid_size
-    tokens = torch.arange(gh * gw + 1)
-    return tokens // gw, tokens % gw
-
-
-def _weighted_over_queries(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    pairs = patch_size * _euclidean(rows[:, None] - rows, columns[:, None] - columns).to(maps)
-    weights = maps[..., 1:, 1:]
-    return (weights * pairs).sum(dim=(0, 3, 4)) / weights.sum(dim=(0, 3, 4))
-
-
-def _from_the_class_token(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    middle = (grid_size[0] - 1) / 2, (grid_size[1] - 1) / 2
-    far = patch_size * _euclidean(rows - middle[0], columns - middle[1]).to(maps)
-    return (_normalised(maps[..., :1, 1:]) * far).sum(dim=-1).mean(dim=(0, 3))
-
-
-def _to_the_farthest(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    pairs = patch_size * _euclidean(rows[:, None] - rows, columns[:, None] - columns).to(maps)
-    return pairs[maps[..., 1:, 1:].argmax(dim=-1), torch.arange(len(rows)).expand(*maps.shape[:3], -1)].mean(dim=(0, 3))
-
-
-MEAN_ATTENTION_DISTANCE = Exercise(
-    name="mean_attention_distance",
+POS_EMBED_SIMILARITY = Exercise(
+    name="pos_embed_similarity",
     chapter="11",
-    signature="mean_attention_distance(maps, grid_size, patch_size)",
-    task="leave out the class token, divide each row by its sum, weight the distances in pixels between the middles of the patches, and take the mean over queries and images: (B, L, H, N, N) -> (L, H).",
-    probes=_distance_probes,
-    oracle=_distance_by_loops,
+    signature="pos_embed_similarity(pos_embed, grid_size)",
+    task="drop the rows in front that belong to no patch, take the cosine of each patch's vector with each other's, and lay the result out as [row, column, row, column]: (1, prefix + gh·gw, D) -> (gh, gw, gh, gw).",
+    probes=_table_probes,
+    oracle=_oracle_similarity,
     mistakes=_mistakes(
         (
-            "those are patches, not pixels: times patch_size.",
-            _distance_with(unit=lambda patch_size: 1),
+            "these are dot products, in which a long vector is like everything: divide by both lengths.",
+            _similarity_by(_dots),
+        ),
+        *(
+            (
+                "you divide by one of the two lengths only: a cosine needs both, and is 1 on the diagonal.",
+                _similarity_by(alike),
+            )
+            for alike in (lambda t: t @ F.normalize(t, dim=1).T, lambda t: F.normalize(t, dim=1) @ t.T)
         ),
         (
-            "without the class token the rows sum to less than 1: cut it off first, then divide each row by its sum.",
-            _distance_with(normalise=lambda weights: weights),
+            "you divide by the squared length: the length is its root.",
+            _similarity_by(lambda t: _dots(t) / torch.outer(t.square().sum(1), t.square().sum(1))),
         ),
         (
-            "the class token is still in, as if it were the first patch, and every patch stands one place too late: cut it off, maps[..., 1:, 1:].",
-            _distance_with(cut=lambda maps: maps, places=_as_if_first),
+            "you divide by the square root of D, as in attention: by the lengths of the two vectors.",
+            _similarity_by(lambda t: _dots(t) / t.shape[1] ** 0.5),
         ),
         (
-            "the class token is still in, at the place of the first patch: it has no place; cut it off, as a query and as a key.",
-            _distance_with(cut=lambda maps: maps, places=_with_class_token),
+            "you divide by the largest dot product of all: each pair has its own two lengths.",
+            _similarity_by(lambda t: _dots(t) / _dots(t).max()),
         ),
         (
-            "you cut off the last patch: the class token is token 0, maps[..., 1:, 1:].",
-            _distance_with(cut=lambda maps: maps[..., :-1, :-1]),
+            "you normalise over the positions, dim=0: each vector is to have length 1, so over D.",
+            _similarity_by(lambda t: _dots(F.normalize(t, dim=0))),
         ),
         (
-            "you measure from the class token: it has no place; from each patch.",
-            _from_the_class_token,
+            "you subtract the mean position first: a good idea, and further on in the chapter; here the plain cosine, as in the paper.",
+            _similarity_by(lambda t: _cosines(t - t.mean(dim=0))),
         ),
         (
-            "that is the way along rows and columns: the straight line, the square root of both squares.",
-            _distance_with(measure=lambda rows, columns: rows.abs() + columns.abs()),
+            "you subtract from each vector its own mean, which makes it a correlation: here the plain cosine.",
+            _similarity_by(lambda t: _cosines(t - t.mean(dim=1, keepdim=True))),
         ),
         (
-            "the square root is missing.",
-            _distance_with(measure=lambda rows, columns: rows**2 + columns**2),
+            "these are distances: the cosine is 1 for a patch with itself.",
+            _similarity_by(lambda t: torch.cdist(t, t)),
         ),
         (
-            "that is the longer of the two sides: the straight line, the square root of both squares.",
-            _distance_with(measure=lambda rows, columns: torch.maximum(rows.abs(), columns.abs())),
+            "that is 1 minus the cosine: how alike, and not how different.",
+            _similarity_by(lambda t: 1 - _cosines(t)),
         ),
         (
-            "you count places in reading order: the patch below is one row away, not gw places; row n // gw, column n % gw.",
-            _distance_with(
-                places=lambda grid: (torch.zeros(grid[0] * grid[1]), torch.arange(grid[0] * grid[1])),
-            ),
+            "a softmax makes each tile sum to 1, as attention does: here the cosine itself.",
+            _similarity_by(lambda t: _dots(t).softmax(dim=-1)),
         ),
         (
-            "rows and columns of the grid are exchanged: grid_size is (gh, gw), patch n is in row n // gw and column n % gw.",
-            _distance_with(places=lambda grid: _places((grid[1], grid[0]))),
+            "negative cosines have become 0: they say that two positions point away from each other.",
+            _similarity_by(lambda t: _cosines(t).clamp(min=0)),
         ),
         (
-            "a row has gw patches: patch n is in row n // gw, you divide by gh.",
-            _distance_with(
-                places=lambda grid: (
-                    torch.arange(grid[0] * grid[1]) // grid[0],
-                    torch.arange(grid[0] * grid[1]) % grid[1],
-                )
-            ),
+            "abs() makes opposite positions look alike: keep the sign.",
+            _similarity_by(lambda t: _cosines(t).abs()),
         ),
         (
-            "you divide each column by its sum: each row is one query's, dim=-1.",
-            _distance_with(normalise=lambda weights: weights / weights.sum(dim=-2, keepdim=True)),
+            "you drop rows at the end: the class token comes first, so every patch has got its neighbour's vector; drop the rows in front.",
+            _similarity_by(patches=lambda pos_embed, grid: pos_embed[0, : grid[0] * grid[1]]),
         ),
         (
-            "a query that looks at the class token mostly counts less than others: divide each row by its own sum, then take the mean.",
-            _weighted_over_queries,
+            "you drop rows at the end, and always one: the class token comes first; drop the N - gh·gw rows in front.",
+            _similarity_by(patches=lambda pos_embed, grid: pos_embed[0, :-1]),
+        ),
+        *(
+            (
+                "you always drop one row: how many belong to no patch is what is left over, N - gh·gw; it may be 0, or more with registers.",
+                _similarity_by(patches=lambda pos_embed, grid: pos_embed[0, 1:], lay=lay),
+            )
+            for lay in (lambda m, gh, gw: m.reshape(gh, gw, gh, gw), lambda m, gh, gw: m.view(gh, gw, gh, gw))
+        ),
+        *(
+            (
+                "the class token is still in, and it has no place on the grid: drop the N - gh·gw rows in front.",
+                _similarity_by(patches=lambda pos_embed, grid: pos_embed[0], lay=lay),
+            )
+            for lay in (lambda m, gh, gw: m.reshape(gh, gw, gh, gw), lambda m, gh, gw: m.view(gh, gw, gh, gw))
         ),
         (
-            "that is the distance to the patch with the largest weight: weight all distances.",
-            _to_the_farthest,
+            "you return a matrix, (gh·gw, gh·gw): make rows and columns of both of its dimensions.",
+            _similarity_by(lay=lambda m, gh, gw: m),
         ),
         (
-            "the heads are averaged: one number for each, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=(0, 2, 3))),
+            "only the tiles are laid out, and each is still flat: unflatten both dimensions.",
+            _similarity_by(lay=lambda m, gh, gw: m.reshape(gh, gw, gh * gw)),
         ),
         (
-            "each image has its own numbers: the mean over images too, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=3)),
+            "rows and columns of the grid are swapped: (gh, gw), and patches are counted row by row.",
+            _similarity_by(lay=lambda m, gh, gw: m.reshape(gw, gh, gw, gh)),
         ),
         (
-            "each query has its own numbers: the mean over queries too, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=0)),
+            "the dimensions are in another order, [row, row, column, column]: the first two say whose tile it is.",
+            _similarity_by(lay=lambda m, gh, gw: m.reshape(gh, gw, gh, gw).transpose(1, 2)),
         ),
         (
-            "the first image only: the mean over all.",
-            _distance_with(result=lambda far: far[0].mean(dim=-1)),
+            "you put the tiles together to one picture: that is for drawing; here (gh, gw, gh, gw).",
+            _similarity_by(lay=lambda m, gh, gw: m.reshape(gh, gw, gh, gw).transpose(1, 2).reshape(gh * gh, gw * gw)),
         ),
         (
-            "you take the mean over the keys: the weights of a row sum to 1 already, so sum over the keys, and take the mean over queries and images.",
-            _distance_with(result=lambda far: (far / far.shape[-1]).mean(dim=(0, 3))),
-        ),
-        (
-            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
-            lambda *inputs: _distance_by_loops(*inputs).float(),
-        ),
-        (
-            "the sum over the queries: the mean.",
-            _distance_with(result=lambda far: far.mean(dim=0).sum(dim=-1)),
-        ),
-        (
-            "the sum over the images: the mean.",
-            _distance_with(result=lambda far: far.sum(dim=0).mean(dim=-1)),
-        ),
-        (
-            "the median over the queries: the mean.",
-            _distance_with(result=lambda far: far.median(dim=-1).values.mean(dim=0)),
-        ),
-        (
-            "half of patch_size: the middles of neighbouring patches are patch_size apart.",
-            _distance_with(unit=lambda patch_size: patch_size / 2),
+            "the leading 1 is still there: pos_embed[0] takes it off.",
+            _similarity_by(lay=lambda m, gh, gw: m.reshape(1, gh, gw, gh, gw)),
         ),
     ),
 )
 
 
-EXERCISES = (RECORD_ATTENTION, ATTENTION_ROLLOUT, MEAN_ATTENTION_DISTANCE)
+# --- row_column_share --------------------------------------------------------------------------------
+
+
+def _share_probes(generator):
+    """Rows, columns and a rest, each of its own size, around a mean that is far from 0."""
+    normal, probes = _normal(generator), []
+    for gh, gw, D, dtype in (
+        (3, 5, 4, torch.float64),
+        (6, 2, 7, torch.float64),
+        (4, 4, 9, torch.float64),
+        (2, 7, 3, torch.float32),
+    ):
+        sizes = 0.3 + torch.rand(4, D, generator=generator, dtype=torch.float64)
+        table = normal(gh, 1, D) * sizes[0] + normal(1, gw, D) * sizes[1] + 0.8 * normal(gh, gw, D) * sizes[2]
+        probes.append({"table": (table + 3 * sizes[3]).to(dtype)})
+    return probes
+
+
+def _oracle_share(table):
+    """By least squares with a column for each row and each column of the grid."""
+    gh, gw, D = table.shape
+    rows = torch.eye(gh, dtype=torch.float64).repeat_interleave(gw, dim=0)
+    columns = torch.eye(gw, dtype=torch.float64).repeat(gh, 1)
+    design = torch.cat([rows, columns[:, 1:]], dim=1)  # (gh·gw, gh + gw - 1)
+    values = table.double().reshape(gh * gw, D)
+    rest = values - design @ torch.linalg.lstsq(design, values).solution
+    return (1 - rest.square().sum() / (values - values.mean(dim=0)).square().sum()).to(table.dtype)
+
+
+def _means(table):
+    """The mean over all patches, over each row, over each column; all can be added to the table."""
+    return table.mean(dim=(0, 1)), table.mean(dim=1, keepdim=True), table.mean(dim=0, keepdim=True)
+
+
+def _share_of(fit, score=lambda table, fit, mean: 1 - (table - fit).square().sum() / (table - mean).square().sum()):
+    """`fit(mean, rows, columns)`, and how much of the table it explains."""
+
+    def share(table):
+        mean, rows, columns = _means(table)
+        return score(table, fit(mean, rows, columns), mean)
+
+    return share
+
+
+def _additive(mean, rows, columns):
+    return rows + columns - mean
+
+
+def _share_with_one_mean(table):
+    mean, rows, columns = table.mean(), *_means(table)[1:]
+    return 1 - (table - (rows + columns - mean)).square().sum() / (table - mean).square().sum()
+
+
+def _share_over_dimensions(table):
+    mean, rows, columns = _means(table)
+    rest = (table - _additive(mean, rows, columns)).square().sum(dim=(0, 1))
+    return (1 - rest / (table - mean).square().sum(dim=(0, 1))).mean()
+
+
+def _share_without_keepdim(columns_keep, columns_first):
+    """A dimension of the means is gone, so that they cannot be added; the error names the sizes in their order."""
+
+    def share(table):
+        means = table.mean(dim=1), table.mean(dim=0, keepdim=columns_keep)
+        first, second = reversed(means) if columns_first else means
+        return first + second - table.mean(dim=(0, 1))
+
+    return share
+
+
+def _share_as_tensor(answer):
+    """A float is as good as a tensor with one number."""
+
+    def staged(table):
+        value = answer(table)
+        if value is None or isinstance(value, torch.Tensor):
+            return value
+        return as_number(value, "the share").to(table.dtype)
+
+    return staged
+
+
+ROW_COLUMN_SHARE = StagedExercise(
+    name="row_column_share",
+    chapter="11",
+    signature="row_column_share(table)",
+    task="fit each vector by the mean of its row plus the mean of its column minus the mean of all, and return 1 - (sum of the squares that are left) / (sum of the squared deviations from the mean of all), over everything: (gh, gw, D) -> one number.",
+    probes=_share_probes,
+    oracle=_oracle_share,
+    stage=_share_as_tensor,
+    mistakes=_mistakes(
+        (
+            "the mean of all is in row + column twice, and in (row - mean) + (column - mean) not at all: row + column - mean has it once.",
+            _share_of(lambda mean, rows, columns: rows + columns),
+        ),
+        *(
+            (
+                "the means have lost a dimension each and do not fit each other: with keepdim=True they are (gh, 1, D) and (1, gw, D).",
+                _share_without_keepdim(False, columns_first),
+            )
+            for columns_first in (False, True)
+        ),
+        *(
+            (
+                "the mean of the rows has lost a dimension and does not fit the grid any more: with keepdim=True it is (gh, 1, D).",
+                _share_without_keepdim(True, columns_first),
+            )
+            for columns_first in (False, True)
+        ),
+        (
+            "that is the share of the rows alone: add the columns to the fit.",
+            _share_of(lambda mean, rows, columns: rows),
+        ),
+        (
+            "that is the share of the columns alone: add the rows to the fit.",
+            _share_of(lambda mean, rows, columns: columns),
+        ),
+        (
+            "half of a row's mean and half of a column's: a sum, row + column - mean.",
+            _share_of(lambda mean, rows, columns: (rows + columns) / 2),
+        ),
+        (
+            "that is the share that is left: 1 minus it.",
+            _share_of(_additive, lambda table, fit, mean: (table - fit).square().sum() / (table - mean).square().sum()),
+        ),
+        (
+            "you divide by the squares of the table itself, in which its mean counts: by the squared deviations from the mean of all.",
+            _share_of(_additive, lambda table, fit, mean: 1 - (table - fit).square().sum() / table.square().sum()),
+        ),
+        (
+            "you compare lengths: squares, without the root, since only squares add up.",
+            _share_of(_additive, lambda table, fit, mean: 1 - (table - fit).norm() / (table - mean).norm()),
+        ),
+        (
+            "you compare absolute deviations: squares.",
+            _share_of(_additive, lambda table, fit, mean: 1 - (table - fit).abs().sum() / (table - mean).abs().sum()),
+        ),
+        (
+            "the mean of all is one number in yours: it is a vector, the mean over rows and columns, dim=(0, 1).",
+            _share_with_one_mean,
+        ),
+        (
+            "the mean of all is one number in your fit: it is a vector, the mean over rows and columns, dim=(0, 1).",
+            _share_of(lambda mean, rows, columns: rows + columns - mean.mean()),
+        ),
+        (
+            "you average the shares of the D dimensions: in a dimension that hardly varies, a share says little; sum the squares over everything, and divide once.",
+            _share_over_dimensions,
+        ),
+        (
+            "you average the shares of the vectors: sum the squares over everything, and divide once.",
+            _share_of(
+                _additive,
+                lambda table, fit, mean: (
+                    1 - (table - fit).square().sum(dim=-1) / (table - mean).square().sum(dim=-1)
+                ).mean(),
+            ),
+        ),
+        (
+            "one share for each dimension: sum the squares over the dimensions too.",
+            _share_of(
+                _additive,
+                lambda table, fit, mean: (
+                    1 - (table - fit).square().sum(dim=(0, 1)) / (table - mean).square().sum(dim=(0, 1))
+                ),
+            ),
+        ),
+        (
+            "that is the sum of squares that the fit explains: divide it by the sum of all.",
+            _share_of(_additive, lambda table, fit, mean: (fit - mean).square().sum()),
+        ),
+        (
+            "you return the fit: how much of the table does it explain?",
+            _share_of(_additive, lambda table, fit, mean: fit),
+        ),
+        (
+            "a product of row and column: here they are added.",
+            _share_of(lambda mean, rows, columns: rows * columns / mean),
+        ),
+        (
+            "in per cent: a share between 0 and 1.",
+            lambda table: 100 * _share_of(_additive)(table),
+        ),
+    ),
+)
+
+
+EXERCISES = (PATCH_FILTERS, POS_EMBED_SIMILARITY, ROW_COLUMN_SHARE)

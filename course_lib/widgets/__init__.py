@@ -3,11 +3,11 @@
 Each widget is one Python class and one ES module, ``js/<name>.js``.
 """
 
-from .attention_explorer import AttentionExplorer
-from .attention_playground import AttentionPlayground
-from .base import CourseWidget
-from .draw_digit import DrawDigit
-from .patchify import Patchify
-from .position_explorer import PositionExplorer
+from course_lib.widgets.attention_explorer import AttentionExplorer
+from course_lib.widgets.attention_playground import AttentionPlayground
+from course_lib.widgets.base import CourseWidget
+from course_lib.widgets.draw_digit import DrawDigit
+from course_lib.widgets.patchify import Patchify
+from course_lib.widgets.position_explorer import PositionExplorer
 
 __all__ = ["AttentionExplorer", "AttentionPlayground", "CourseWidget", "DrawDigit", "Patchify", "PositionExplorer"]

@@ -1,4 +1,4 @@
-"""Where a patch looks: attention maps over an image, by layer and head, and rollout (chapters 11 and 12)."""
+"""Where a patch looks: attention maps over an image, by layer and head, and rollout (chapters 12 and 13)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import html
 
 import traitlets
 
-from .explorer import as_array, as_images, as_pair, check_index, percent, picture, place
-from .tensor_explorer import TensorExplorer
+from course_lib.widgets.explorer import as_array, as_images, as_pair, check_index, percent, picture, place
+from course_lib.widgets.tensor_explorer import TensorExplorer
 
 MODES = ("head", "mean", "rollout")
 
@@ -119,7 +119,7 @@ class AttentionExplorer(TensorExplorer):
         """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
         import torch
 
-        from course_lib.interpret import attention_rollout
+        from course_lib.interpret.maps import attention_rollout
 
         maps = torch.from_numpy(self._maps[self.image]).double()  # (L, H, N, N)
         if self.mode == "head":

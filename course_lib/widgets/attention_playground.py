@@ -6,7 +6,7 @@ import math
 
 import traitlets
 
-from .base import CourseWidget
+from course_lib.widgets.base import CourseWidget
 
 # Chosen so that something happens: k1 and k2 point almost the same way (their values do not), k3 the opposite way,
 # k4 is long, k5 is short. The starting query points closest to k2, and k4 wins by its length. Values stand elsewhere

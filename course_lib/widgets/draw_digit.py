@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 import traitlets
 
+from course_lib.files.places import CHECKPOINTS
 from course_lib.records import load_record
-from course_lib.registry import FOLDERS, default_weights, find_entry
-
-from .explorer import SCRIPTS, Explorer
+from course_lib.weights.registry import default_weights, find_entry
+from course_lib.widgets.explorer import SCRIPTS, Explorer
 
 SIDE = 28
 MODEL = "vit_mnist_patch4_28"
@@ -138,7 +138,7 @@ def _file_of(model) -> bytes:
     """The weights as a safetensors file, its config inside: the course's as they lie there, a model's in float32."""
     if isinstance(model, str):
         file = find_entry(default_weights(model)).file
-        return next(path for path in (folder / file for folder in FOLDERS) if path.is_file()).read_bytes()
+        return next(path for path in (folder / file for folder in CHECKPOINTS) if path.is_file()).read_bytes()
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import CourseWidget
+from course_lib.widgets.base import CourseWidget
 
 SCRIPTS = Path(__file__).parent / "js"
 SMALL = 64  # pixels: pictures up to this side are kept exactly, larger ones as JPEG

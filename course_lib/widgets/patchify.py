@@ -6,7 +6,7 @@ import math
 
 import traitlets
 
-from .explorer import Explorer, as_images, check_index, picture, place
+from course_lib.widgets.explorer import Explorer, as_images, check_index, picture, place
 
 MAX_TOKENS = 4096  # more would be smaller than a pixel each
 

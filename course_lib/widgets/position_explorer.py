@@ -1,11 +1,11 @@
-"""How similar the embeddings of two positions are: one tile for each position (chapters 05 and 10)."""
+"""How similar the embeddings of two positions are: one tile for each position (chapters 05 and 11)."""
 
 from __future__ import annotations
 
 import traitlets
 
-from .explorer import as_array, check_index, place, signed
-from .tensor_explorer import TensorExplorer
+from course_lib.widgets.explorer import as_array, check_index, place, signed
+from course_lib.widgets.tensor_explorer import TensorExplorer
 
 
 class PositionExplorer(TensorExplorer):

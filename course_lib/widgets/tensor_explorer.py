@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import traitlets
 
-from course_lib.files import write_atomically
-
-from .explorer import Explorer
+from course_lib.files.atomic import write_atomically
+from course_lib.widgets.explorer import Explorer
 
 # A number between 0 and 1 travels as the step it lies in, and comes back as the step's middle: at most 1/120,000 off.
 # The limits at which a displayed digit changes (0.05 %, 0.15 %, ... and 0.005 %, 0.015 %, ... below 1 %) are limits of

@@ -4,568 +4,526 @@ RIGHT: implementations other than the chapter's own. WRONG: plausible mistakes, 
 hint that it must get. They are written as a reader would, not as the records imitate them.
 """
 
-import math
-from contextlib import ExitStack, suppress
-
+import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
-from course_lib.attention import MultiHeadSelfAttention
+# --- patch_filters -----------------------------------------------------------------------------------
 
-# --- record_attention --------------------------------------------------------------------------------
 
+def filters_by_eigenvectors(weight, n):
+    flat = weight.reshape(weight.shape[0], -1)
+    _, vectors = torch.linalg.eigh(torch.cov(flat.double().T))  # the smallest first
+    components = vectors.flip(1)[:, :n].T.to(weight.dtype)
+    largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
+    return torch.where(largest < 0, -components, components).reshape(n, *weight.shape[1:])
 
-def record_by_asking(model, images):
-    maps = []
-    layers = [part for part in model.modules() if hasattr(part, "recorder")]
-    for layer in layers:
-        layer.recorder = maps.append
-    try:
-        model(images)
-    finally:
-        for layer in layers:
-            layer.recorder = None
-    if not maps:
-        raise ValueError("silence")
-    return maps
 
+def filters_by_numpy(weight, n):
+    flat = weight.double().numpy().reshape(len(weight), -1)
+    components = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:n]
+    for row in components:
+        if row[np.abs(row).argmax()] < 0:
+            row *= -1
+    return torch.from_numpy(components.reshape(n, *weight.shape[1:])).to(weight.dtype)
 
-def record_by_replacing_the_kernel(model, images):
-    maps, kernel = [], F.scaled_dot_product_attention
 
-    def slow(query, key, value, **options):
-        weights = torch.softmax(query @ key.transpose(-2, -1) / math.sqrt(query.size(-1)), dim=-1)
-        maps.append(weights)
-        return weights @ value
+def filters_by_sklearn(weight, n):
+    from sklearn.decomposition import PCA
 
-    F.scaled_dot_product_attention = slow
-    try:
-        model(images)
-    finally:
-        F.scaled_dot_product_attention = kernel
-    if len(maps) == 0:
-        raise ValueError("no map")
-    return maps
+    components = PCA(n, svd_solver="full").fit(weight.double().flatten(1).numpy()).components_
+    signs = np.sign([row[np.abs(row).argmax()] for row in components])
+    return torch.from_numpy(components * signs[:, None]).to(weight.dtype).view(n, *weight.shape[1:])
 
 
-def record_with_a_stack(model, images):
-    inputs = {}
-    with ExitStack() as stack, torch.no_grad():
-        for block in model.blocks:
-            handle = block.attn.qkv.register_forward_hook(lambda part, args, out: inputs.__setitem__(part, out))
-            stack.callback(handle.remove)
-        model(images)
-    if not inputs:
-        raise ValueError("heard nothing")
-    maps = []
-    for block in model.blocks:
-        q, k, _ = inputs[block.attn.qkv].chunk(3, dim=-1)  # (B, N, D)
-        q, k = (x.unflatten(-1, (block.attn.num_heads, -1)).transpose(1, 2) for x in (q, k))
-        maps.append(torch.einsum("bhid,bhjd->bhij", q, k).div(q.shape[-1] ** 0.5).softmax(-1))
-    return maps
+def filters_one_by_one(weight, n):
+    flat = weight.flatten(1) - weight.flatten(1).mean(dim=0, keepdim=True)
+    result = []
+    for direction in torch.linalg.svd(flat, full_matrices=False)[2][:n]:
+        if direction.max() < -direction.min():
+            direction = -direction
+        result.append(direction.view(weight.shape[1:]))
+    return torch.stack(result)
 
 
-def attention_layers(model):
-    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+def decompose(flat):
+    return torch.linalg.svd(flat, full_matrices=False).Vh
 
 
-def queries_keys_values(layer, x):
-    B, N, D = x.shape
-    return layer.qkv(x).view(B, N, 3, layer.num_heads, D // layer.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+def turn(components):
+    rows = torch.arange(len(components))
+    return components * components[rows, components.abs().argmax(dim=1)].sign()[:, None]
 
 
-def scores(layer, x):
-    q, k, _ = queries_keys_values(layer, x)
-    return q @ k.mT / q.shape[-1] ** 0.5
+def filters_as_they_come(weight, n):
+    flat = weight.flatten(1)
+    flat = flat - flat.mean(dim=0)
+    return decompose(flat)[:n].view(n, *weight.shape[1:])
 
 
-def hooks(layers, weights_of, maps):
-    return [
-        layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))) for layer in layers
-    ]
+def filters_with_one_sign(weight, n):
+    components = decompose(weight.flatten(1) - weight.flatten(1).mean(dim=0))[:n]
+    largest = components.flatten()[components.abs().argmax()]
+    return (components if largest > 0 else -components).view(n, *weight.shape[1:])
 
 
-def heard(maps):
-    if not maps:
-        raise ValueError("no attention layers here")
-    return maps
+def filters_negative(weight, n):
+    return -filters_one_by_one(weight, n)
 
 
-def record_even_nothing(model, images, weights_of, layers=attention_layers):
-    """With `weights_of(layer, x)`, and cleaned up as it should be."""
-    maps = []
-    handles = hooks(layers(model), weights_of, maps)
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return maps
+def filters_by_sum(weight, n):
+    components = decompose(weight.flatten(1) - weight.flatten(1).mean(dim=0))[:n]
+    return (components * torch.sign(components.sum(1, keepdim=True))).view(n, *weight.shape[1:])
 
 
-def record(*inputs):
-    return heard(record_even_nothing(*inputs))
+def filters_by_first(weight, n):
+    components = decompose(weight.flatten(1) - weight.flatten(1).mean(dim=0))[:n]
+    return (components * torch.sign(components[:, 0])[:, None]).view(n, *weight.shape[1:])
 
 
-def weights(layer, x):
-    return scores(layer, x).softmax(-1)
+def filters_all_positive(weight, n):
+    return filters_as_they_come(weight, n).abs()
 
 
-def record_and_keep_the_hooks(model, images):
-    maps = []
-    hooks(attention_layers(model), weights, maps)
-    model(images)
-    return heard(maps)
+def filters_uncentred(weight, n):
+    return turn(decompose(weight.flatten(1))[:n]).view(n, *weight.shape[1:])
 
 
-def record_without_finally(model, images):
-    maps = []
-    handles = hooks(attention_layers(model), weights, maps)
-    model(images)
-    for handle in handles:
-        handle.remove()
-    return heard(maps)
+def filters_centred_each(weight, n):
+    flat = weight.flatten(1)
+    flat = flat - flat.mean(dim=1, keepdim=True)
+    return turn(decompose(flat)[:n]).view(n, *weight.shape[1:])
 
 
-def record_and_swallow(model, images):
-    maps = []
-    handles = hooks(attention_layers(model), weights, maps)
-    with suppress(Exception):
-        model(images)
-    for handle in handles:
-        handle.remove()
-    return heard(maps)
+def filters_centred_by_a_number(weight, n):
+    return turn(decompose((weight - weight.mean()).flatten(1))[:n]).view(n, *weight.shape[1:])
 
 
-def record_in_silence(model, images):
-    return record_even_nothing(model, images, weights)
+def filters_standardised(weight, n):
+    flat = weight.flatten(1)
+    flat = (flat - flat.mean(dim=0)) / flat.std(dim=0)
+    return turn(decompose(flat)[:n]).view(n, *weight.shape[1:])
 
 
-def record_and_go_on_asking(model, images):
-    maps = []
-    for block in model.blocks:
-        block.attn.recorder = lambda weights: maps.append(weights)
-    model(images)
-    return heard(maps)
+def filters_of_one_length(weight, n):
+    flat = weight.flatten(1)
+    flat = flat - flat.mean(dim=0)
+    flat = flat / flat.norm(dim=1, keepdim=True)
+    return turn(decompose(flat)[:n]).view(n, *weight.shape[1:])
 
 
-def record_the_outputs(model, images):
-    maps = []
-    handles = [
-        layer.register_forward_hook(lambda layer, args, out: maps.append(out)) for layer in attention_layers(model)
-    ]
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return heard(maps)
+def filters_from_columns(weight, n):
+    vectors = decompose(weight.flatten(1) - weight.flatten(1).mean(dim=0))
+    return turn(vectors[:, :n].T).reshape(n, *weight.shape[1:])
 
 
-def record_scores(model, images):
-    return record(model, images, scores)
+def filters_from_u(weight, n):
+    left, _, _ = torch.linalg.svd(weight.flatten(1) - weight.flatten(1).mean(dim=0), full_matrices=False)
+    return turn(left.T[:n]).reshape(n, *weight.shape[1:])
 
 
-def record_columns(model, images):
-    return record(model, images, lambda layer, x: F.softmax(scores(layer, x), dim=2))
+def filters_upwards(weight, n):
+    flat = weight.flatten(1) - weight.flatten(1).mean(dim=0)
+    vectors = decompose(flat)
+    return turn(vectors[-n:].flip(0)).view(n, *weight.shape[1:])
 
 
-def record_unscaled(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return (q @ k.mT).softmax(-1)
+def filters_backwards(weight, n):
+    return filters_one_by_one(weight, n).flip(0)
 
-    return record(model, images, weights_of)
 
+def filters_scaled(weight, n):
+    flat = weight.flatten(1)
+    _, sizes, vectors = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False)
+    return (turn(vectors[:n]) * sizes[:n, None]).view(n, *weight.shape[1:])
 
-def record_scaled_by_the_whole_width(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return (q @ k.mT / math.sqrt(x.size(2))).softmax(-1)
 
-    return record(model, images, weights_of)
+def filters_to_one(weight, n):
+    components = filters_one_by_one(weight, n)
+    return components / components.amax(dim=(1, 2, 3), keepdim=True)
 
 
-def record_transposed(model, images):
-    return record(model, images, lambda layer, x: scores(layer, x).mT.softmax(-1))
+def filters_for_imshow(weight, n):
+    components = filters_one_by_one(weight, n)
+    components = components - components.amin(dim=(1, 2, 3), keepdim=True)
+    return components / components.amax(dim=(1, 2, 3), keepdim=True)
 
 
-def record_heads_before_qkv(model, images):
-    def weights_of(layer, x):
-        B, N, _ = x.shape
-        q, k, _ = layer.qkv(x).view(B, N, layer.num_heads, -1).transpose(1, 2).chunk(3, dim=-1)
-        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
+def filters_channels_last(weight, n):
+    _, C, P, _ = weight.shape
+    flat = filters_one_by_one(weight, n).flatten(1)
+    return rearrange(flat, "n (h w C) -> n C h w", h=P, w=P, C=C)
 
-    return record(model, images, weights_of)
 
+def filters_on_their_side(weight, n):
+    return filters_one_by_one(weight, n).transpose(2, 3)
 
-def record_mixed_heads(model, images):
-    def weights_of(layer, x):
-        B, N, D = x.shape
-        q, k, _ = layer.qkv(x).split(D, dim=-1)
-        q, k = (t.reshape(B, layer.num_heads, N, -1) for t in (q, k))
-        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
 
-    return record(model, images, weights_of)
+def filters_flat(weight, n):
+    return filters_one_by_one(weight, n).flatten(1)
 
 
-def record_mean_of_heads(model, images):
-    return [weights.mean(1) for weights in record_by_asking(model, images)]
+def filters_all(weight, n):
+    flat = weight.flatten(1)
+    return turn(decompose(flat - flat.mean(dim=0))).unflatten(1, weight.shape[1:])
 
 
-def record_the_last(model, images):
-    return [record_by_asking(model, images)[-1]]
+def filters_without_components(weight, n):
+    return weight[:n]
 
 
-def record_one_tensor(model, images):
-    return torch.stack(record_by_asking(model, images), 1)
+def filters_of_great_length(weight, n):
+    centred = weight - weight.mean(dim=0)
+    return weight[centred.flatten(1).norm(dim=1).topk(n).indices]
 
 
-def record_for_good(model, images):
-    model.eval()
-    with torch.no_grad():
-        return record_by_asking(model, images)
+# --- pos_embed_similarity ----------------------------------------------------------------------------
 
 
-def record_before_the_norm(model, images):
-    return record(model, images, lambda block, x: weights(block.attn, x), lambda model: model.blocks)
-
-
-# --- attention_rollout -------------------------------------------------------------------------------
-
-
-def rollout_from_above(maps):
-    """Beginning with the last layer: the product is the same, however it is bracketed."""
-    result = None
-    for layer in reversed(range(maps.shape[1])):
-        fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps)
-        fused = fused / fused.sum(-1)[..., None]
-        result = fused if result is None else torch.bmm(result, fused)
-    return result
-
-
-def rollout_image_by_image(maps):
-    results = []
-    for image in maps:
-        result = torch.eye(maps.shape[-1], dtype=maps.dtype)
-        for layer in image:
-            a = layer.mean(0)
-            a = torch.stack([(row + unit) / (row.sum() + 1) for row, unit in zip(a, eye(maps), strict=True)])
-            result = a @ result
-        results.append(result)
-    return torch.stack(results)
-
-
-def rolled(maps, mix, step=torch.matmul):
-    result = torch.eye(maps.shape[-1], dtype=maps.dtype).repeat(len(maps), 1, 1)
-    for i in range(maps.shape[1]):
-        result = step(mix(maps[:, i]), result)
-    return result
-
-
-def eye(maps):
-    return torch.eye(maps.shape[-1], dtype=maps.dtype)
-
-
-def rows_to_one(a):
-    return a / a.sum(-1, keepdim=True)
-
-
-def rollout_without_residual(maps):
-    return rolled(maps, lambda layer: layer.mean(1))
-
-
-def rollout_without_sums(maps):
-    return rolled(maps, lambda layer: layer.mean(1) + eye(maps))
-
-
-def rollout_normalised_too_early(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)) + eye(maps))
-
-
-def rollout_by_halves(maps):
-    return rolled(maps, lambda layer: 0.5 * layer.mean(1) + 0.5 * eye(maps))
-
-
-def rollout_normalised_and_halved(maps):
-    return rolled(maps, lambda layer: 0.5 * rows_to_one(layer.mean(1)) + 0.5 * eye(maps))
-
-
-def rollout_of_normalised_heads(maps):
-    return rolled(maps, lambda layer: rows_to_one(rows_to_one(layer).mean(1) + eye(maps)))
-
-
-def rollout_with_a_batch_of_float32(maps):
-    result = torch.eye(maps.shape[-1]).repeat(len(maps), 1, 1)
-    for layer in maps.unbind(1):
-        result = torch.bmm(rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])), result)
-    return result
-
-
-def rollout_with_float32(maps):
-    result = torch.eye(maps.shape[-1])
-    for layer in maps.unbind(1):
-        result = rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])) @ result
-    return result
-
-
-def rollout_in_float32(maps):
-    return rollout_from_above(maps.float())
-
-
-def rollout_without_keepdim(maps):
-    def mix(layer):
-        a = layer.mean(1) + eye(maps)
-        return a / a.sum(-1)
-
-    return rolled(maps, mix)
-
-
-def rollout_of_columns(maps):
-    def mix(layer):
-        a = layer.mean(1) + eye(maps)
-        return a / a.sum(1, keepdim=True)
-
-    return rolled(maps, mix)
-
-
-def rollout_backwards(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + eye(maps)), lambda a, result: result @ a)
-
-
-def rollout_of_the_maximum(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.max(dim=1).values + eye(maps)))
-
-
-def rollout_of_the_sum(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.sum(1) + eye(maps)))
-
-
-def rollout_of_the_first_head(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer[:, 0] + eye(maps)))
-
-
-def rollout_number_by_number(maps):
-    mixed = [rows_to_one(layer.mean(1) + eye(maps)) for layer in maps.unbind(1)]
-    result = mixed[0]
-    for a in mixed[1:]:
-        result = a * result
-    return result
-
-
-def rollout_with_ones(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + torch.ones_like(layer[:, 0])))
-
-
-def rollout_of_the_last(maps):
-    return rows_to_one(maps[:, -1].mean(1) + eye(maps))
-
-
-def rollout_of_class_token(maps):
-    return rollout_from_above(maps)[:, 0, :]
-
-
-def rollout_of_first_image(maps):
-    return rollout_from_above(maps)[0]
-
-
-def rollout_normalised_once(maps):
-    return rows_to_one(rollout_without_sums(maps))
-
-
-def rollout_identity_at_the_end(maps):
-    return rows_to_one(rollout_without_residual(maps) + eye(maps))
-
-
-def rollout_in_place(maps):
-    for layer in maps.unbind(1):
-        layer += eye(maps)
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)))
-
-
-# --- mean_attention_distance -------------------------------------------------------------------------
-
-
-def distance_by_cdist(maps, grid_size, patch_size):
-    y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing="ij")
-    middles = (torch.stack([y, x], dim=-1).reshape(-1, 2) + 0.5).double() * patch_size
-    pixels = torch.cdist(middles, middles, compute_mode="donot_use_mm_for_euclid_dist").to(maps.dtype)
-    a = maps[:, :, :, 1:, 1:]
-    a = a / (1 - maps[:, :, :, 1:, :1])
-    return torch.einsum("blhij,ij->lh", a, pixels) / (a.shape[0] * a.shape[3])
-
-
-def distance_by_hypot(maps, grid_size, patch_size):
+def similarity_by_pairs(pos_embed, grid_size):
     gh, gw = grid_size
-    result = torch.zeros(maps.shape[1:3], dtype=maps.dtype)
-    for i in range(gh * gw):
-        pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)]
-        row = maps[:, :, :, i + 1, 1:]
-        result += (row * torch.tensor(pixels, dtype=maps.dtype)).sum(-1).div(row.sum(-1)).mean(0)
-    return result / (gh * gw)
+    table = pos_embed[0][-gh * gw :].reshape(gh, gw, -1)
+    result = pos_embed.new_zeros(gh, gw, gh, gw)
+    for r in range(gh):
+        for c in range(gw):
+            result[r, c] = F.cosine_similarity(table[r, c], table, dim=-1)
+    return result
 
 
-def table(grid_size, patch_size, like):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    y, x = n // grid_size[1], n % grid_size[1]
-    return patch_size * torch.sqrt(((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).to(like.dtype))
+def similarity_by_einsum(pos_embed, grid_size):
+    table = pos_embed[0, pos_embed.shape[1] - grid_size[0] * grid_size[1] :].unflatten(0, grid_size)
+    table = table / table.square().sum(dim=-1, keepdim=True).sqrt()
+    return torch.einsum("rcd,ijd->rcij", table, table)
 
 
-def distance_in_patches(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size, 1, maps)).sum(-1).mean((0, -1))
+def similarity_by_broadcasting(pos_embed, grid_size):
+    gh, gw = grid_size
+    table = pos_embed.squeeze(0)[pos_embed.size(1) - gh * gw :]
+    matrix = F.cosine_similarity(table[:, None], table[None], dim=2)
+    return rearrange(matrix, "(a b) (c d) -> a b c d", a=gh, c=gh)
 
 
-def distance_without_sums(maps, grid_size, patch_size):
-    return (maps[..., 1:, 1:] * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+def rows_of_patches(pos_embed, grid_size):
+    return pos_embed[0, -grid_size[0] * grid_size[1] :]
 
 
-def distance_with_the_last_cut_off(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., :-1, :-1])
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+def laid_out(matrix, grid_size):
+    return matrix.reshape(*grid_size, *grid_size)
 
 
-def distance_with_the_class_token(maps, grid_size, patch_size):
-    n = torch.arange(maps.shape[-1])
-    y, x = n // grid_size[1], n % grid_size[1]
-    pixels = patch_size * ((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).to(maps.dtype).sqrt()
-    return (maps * pixels).sum(-1).mean((0, -1))
+def cosine_matrix(table):
+    return F.cosine_similarity(table[:, None], table, dim=-1)
 
 
-def distance_along_streets(maps, grid_size, patch_size):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    y, x = n // grid_size[1], n % grid_size[1]
-    pixels = patch_size * ((y[:, None] - y).abs() + (x[:, None] - x).abs()).to(maps.dtype)
-    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+def similarity_of_dots(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    return laid_out(table @ table.T, grid_size)
 
 
-def distance_squared(maps, grid_size, patch_size):
-    pixels = table(grid_size, 1, maps) ** 2
-    return patch_size * (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+def similarity_half_normalised(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    return laid_out((table / table.norm(dim=1, keepdim=True)) @ table.T, grid_size)
 
 
-def distance_in_reading_order(maps, grid_size, patch_size):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    pixels = patch_size * (n[:, None] - n).abs().to(maps.dtype)
-    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+def similarity_by_squares(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    squares = (table**2).sum(dim=1)
+    return laid_out(table @ table.T / squares[:, None] / squares, grid_size)
 
 
-def distance_grid_turned(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size[::-1], patch_size, maps)).sum(-1).mean((0, -1))
+def similarity_as_scores(pos_embed, grid_size):
+    return similarity_of_dots(pos_embed, grid_size) / pos_embed.shape[-1] ** 0.5
 
 
-def distance_over_all_queries(maps, grid_size, patch_size):
-    a = maps[..., 1:, 1:]
-    return (a * table(grid_size, patch_size, maps)).sum((0, 3, 4)) / a.sum((0, 3, 4))
+def similarity_over_the_maximum(pos_embed, grid_size):
+    dots = similarity_of_dots(pos_embed, grid_size)
+    return dots / dots.max()
 
 
-def distance_to_the_favourite(maps, grid_size, patch_size):
-    favourite = maps[..., 1:, 1:].argmax(-1, keepdim=True)
-    pixels = table(grid_size, patch_size, maps).expand(*maps.shape[:3], -1, -1)
-    return pixels.gather(-1, favourite).mean((0, 3, 4))
+def similarity_over_positions(pos_embed, grid_size):
+    table = F.normalize(rows_of_patches(pos_embed, grid_size), dim=0)
+    return laid_out(table @ table.T, grid_size)
 
 
-def distance_of_layers(maps, grid_size, patch_size):
-    return distance_by_cdist(maps, grid_size, patch_size).mean(1)
+def similarity_centred(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    return laid_out(cosine_matrix(table - table.mean(dim=0)), grid_size)
 
 
-def distance_of_images(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean(-1)
+def similarity_as_correlation(pos_embed, grid_size):
+    return laid_out(torch.corrcoef(rows_of_patches(pos_embed, grid_size)), grid_size)
 
 
-def distance_of_the_first_image(maps, grid_size, patch_size):
-    return distance_by_cdist(maps[:1], grid_size, patch_size)
+def similarity_as_distance(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    return laid_out((table[:, None] - table).norm(dim=-1), grid_size)
 
 
-def distance_mean_over_keys(maps, grid_size, patch_size):
-    return (rows_to_one(maps[..., 1:, 1:]) * table(grid_size, patch_size, maps)).mean((0, 3, 4))
+def similarity_as_difference(pos_embed, grid_size):
+    return 1 - similarity_by_pairs(pos_embed, grid_size)
 
 
-def distance_in_float32(maps, grid_size, patch_size):
-    return distance_by_cdist(maps.float(), grid_size, patch_size)
+def similarity_as_softmax(pos_embed, grid_size):
+    table = rows_of_patches(pos_embed, grid_size)
+    return laid_out(F.softmax(table @ table.T, dim=1), grid_size)
 
 
-def distance_summed(maps, grid_size, patch_size):
-    return distance_by_cdist(maps, grid_size, patch_size) * (maps.shape[-1] - 1)
+def similarity_without_negatives(pos_embed, grid_size):
+    return F.relu(similarity_by_pairs(pos_embed, grid_size))
 
 
-def distance_of_columns(maps, grid_size, patch_size):
-    a = maps[..., 1:, 1:]
-    a = a / a.sum(3, keepdim=True)
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+def similarity_without_signs(pos_embed, grid_size):
+    return similarity_by_pairs(pos_embed, grid_size).abs()
+
+
+def similarity_without_the_last(pos_embed, grid_size):
+    gh, gw = grid_size
+    return laid_out(cosine_matrix(pos_embed[0][: gh * gw]), grid_size)
+
+
+def similarity_without_the_last_row(pos_embed, grid_size):
+    return laid_out(cosine_matrix(pos_embed[0, :-1]), grid_size)
+
+
+def similarity_with_one_token(pos_embed, grid_size):
+    table = pos_embed[0, 1:]
+    return cosine_matrix(table).reshape(*grid_size, *grid_size)
+
+
+def similarity_with_the_class_token(pos_embed, grid_size):
+    return cosine_matrix(pos_embed[0]).reshape(*grid_size, *grid_size)
+
+
+def similarity_as_a_matrix(pos_embed, grid_size):
+    return cosine_matrix(rows_of_patches(pos_embed, grid_size))
+
+
+def similarity_half_laid_out(pos_embed, grid_size):
+    return cosine_matrix(rows_of_patches(pos_embed, grid_size)).unflatten(0, grid_size)
+
+
+def similarity_on_its_side(pos_embed, grid_size):
+    gh, gw = grid_size
+    return cosine_matrix(rows_of_patches(pos_embed, grid_size)).reshape(gw, gh, gw, gh)
+
+
+def similarity_by_rows(pos_embed, grid_size):
+    matrix = cosine_matrix(rows_of_patches(pos_embed, grid_size))
+    return rearrange(matrix, "(r c) (i j) -> r i c j", r=grid_size[0], i=grid_size[0])
+
+
+def similarity_as_one_picture(pos_embed, grid_size):
+    matrix = cosine_matrix(rows_of_patches(pos_embed, grid_size))
+    return rearrange(matrix, "(r c) (i j) -> (r i) (c j)", r=grid_size[0], i=grid_size[0])
+
+
+def similarity_with_a_batch(pos_embed, grid_size):
+    return similarity_by_pairs(pos_embed, grid_size).unsqueeze(0)
+
+
+# --- row_column_share --------------------------------------------------------------------------------
+
+
+def share_by_variances(table):
+    whole = table.var(dim=(0, 1), unbiased=False).sum()
+    rows = table.mean(dim=1).var(dim=0, unbiased=False).sum()
+    columns = table.mean(dim=0).var(dim=0, unbiased=False).sum()
+    return (rows + columns) / whole
+
+
+def share_by_least_squares(table):
+    gh, gw, D = table.shape
+    rows = F.one_hot(torch.arange(gh).repeat_interleave(gw), gh)
+    columns = F.one_hot(torch.arange(gw).repeat(gh), gw)
+    design = torch.cat([rows, columns], dim=1).double()
+    flat = table.reshape(-1, D).double()
+    fit = design @ torch.linalg.pinv(design) @ flat
+    return (1 - ((flat - fit) ** 2).sum() / ((flat - flat.mean(0)) ** 2).sum()).to(table.dtype)
+
+
+def share_as_a_float(table):
+    table = table.double()
+    rows, columns = (table.mean(dim=dim).std(dim=0, correction=0).square().sum() for dim in (1, 0))
+    return ((rows + columns) / table.flatten(0, 1).std(dim=0, correction=0).square().sum()).item()
+
+
+def share_by_taking_off(table):
+    centred = table - table.mean(dim=1, keepdim=True).mean(dim=0, keepdim=True)
+    rest = centred - centred.mean(dim=0, keepdim=True)
+    rest = rest - rest.mean(dim=1, keepdim=True)
+    return 1 - (rest**2).sum() / (centred**2).sum()
+
+
+def explained(table, fit):
+    return 1 - ((table - fit) ** 2).sum() / ((table - table.mean(dim=(0, 1))) ** 2).sum()
+
+
+def fitted(table):
+    return table.mean(1, keepdim=True) + table.mean(0, keepdim=True) - table.mean((0, 1), keepdim=True)
+
+
+def share_with_the_mean_twice(table):
+    return explained(table, table.mean(dim=1)[:, None] + table.mean(dim=0)[None])
+
+
+def share_without_keepdim(table):
+    mean, rows, columns = table.mean((0, 1)), table.mean(1), table.mean(0)
+    fit = rows + columns - mean
+    return 1 - ((table - fit) ** 2).sum() / ((table - mean) ** 2).sum()
+
+
+def share_with_one_keepdim(table):
+    fit = table.mean(dim=0, keepdim=True) + table.mean(dim=1)
+    return explained(table, fit - table.mean(dim=(0, 1)))
+
+
+def share_of_rows(table):
+    return explained(table, table.mean(dim=1, keepdim=True).expand_as(table))
+
+
+def share_of_columns(table):
+    return explained(table, table.mean(dim=0, keepdim=True))
+
+
+def share_by_halves(table):
+    return explained(table, (table.mean(dim=1, keepdim=True) + table.mean(dim=0)) / 2)
+
+
+def share_left(table):
+    return 1 - explained(table, fitted(table))
+
+
+def share_of_raw_squares(table):
+    return 1 - (table - fitted(table)).pow(2).sum() / table.pow(2).sum()
+
+
+def share_of_lengths(table):
+    return 1 - torch.norm(table - fitted(table)) / torch.norm(table - table.mean(dim=(0, 1)))
+
+
+def share_of_absolutes(table):
+    return 1 - (table - fitted(table)).abs().mean() / (table - table.mean(dim=(0, 1))).abs().mean()
+
+
+def share_with_a_scalar_mean(table):
+    mean = table.mean()
+    fit = table.mean(1, keepdim=True) + table.mean(0, keepdim=True) - mean
+    return 1 - ((table - fit) ** 2).sum() / ((table - mean) ** 2).sum()
+
+
+def share_with_a_scalar_mean_in_the_fit(table):
+    fit = table.mean(1, keepdim=True) + table.mean(0, keepdim=True) - table.mean()
+    return explained(table, fit)
+
+
+def share_of_each_dimension(table):
+    rest = ((table - fitted(table)) ** 2).sum(dim=(0, 1))
+    return 1 - rest / ((table - table.mean(dim=(0, 1))) ** 2).sum(dim=(0, 1))
+
+
+def share_averaged_over_dimensions(table):
+    return share_of_each_dimension(table).mean()
+
+
+def share_averaged_over_places(table):
+    rest = ((table - fitted(table)) ** 2).sum(-1)
+    return (1 - rest / ((table - table.mean((0, 1))) ** 2).sum(-1)).mean()
+
+
+def share_as_a_sum(table):
+    return ((fitted(table) - table.mean((0, 1))) ** 2).sum()
+
+
+def share_as_the_fit(table):
+    return fitted(table)
+
+
+def share_of_products(table):
+    return explained(table, table.mean(1, keepdim=True) * table.mean(0, keepdim=True) / table.mean((0, 1)))
+
+
+def share_in_per_cent(table):
+    return 100 * share_by_taking_off(table)
 
 
 RIGHT = {
-    "record_attention": [record_by_asking, record_by_replacing_the_kernel, record_with_a_stack],
-    "attention_rollout": [rollout_from_above, rollout_image_by_image],
-    "mean_attention_distance": [distance_by_cdist, distance_by_hypot],
+    "patch_filters": [filters_by_eigenvectors, filters_by_numpy, filters_by_sklearn, filters_one_by_one],
+    "pos_embed_similarity": [similarity_by_pairs, similarity_by_einsum, similarity_by_broadcasting],
+    "row_column_share": [share_by_variances, share_by_least_squares, share_as_a_float, share_by_taking_off],
 }
 
 WRONG = {
-    "record_attention": {
-        record_and_go_on_asking: "never set back to None",
-        record_and_keep_the_hooks: "keep what register_... returns",
-        record_without_finally: "put it into `finally`",
-        record_and_swallow: "without except",
-        record_in_silence: "silence must not look like an answer",
-        record_the_outputs: "what the layer puts out",
-        record_scores: "those are scores",
-        record_columns: "columns sum to 1",
-        record_unscaled: "not divided",
-        record_scaled_by_the_whole_width: "divided by sqrt(D)",
-        record_transposed: "exchanged",
-        record_heads_before_qkv: "before q, k and v",
-        record_mixed_heads: "mixes tokens and heads",
-        record_mean_of_heads: "keep them apart",
-        record_the_last: "only the last layer's map",
-        record_one_tensor: "one tensor of all layers",
-        record_for_good: "remember model.training",
-        record_before_the_norm: "before its first norm",
+    "patch_filters": {
+        filters_uncentred: "the mean filter is still in",
+        filters_as_they_come: "abs() first",
+        filters_with_one_sign: "one sign for all",
+        filters_negative: "negative of the right one",
+        filters_by_sum: "its sum is positive",
+        filters_by_first: "its first number",
+        filters_all_positive: "abs() makes every number positive",
+        filters_centred_each: "its own mean",
+        filters_centred_by_a_number: "one number, the mean of everything",
+        filters_standardised: "deviation of each pixel",
+        filters_of_one_length: "equally long before",
+        filters_from_columns: "columns of Vh",
+        filters_from_u: "left singular vectors",
+        filters_upwards: "the smallest first",
+        filters_backwards: "in reverse order",
+        filters_scaled: "multiplied by their singular values",
+        filters_to_one: "by its largest number",
+        filters_for_imshow: "from 0 to 1",
+        filters_channels_last: "channels come last",
+        filters_on_their_side: "swapped",
+        filters_flat: "flat",
+        filters_all: "all components",
+        filters_without_components: "the first n filters",
+        filters_of_great_length: "longest filters",
     },
-    "attention_rollout": {
-        rollout_without_residual: "residual connection is missing",
-        rollout_without_sums: "after L layers to 2^L",
-        rollout_normalised_too_early: "divide first",
-        rollout_by_halves: "divide by 2",
-        rollout_normalised_and_halved: "before the identity comes in",
-        rollout_of_normalised_heads: "before the mean",
-        rollout_with_a_batch_of_float32: "these maps are float64",
-        rollout_with_float32: "does not multiply with float64 maps",
-        rollout_in_float32: "but in float32",
-        rollout_without_keepdim: "without keepdim",
-        rollout_of_columns: "each column by its sum",
-        rollout_backwards: "wrong order",
-        rollout_of_the_maximum: "maximum over the heads",
-        rollout_of_the_sum: "add up the heads",
-        rollout_of_the_first_head: "one head",
-        rollout_number_by_number: "number by number",
-        rollout_with_ones: "matrix of ones",
-        rollout_of_the_last: "only the last layer",
-        rollout_of_class_token: "class token's row",
-        rollout_of_first_image: "first image only",
-        rollout_normalised_once: "once, in the end",
-        rollout_identity_at_the_end: "finished product",
-        rollout_in_place: "your caller's maps change",
+    "pos_embed_similarity": {
+        similarity_without_the_last: "drop rows at the end",
+        similarity_without_the_last_row: "at the end, and always one",
+        similarity_of_dots: "these are dot products",
+        similarity_half_normalised: "one of the two lengths",
+        similarity_by_squares: "the squared length",
+        similarity_as_scores: "the square root of D",
+        similarity_over_the_maximum: "largest dot product",
+        similarity_over_positions: "over the positions",
+        similarity_centred: "subtract the mean position",
+        similarity_as_correlation: "a correlation",
+        similarity_as_distance: "these are distances",
+        similarity_as_difference: "1 minus the cosine",
+        similarity_as_softmax: "a softmax",
+        similarity_without_negatives: "have become 0",
+        similarity_without_signs: "keep the sign",
+        similarity_with_one_token: "always drop one row",
+        similarity_with_the_class_token: "the class token is still in",
+        similarity_as_a_matrix: "you return a matrix",
+        similarity_half_laid_out: "each is still flat",
+        similarity_on_its_side: "are swapped",
+        similarity_by_rows: "in another order",
+        similarity_as_one_picture: "to one picture",
+        similarity_with_a_batch: "the leading 1",
     },
-    "mean_attention_distance": {
-        distance_with_the_class_token: "as if it were the first patch",
-        distance_in_patches: "times patch_size",
-        distance_without_sums: "cut it off first",
-        distance_with_the_last_cut_off: "cut off the last patch",
-        distance_along_streets: "along rows and columns",
-        distance_squared: "square root is missing",
-        distance_in_reading_order: "places in reading order",
-        distance_grid_turned: "are exchanged",
-        distance_over_all_queries: "counts less than others",
-        distance_to_the_favourite: "largest weight",
-        distance_of_layers: "the heads are averaged",
-        distance_of_images: "over images too",
-        distance_of_the_first_image: "first image only",
-        distance_mean_over_keys: "mean over the keys",
-        distance_in_float32: "but in float32",
-        distance_summed: "sum over the queries",
-        distance_of_columns: "each column by its sum",
+    "row_column_share": {
+        share_with_the_mean_twice: "in row + column twice",
+        share_without_keepdim: "a dimension each",
+        share_with_one_keepdim: "the rows has lost a dimension",
+        share_of_rows: "the rows alone",
+        share_of_columns: "the columns alone",
+        share_by_halves: "half of a row's mean",
+        share_left: "the share that is left",
+        share_of_raw_squares: "squares of the table itself",
+        share_of_lengths: "you compare lengths",
+        share_of_absolutes: "absolute deviations",
+        share_with_a_scalar_mean: "one number in yours",
+        share_with_a_scalar_mean_in_the_fit: "one number in your fit",
+        share_averaged_over_dimensions: "average the shares of the D dimensions",
+        share_averaged_over_places: "average the shares of the vectors",
+        share_of_each_dimension: "one share for each dimension",
+        share_as_a_sum: "sum of squares that the fit explains",
+        share_as_the_fit: "you return the fit",
+        share_of_products: "a product of row and column",
+        share_in_per_cent: "in per cent",
     },
 }

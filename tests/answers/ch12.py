@@ -4,477 +4,568 @@ RIGHT: implementations other than the chapter's own. WRONG: plausible mistakes, 
 hint that it must get. They are written as a reader would, not as the records imitate them.
 """
 
-import copy
+import math
+from contextlib import ExitStack, suppress
 
 import torch
 import torch.nn.functional as F
 
-# --- pointing_game -----------------------------------------------------------------------------------
+from course_lib.attention import MultiHeadSelfAttention
+
+# --- record_attention --------------------------------------------------------------------------------
 
 
-def pointing_by_loops(maps, masks):
-    side, results = masks.shape[1] // maps.shape[1], []
-    for one, mask in zip(maps, masks, strict=True):
-        hits, pixels = 0, 0
-        for row, column in (one == one.max()).nonzero().tolist():
-            patch = mask[row * side : (row + 1) * side, column * side : (column + 1) * side]
-            hits, pixels = hits + patch.sum().item(), pixels + patch.numel()
-        results.append(hits / pixels)
-    return torch.tensor(results, dtype=maps.dtype)
+def record_by_asking(model, images):
+    maps = []
+    layers = [part for part in model.modules() if hasattr(part, "recorder")]
+    for layer in layers:
+        layer.recorder = maps.append
+    try:
+        model(images)
+    finally:
+        for layer in layers:
+            layer.recorder = None
+    if not maps:
+        raise ValueError("silence")
+    return maps
 
 
-def pointing_by_pooling(maps, masks):
-    share = F.avg_pool2d(masks[:, None].to(maps.dtype), masks.shape[1] // maps.shape[1])[:, 0]
-    top = maps == maps.flatten(1).max(dim=1).values[:, None, None]
-    return torch.stack([s[t].mean() for s, t in zip(share, top, strict=True)])
+def record_by_replacing_the_kernel(model, images):
+    maps, kernel = [], F.scaled_dot_product_attention
+
+    def slow(query, key, value, **options):
+        weights = torch.softmax(query @ key.transpose(-2, -1) / math.sqrt(query.size(-1)), dim=-1)
+        maps.append(weights)
+        return weights @ value
+
+    F.scaled_dot_product_attention = slow
+    try:
+        model(images)
+    finally:
+        F.scaled_dot_product_attention = kernel
+    if len(maps) == 0:
+        raise ValueError("no map")
+    return maps
 
 
-def pointing_by_interpolation(maps, masks):
-    large = F.interpolate(maps[:, None], size=masks.shape[1:], mode="nearest-exact")[:, 0]
-    top = (large == large.amax((1, 2), keepdim=True)).to(maps.dtype)
-    return (top * masks).sum((1, 2)) / top.sum((1, 2))
+def record_with_a_stack(model, images):
+    inputs = {}
+    with ExitStack() as stack, torch.no_grad():
+        for block in model.blocks:
+            handle = block.attn.qkv.register_forward_hook(lambda part, args, out: inputs.__setitem__(part, out))
+            stack.callback(handle.remove)
+        model(images)
+    if not inputs:
+        raise ValueError("heard nothing")
+    maps = []
+    for block in model.blocks:
+        q, k, _ = inputs[block.attn.qkv].chunk(3, dim=-1)  # (B, N, D)
+        q, k = (x.unflatten(-1, (block.attn.num_heads, -1)).transpose(1, 2) for x in (q, k))
+        maps.append(torch.einsum("bhid,bhjd->bhij", q, k).div(q.shape[-1] ** 0.5).softmax(-1))
+    return maps
 
 
-def pointing_by_argmax(maps, masks):
-    side, gw = masks.shape[1] // maps.shape[1], maps.shape[2]
+def attention_layers(model):
+    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+
+
+def queries_keys_values(layer, x):
+    B, N, D = x.shape
+    return layer.qkv(x).view(B, N, 3, layer.num_heads, D // layer.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def scores(layer, x):
+    q, k, _ = queries_keys_values(layer, x)
+    return q @ k.mT / q.shape[-1] ** 0.5
+
+
+def hooks(layers, weights_of, maps):
+    return [
+        layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))) for layer in layers
+    ]
+
+
+def heard(maps):
+    if not maps:
+        raise ValueError("no attention layers here")
+    return maps
+
+
+def record_even_nothing(model, images, weights_of, layers=attention_layers):
+    """With `weights_of(layer, x)`, and cleaned up as it should be."""
+    maps = []
+    handles = hooks(layers(model), weights_of, maps)
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return maps
+
+
+def record(*inputs):
+    return heard(record_even_nothing(*inputs))
+
+
+def weights(layer, x):
+    return scores(layer, x).softmax(-1)
+
+
+def record_and_keep_the_hooks(model, images):
+    maps = []
+    hooks(attention_layers(model), weights, maps)
+    model(images)
+    return heard(maps)
+
+
+def record_without_finally(model, images):
+    maps = []
+    handles = hooks(attention_layers(model), weights, maps)
+    model(images)
+    for handle in handles:
+        handle.remove()
+    return heard(maps)
+
+
+def record_and_swallow(model, images):
+    maps = []
+    handles = hooks(attention_layers(model), weights, maps)
+    with suppress(Exception):
+        model(images)
+    for handle in handles:
+        handle.remove()
+    return heard(maps)
+
+
+def record_in_silence(model, images):
+    return record_even_nothing(model, images, weights)
+
+
+def record_and_go_on_asking(model, images):
+    maps = []
+    for block in model.blocks:
+        block.attn.recorder = lambda weights: maps.append(weights)
+    model(images)
+    return heard(maps)
+
+
+def record_the_outputs(model, images):
+    maps = []
+    handles = [
+        layer.register_forward_hook(lambda layer, args, out: maps.append(out)) for layer in attention_layers(model)
+    ]
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return heard(maps)
+
+
+def record_scores(model, images):
+    return record(model, images, scores)
+
+
+def record_columns(model, images):
+    return record(model, images, lambda layer, x: F.softmax(scores(layer, x), dim=2))
+
+
+def record_unscaled(model, images):
+    def weights_of(layer, x):
+        q, k, _ = queries_keys_values(layer, x)
+        return (q @ k.mT).softmax(-1)
+
+    return record(model, images, weights_of)
+
+
+def record_scaled_by_the_whole_width(model, images):
+    def weights_of(layer, x):
+        q, k, _ = queries_keys_values(layer, x)
+        return (q @ k.mT / math.sqrt(x.size(2))).softmax(-1)
+
+    return record(model, images, weights_of)
+
+
+def record_transposed(model, images):
+    return record(model, images, lambda layer, x: scores(layer, x).mT.softmax(-1))
+
+
+def record_heads_before_qkv(model, images):
+    def weights_of(layer, x):
+        B, N, _ = x.shape
+        q, k, _ = layer.qkv(x).view(B, N, layer.num_heads, -1).transpose(1, 2).chunk(3, dim=-1)
+        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
+
+    return record(model, images, weights_of)
+
+
+def record_mixed_heads(model, images):
+    def weights_of(layer, x):
+        B, N, D = x.shape
+        q, k, _ = layer.qkv(x).split(D, dim=-1)
+        q, k = (t.reshape(B, layer.num_heads, N, -1) for t in (q, k))
+        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
+
+    return record(model, images, weights_of)
+
+
+def record_mean_of_heads(model, images):
+    return [weights.mean(1) for weights in record_by_asking(model, images)]
+
+
+def record_the_last(model, images):
+    return [record_by_asking(model, images)[-1]]
+
+
+def record_one_tensor(model, images):
+    return torch.stack(record_by_asking(model, images), 1)
+
+
+def record_for_good(model, images):
+    model.eval()
+    with torch.no_grad():
+        return record_by_asking(model, images)
+
+
+def record_before_the_norm(model, images):
+    return record(model, images, lambda block, x: weights(block.attn, x), lambda model: model.blocks)
+
+
+# --- attention_rollout -------------------------------------------------------------------------------
+
+
+def rollout_from_above(maps):
+    """Beginning with the last layer: the product is the same, however it is bracketed."""
+    result = None
+    for layer in reversed(range(maps.shape[1])):
+        fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps)
+        fused = fused / fused.sum(-1)[..., None]
+        result = fused if result is None else torch.bmm(result, fused)
+    return result
+
+
+def rollout_image_by_image(maps):
     results = []
-    for one, mask in zip(maps, masks, strict=True):
-        row, column = divmod(one.argmax().item(), gw)
-        results.append(mask[row * side : (row + 1) * side, column * side : (column + 1) * side].to(maps.dtype).mean())
+    for image in maps:
+        result = torch.eye(maps.shape[-1], dtype=maps.dtype)
+        for layer in image:
+            a = layer.mean(0)
+            a = torch.stack([(row + unit) / (row.sum() + 1) for row, unit in zip(a, eye(maps), strict=True)])
+            result = a @ result
+        results.append(result)
     return torch.stack(results)
 
 
-def pointing_by_sorting(maps, masks):
-    side, gw = masks.shape[1] // maps.shape[1], maps.shape[2]
-    results = []
-    for one, mask in zip(maps, masks, strict=True):
-        patch = one.flatten().argsort(stable=True)[-1].item()
-        row, column = patch // gw * side, patch % gw * side
-        results.append(mask[row : row + side, column : column + side].to(maps.dtype).mean())
-    return torch.stack(results)
-
-
-def enlarged(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    return maps.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
-
-
-def pointing_any(maps, masks):
-    large = enlarged(maps, masks)
-    top = large == large.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).any(dim=2).any(dim=1).to(maps.dtype)
-
-
-def pointing_of_the_batch(maps, masks):
-    large = enlarged(maps, masks)
-    top = (large == large.max()).to(maps.dtype)
-    return (top * masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))
-
-
-def pointing_at_the_smallest(maps, masks):
-    large = enlarged(maps, masks)
-    top = (large == large.amin(dim=(1, 2), keepdim=True)).to(maps.dtype)
-    return (top * masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))
-
-
-def pointing_by_size(maps, masks):
-    return pointing_by_interpolation(maps.abs(), masks)
-
-
-def pointing_with_tiles(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    large = maps.tile(1, side, side)
-    top = (large == large.amax((1, 2), keepdim=True)).to(maps.dtype)
-    return (top * masks).sum((1, 2)) / top.sum((1, 2))
-
-
-def pointing_recall(maps, masks):
-    large = enlarged(maps, masks)
-    top = large == large.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).sum(dim=(1, 2)).to(maps.dtype) / masks.sum(dim=(1, 2))
-
-
-def pointing_of_all_pixels(maps, masks):
-    large = enlarged(maps, masks)
-    top = large == large.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).to(maps.dtype).mean(dim=(1, 2))
-
-
-def pointing_counted(maps, masks):
-    large = enlarged(maps, masks)
-    top = large == large.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).sum(dim=(1, 2)).to(maps.dtype)
-
-
-def pointing_mean(maps, masks):
-    return pointing_by_pooling(maps, masks).mean()
-
-
-def pointing_missed(maps, masks):
-    return 1 - pointing_by_pooling(maps, masks)
-
-
-def pointing_at_the_middle(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    middle = masks[:, side // 2 :: side, side // 2 :: side]
-    top = maps == maps.amax(dim=(1, 2), keepdim=True)
-    return (top & middle).sum(dim=(1, 2)).to(maps.dtype) / top.sum(dim=(1, 2))
-
-
-def pointing_rounded(maps, masks):
-    return (pointing_by_pooling(maps, masks) > 0.5).to(maps.dtype)
-
-
-def pointing_by_small_masks(maps, masks):
-    small = F.avg_pool2d(masks[:, None].to(maps.dtype), masks.shape[1] // maps.shape[1])[:, 0] >= 0.5
-    top = maps == maps.amax(dim=(1, 2), keepdim=True)
-    return (top & small).sum(dim=(1, 2)).to(maps.dtype) / top.sum(dim=(1, 2))
-
-
-def pointing_without_enlarging(maps, masks):
-    top = maps == maps.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))
-
-
-def pointing_mean_of_booleans(maps, masks):
-    large = enlarged(maps, masks)
-    top = large == large.amax(dim=(1, 2), keepdim=True)
-    return torch.stack([mask[t].mean() for mask, t in zip(masks, top, strict=True)])
-
-
-# --- deletion_curve ----------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def deletion_one_by_one(model, image, saliency, fill, label):
-    image, side, points = image.clone(), image.shape[1] // saliency.shape[0], []
-    points.append(model(image[None]).softmax(-1)[0, label])
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
-    return torch.stack(points)
-
-
-def deletion_by_thresholds(model, image, saliency, fill, label):
-    levels = saliency.flatten().sort(descending=True).values
-    limits = torch.cat([levels[:1] + 1, levels])
-    gone = saliency[None] >= limits[:, None, None]
-    gone = F.interpolate(gone[:, None].to(image.dtype), size=image.shape[1:], mode="nearest-exact")
-    batch = image * (1 - gone) + fill * gone
-    return torch.softmax(model(batch), dim=1)[:, label]
-
-
-def ranks_of(saliency):
-    return saliency.flatten().argsort(descending=True).argsort().view(saliency.shape)
-
-
-def batch_of(image, fill, kept):
-    side = image.shape[1] // kept.shape[1]
-    return torch.where(kept.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, None], image, fill)
-
-
-def kept_in_order(saliency):
-    return ranks_of(saliency)[None] >= torch.arange(saliency.numel() + 1)[:, None, None]
-
-
-def deletion_of_the_least(model, image, saliency, fill, label):
-    return deletion_one_by_one(model, image, -saliency, fill, label)
-
-
-def deletion_reversed(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, ~kept_in_order(saliency))).softmax(-1)[:, label]
-
-
-def deletion_backwards(model, image, saliency, fill, label):
-    return deletion_one_by_one(model, image, saliency, fill, label).flip(0)
-
-
-def deletion_without_the_first(model, image, saliency, fill, label):
-    image, side, points = image.clone(), image.shape[1] // saliency.shape[0], []
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
-    return torch.stack(points)
-
-
-def deletion_without_the_last(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, kept_in_order(saliency)[:-1])).softmax(-1)[:, label]
-
-
-def deletion_of_single_patches(model, image, saliency, fill, label):
-    side, points = image.shape[1] // saliency.shape[0], [model(image[None]).softmax(-1)[0, label]]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        changed = image.clone()
-        changed[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(changed[None]).softmax(-1)[0, label])
-    return torch.stack(points)
-
-
-def deletion_logits(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, kept_in_order(saliency)))[:, label]
-
-
-def deletion_of_the_winner(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, kept_in_order(saliency))).softmax(-1).max(dim=1).values
-
-
-def deletion_of_the_first_winner(model, image, saliency, fill, label):
-    label = model(image[None]).argmax(dim=1).item()
-    return model(batch_of(image, fill, kept_in_order(saliency))).softmax(-1)[:, label]
-
-
-def deletion_softmax_over_images(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, kept_in_order(saliency))).softmax(0)[:, label]
-
-
-def deletion_accuracy(model, image, saliency, fill, label):
-    return (model(batch_of(image, fill, kept_in_order(saliency))).argmax(1) == label).double()
-
-
-def deletion_of_all_classes(model, image, saliency, fill, label):
-    return model(batch_of(image, fill, kept_in_order(saliency))).softmax(-1)
-
-
-def deletion_area(model, image, saliency, fill, label):
-    return deletion_by_thresholds(model, image, saliency, fill, label).mean()
-
-
-def deletion_to_zero(model, image, saliency, fill, label):
-    return deletion_by_thresholds(model, image, saliency, torch.zeros_like(fill), label)
-
-
-def deletion_by_order_for_rank(model, image, saliency, fill, label):
-    order = saliency.flatten().argsort(descending=True).view(saliency.shape)
-    kept = order[None] >= torch.arange(saliency.numel() + 1)[:, None, None]
-    return model(batch_of(image, fill, kept)).softmax(-1)[:, label]
-
-
-def deletion_swapped(by, model, image, saliency, fill, label):
-    """Rows and columns exchanged, a patch's number divided by the grid's height, `by` 0, or width, 1."""
-    image, side = image.clone(), image.shape[1] // saliency.shape[0]
-    points = [model(image[None]).softmax(-1)[0, label]]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        column, row = patch // saliency.shape[by] * side, patch % saliency.shape[by] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
-    return torch.stack(points)
-
-
-def deletion_with_rows_for_columns(*inputs):
-    return deletion_swapped(0, *inputs)
-
-
-def deletion_with_swapped_names(*inputs):
-    return deletion_swapped(1, *inputs)
-
-
-def deletion_appending(steps, model, image, saliency, fill, label):
-    side = image.shape[1] // saliency.shape[0]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        steps.append(image)
-    return model(torch.stack(steps)).softmax(-1)[:, label]
-
-
-def deletion_without_clones(model, image, saliency, fill, label):
-    image = image.clone()
-    return deletion_appending([image], model, image, saliency, fill, label)
-
-
-def deletion_with_one_clone(model, image, saliency, fill, label):
-    return deletion_appending([image], model, image.clone(), saliency, fill, label)
-
-
-def deletion_in_place(model, image, saliency, fill, label):
-    side, points = image.shape[1] // saliency.shape[0], [model(image[None]).softmax(-1)[0, label]]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
-        row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
-        image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
-    return torch.stack(points)
-
-
-def deletion_without_a_batch(model, image, saliency, fill, label):
-    points = [model(image).softmax(-1)[label]]
-    return torch.stack(points)
-
-
-# --- randomise_from_top ------------------------------------------------------------------------------
-
-
-def randomise_by_names(model, fresh, blocks):
-    first, state = len(model.blocks) - blocks, copy.deepcopy(model.state_dict())
-    for name, value in fresh.state_dict().items():
-        part = name.split(".")
-        if part[0] in ("head", "norm") or (part[0] == "blocks" and int(part[1]) >= first):
-            state[name] = value.clone()
-    result = copy.deepcopy(model)
-    result.load_state_dict(state)
+def rolled(maps, mix, step=torch.matmul):
+    result = torch.eye(maps.shape[-1], dtype=maps.dtype).repeat(len(maps), 1, 1)
+    for i in range(maps.shape[1]):
+        result = step(mix(maps[:, i]), result)
     return result
 
 
-@torch.no_grad()
-def randomise_by_modules(model, fresh, blocks):
-    result, new = copy.deepcopy(model), copy.deepcopy(fresh)
-    result.head, result.norm = new.head, new.norm
-    for i in range(1, blocks + 1):
-        result.blocks[-i] = new.blocks[-i]
+def eye(maps):
+    return torch.eye(maps.shape[-1], dtype=maps.dtype)
+
+
+def rows_to_one(a):
+    return a / a.sum(-1, keepdim=True)
+
+
+def rollout_without_residual(maps):
+    return rolled(maps, lambda layer: layer.mean(1))
+
+
+def rollout_without_sums(maps):
+    return rolled(maps, lambda layer: layer.mean(1) + eye(maps))
+
+
+def rollout_normalised_too_early(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)) + eye(maps))
+
+
+def rollout_by_halves(maps):
+    return rolled(maps, lambda layer: 0.5 * layer.mean(1) + 0.5 * eye(maps))
+
+
+def rollout_normalised_and_halved(maps):
+    return rolled(maps, lambda layer: 0.5 * rows_to_one(layer.mean(1)) + 0.5 * eye(maps))
+
+
+def rollout_of_normalised_heads(maps):
+    return rolled(maps, lambda layer: rows_to_one(rows_to_one(layer).mean(1) + eye(maps)))
+
+
+def rollout_with_a_batch_of_float32(maps):
+    result = torch.eye(maps.shape[-1]).repeat(len(maps), 1, 1)
+    for layer in maps.unbind(1):
+        result = torch.bmm(rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])), result)
     return result
 
 
-def load_parts(result, fresh, chosen):
-    result.head.load_state_dict(fresh.head.state_dict())
-    result.norm.load_state_dict(fresh.norm.state_dict())
-    for mine, theirs in zip(result.blocks[chosen], fresh.blocks[chosen], strict=True):
-        mine.load_state_dict(theirs.state_dict())
+def rollout_with_float32(maps):
+    result = torch.eye(maps.shape[-1])
+    for layer in maps.unbind(1):
+        result = rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])) @ result
     return result
 
 
-def randomise_minus_zero(model, fresh, blocks):
-    return load_parts(copy.deepcopy(model), fresh, slice(-blocks, None))
+def rollout_in_float32(maps):
+    return rollout_from_above(maps.float())
 
 
-def randomise_in_place(model, fresh, blocks):
-    return load_parts(model, fresh, slice(len(model.blocks) - blocks, None))
+def rollout_without_keepdim(maps):
+    def mix(layer):
+        a = layer.mean(1) + eye(maps)
+        return a / a.sum(-1)
+
+    return rolled(maps, mix)
 
 
-def randomise_with_shared_parts(model, fresh, blocks):
-    result = copy.deepcopy(model)
-    result.head, result.norm = fresh.head, fresh.norm
-    for i in range(1, blocks + 1):
-        result.blocks[-i] = fresh.blocks[-i]
+def rollout_of_columns(maps):
+    def mix(layer):
+        a = layer.mean(1) + eye(maps)
+        return a / a.sum(1, keepdim=True)
+
+    return rolled(maps, mix)
+
+
+def rollout_backwards(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + eye(maps)), lambda a, result: result @ a)
+
+
+def rollout_of_the_maximum(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer.max(dim=1).values + eye(maps)))
+
+
+def rollout_of_the_sum(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer.sum(1) + eye(maps)))
+
+
+def rollout_of_the_first_head(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer[:, 0] + eye(maps)))
+
+
+def rollout_number_by_number(maps):
+    mixed = [rows_to_one(layer.mean(1) + eye(maps)) for layer in maps.unbind(1)]
+    result = mixed[0]
+    for a in mixed[1:]:
+        result = a * result
     return result
 
 
-def randomise_from_below(model, fresh, blocks):
-    return load_parts(copy.deepcopy(model), fresh, slice(blocks))
+def rollout_with_ones(maps):
+    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + torch.ones_like(layer[:, 0])))
 
 
-def randomise_without_head(model, fresh, blocks):
-    result = load_parts(copy.deepcopy(model), fresh, slice(len(model.blocks) - blocks, None))
-    result.head.load_state_dict(model.head.state_dict())
-    return result
+def rollout_of_the_last(maps):
+    return rows_to_one(maps[:, -1].mean(1) + eye(maps))
 
 
-def randomise_without_norm(model, fresh, blocks):
-    result = load_parts(copy.deepcopy(model), fresh, slice(len(model.blocks) - blocks, None))
-    result.norm.load_state_dict(model.norm.state_dict())
-    return result
+def rollout_of_class_token(maps):
+    return rollout_from_above(maps)[:, 0, :]
 
 
-def randomise_blocks_only(model, fresh, blocks):
-    result = copy.deepcopy(model)
-    for i in range(len(model.blocks) - blocks, len(model.blocks)):
-        result.blocks[i].load_state_dict(fresh.blocks[i].state_dict())
-    return result
+def rollout_of_first_image(maps):
+    return rollout_from_above(maps)[0]
 
 
-def randomise_one_too_many(model, fresh, blocks):
-    return load_parts(copy.deepcopy(model), fresh, slice(len(model.blocks) - blocks - 1, None))
+def rollout_normalised_once(maps):
+    return rows_to_one(rollout_without_sums(maps))
 
 
-def randomise_one_block(model, fresh, blocks):
-    result = load_parts(copy.deepcopy(model), fresh, slice(0))
-    if blocks:
-        result.blocks[-blocks].load_state_dict(fresh.blocks[-blocks].state_dict())
-    return result
+def rollout_identity_at_the_end(maps):
+    return rows_to_one(rollout_without_residual(maps) + eye(maps))
 
 
-def randomise_the_head(model, fresh, blocks):
-    return load_parts(copy.deepcopy(model), fresh, slice(0))
+def rollout_in_place(maps):
+    for layer in maps.unbind(1):
+        layer += eye(maps)
+    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)))
 
 
-def randomise_all_blocks(model, fresh, blocks):
-    return load_parts(copy.deepcopy(model), fresh, slice(None))
+# --- mean_attention_distance -------------------------------------------------------------------------
 
 
-def randomise_everything(model, fresh, blocks):
-    result = copy.deepcopy(model)
-    result.load_state_dict(fresh.state_dict())
-    return result
+def distance_by_cdist(maps, grid_size, patch_size):
+    y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing="ij")
+    middles = (torch.stack([y, x], dim=-1).reshape(-1, 2) + 0.5).double() * patch_size
+    pixels = torch.cdist(middles, middles, compute_mode="donot_use_mm_for_euclid_dist").to(maps.dtype)
+    a = maps[:, :, :, 1:, 1:]
+    a = a / (1 - maps[:, :, :, 1:, :1])
+    return torch.einsum("blhij,ij->lh", a, pixels) / (a.shape[0] * a.shape[3])
 
 
-def randomise_by_one_digit(model, fresh, blocks):
-    first, state = len(model.blocks) - blocks, copy.deepcopy(model.state_dict())
-    for name, value in fresh.state_dict().items():
-        if name.startswith(("head", "norm")) or (name.startswith("blocks.") and int(name[7]) >= first):
-            state[name] = value.clone()
-    result = copy.deepcopy(model)
-    result.load_state_dict(state)
-    return result
+def distance_by_hypot(maps, grid_size, patch_size):
+    gh, gw = grid_size
+    result = torch.zeros(maps.shape[1:3], dtype=maps.dtype)
+    for i in range(gh * gw):
+        pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)]
+        row = maps[:, :, :, i + 1, 1:]
+        result += (row * torch.tensor(pixels, dtype=maps.dtype)).sum(-1).div(row.sum(-1)).mean(0)
+    return result / (gh * gw)
 
 
-def randomise_a_state_dict(model, fresh, blocks):
-    return randomise_by_names(model, fresh, blocks).state_dict()
+def table(grid_size, patch_size, like):
+    n = torch.arange(grid_size[0] * grid_size[1])
+    y, x = n // grid_size[1], n % grid_size[1]
+    return patch_size * torch.sqrt(((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).to(like.dtype))
+
+
+def distance_in_patches(maps, grid_size, patch_size):
+    a = rows_to_one(maps[..., 1:, 1:])
+    return (a * table(grid_size, 1, maps)).sum(-1).mean((0, -1))
+
+
+def distance_without_sums(maps, grid_size, patch_size):
+    return (maps[..., 1:, 1:] * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+
+
+def distance_with_the_last_cut_off(maps, grid_size, patch_size):
+    a = rows_to_one(maps[..., :-1, :-1])
+    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+
+
+def distance_with_the_class_token(maps, grid_size, patch_size):
+    n = torch.arange(maps.shape[-1])
+    y, x = n // grid_size[1], n % grid_size[1]
+    pixels = patch_size * ((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).to(maps.dtype).sqrt()
+    return (maps * pixels).sum(-1).mean((0, -1))
+
+
+def distance_along_streets(maps, grid_size, patch_size):
+    n = torch.arange(grid_size[0] * grid_size[1])
+    y, x = n // grid_size[1], n % grid_size[1]
+    pixels = patch_size * ((y[:, None] - y).abs() + (x[:, None] - x).abs()).to(maps.dtype)
+    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+
+
+def distance_squared(maps, grid_size, patch_size):
+    pixels = table(grid_size, 1, maps) ** 2
+    return patch_size * (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+
+
+def distance_in_reading_order(maps, grid_size, patch_size):
+    n = torch.arange(grid_size[0] * grid_size[1])
+    pixels = patch_size * (n[:, None] - n).abs().to(maps.dtype)
+    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
+
+
+def distance_grid_turned(maps, grid_size, patch_size):
+    a = rows_to_one(maps[..., 1:, 1:])
+    return (a * table(grid_size[::-1], patch_size, maps)).sum(-1).mean((0, -1))
+
+
+def distance_over_all_queries(maps, grid_size, patch_size):
+    a = maps[..., 1:, 1:]
+    return (a * table(grid_size, patch_size, maps)).sum((0, 3, 4)) / a.sum((0, 3, 4))
+
+
+def distance_to_the_favourite(maps, grid_size, patch_size):
+    favourite = maps[..., 1:, 1:].argmax(-1, keepdim=True)
+    pixels = table(grid_size, patch_size, maps).expand(*maps.shape[:3], -1, -1)
+    return pixels.gather(-1, favourite).mean((0, 3, 4))
+
+
+def distance_of_layers(maps, grid_size, patch_size):
+    return distance_by_cdist(maps, grid_size, patch_size).mean(1)
+
+
+def distance_of_images(maps, grid_size, patch_size):
+    a = rows_to_one(maps[..., 1:, 1:])
+    return (a * table(grid_size, patch_size, maps)).sum(-1).mean(-1)
+
+
+def distance_of_the_first_image(maps, grid_size, patch_size):
+    return distance_by_cdist(maps[:1], grid_size, patch_size)
+
+
+def distance_mean_over_keys(maps, grid_size, patch_size):
+    return (rows_to_one(maps[..., 1:, 1:]) * table(grid_size, patch_size, maps)).mean((0, 3, 4))
+
+
+def distance_in_float32(maps, grid_size, patch_size):
+    return distance_by_cdist(maps.float(), grid_size, patch_size)
+
+
+def distance_summed(maps, grid_size, patch_size):
+    return distance_by_cdist(maps, grid_size, patch_size) * (maps.shape[-1] - 1)
+
+
+def distance_of_columns(maps, grid_size, patch_size):
+    a = maps[..., 1:, 1:]
+    a = a / a.sum(3, keepdim=True)
+    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
 
 
 RIGHT = {
-    "pointing_game": [pointing_by_loops, pointing_by_pooling, pointing_by_interpolation],
-    "deletion_curve": [deletion_one_by_one, deletion_by_thresholds],
-    "randomise_from_top": [randomise_by_names, randomise_by_modules],
+    "record_attention": [record_by_asking, record_by_replacing_the_kernel, record_with_a_stack],
+    "attention_rollout": [rollout_from_above, rollout_image_by_image],
+    "mean_attention_distance": [distance_by_cdist, distance_by_hypot],
 }
 
 WRONG = {
-    "pointing_game": {
-        pointing_by_argmax: "argmax returns the first alone",
-        pointing_by_sorting: "you take the last alone",
-        pointing_any: "one hit counts as all",
-        pointing_of_the_batch: "largest number of the whole batch",
-        pointing_at_the_smallest: "smallest number of each map",
-        pointing_by_size: "largest by size",
-        pointing_with_tiles: "whole maps side by side",
-        pointing_recall: "share of the object the patches cover",
-        pointing_of_all_pixels: "divide by all pixels of the image",
-        pointing_counted: "you count pixels",
-        pointing_mean: "one number for the batch",
-        pointing_missed: "share that misses",
-        pointing_at_the_middle: "middle pixel",
-        pointing_rounded: "no matter of one half",
-        pointing_by_small_masks: "you round each patch",
-        pointing_without_enlarging: "the maps have patches and the masks pixels",
-        pointing_mean_of_booleans: "no mean of True and False",
+    "record_attention": {
+        record_and_go_on_asking: "never set back to None",
+        record_and_keep_the_hooks: "keep what register_... returns",
+        record_without_finally: "put it into `finally`",
+        record_and_swallow: "without except",
+        record_in_silence: "silence must not look like an answer",
+        record_the_outputs: "what the layer puts out",
+        record_scores: "those are scores",
+        record_columns: "columns sum to 1",
+        record_unscaled: "not divided",
+        record_scaled_by_the_whole_width: "divided by sqrt(D)",
+        record_transposed: "exchanged",
+        record_heads_before_qkv: "before q, k and v",
+        record_mixed_heads: "mixes tokens and heads",
+        record_mean_of_heads: "keep them apart",
+        record_the_last: "only the last layer's map",
+        record_one_tensor: "one tensor of all layers",
+        record_for_good: "remember model.training",
+        record_before_the_norm: "before its first norm",
     },
-    "deletion_curve": {
-        deletion_of_the_least: "least important patch goes first",
-        deletion_reversed: "that is the insertion curve",
-        deletion_backwards: "the curve is backwards",
-        deletion_without_the_first: "the first point is missing",
-        deletion_without_the_last: "the last point is missing",
-        deletion_of_single_patches: "one patch at a time",
-        deletion_logits: "you return logits",
-        deletion_of_the_winner: "whatever is largest",
-        deletion_of_the_first_winner: "the model names at first",
-        deletion_softmax_over_images: "softmax over the images",
-        deletion_accuracy: "whether the model is right",
-        deletion_of_all_classes: "all classes are there",
-        deletion_area: "one number, the area",
-        deletion_to_zero: "the patches become 0",
-        deletion_by_order_for_rank: "you take the one for the other",
-        deletion_with_rows_for_columns: "rows and columns are swapped",
-        deletion_with_swapped_names: "n // gw is the row",
-        deletion_without_clones: "all steps show the last picture",
-        deletion_with_one_clone: "all steps but the first",
-        deletion_in_place: "has been changed",
-        deletion_without_a_batch: "the model wants a batch",
+    "attention_rollout": {
+        rollout_without_residual: "residual connection is missing",
+        rollout_without_sums: "after L layers to 2^L",
+        rollout_normalised_too_early: "divide first",
+        rollout_by_halves: "divide by 2",
+        rollout_normalised_and_halved: "before the identity comes in",
+        rollout_of_normalised_heads: "before the mean",
+        rollout_with_a_batch_of_float32: "these maps are float64",
+        rollout_with_float32: "does not multiply with float64 maps",
+        rollout_in_float32: "but in float32",
+        rollout_without_keepdim: "without keepdim",
+        rollout_of_columns: "each column by its sum",
+        rollout_backwards: "wrong order",
+        rollout_of_the_maximum: "maximum over the heads",
+        rollout_of_the_sum: "add up the heads",
+        rollout_of_the_first_head: "one head",
+        rollout_number_by_number: "number by number",
+        rollout_with_ones: "matrix of ones",
+        rollout_of_the_last: "only the last layer",
+        rollout_of_class_token: "class token's row",
+        rollout_of_first_image: "first image only",
+        rollout_normalised_once: "once, in the end",
+        rollout_identity_at_the_end: "finished product",
+        rollout_in_place: "your caller's maps change",
     },
-    "randomise_from_top": {
-        randomise_minus_zero: "model.blocks[-0:] is all of them",
-        randomise_in_place: "you change the model that you are given",
-        randomise_with_shared_parts: "shares its parts with fresh",
-        randomise_from_below: "begin at the top",
-        randomise_without_head: "the head is still the trained one",
-        randomise_without_norm: "the last norm is still",
-        randomise_blocks_only: "head and norm are still",
-        randomise_one_too_many: "one block too many",
-        randomise_one_block: "only one block is random",
-        randomise_the_head: "no block is",
-        randomise_all_blocks: "all blocks are random",
-        randomise_everything: "everything is random",
-        randomise_by_one_digit: "one digit",
-        randomise_a_state_dict: "you return a state dict",
+    "mean_attention_distance": {
+        distance_with_the_class_token: "as if it were the first patch",
+        distance_in_patches: "times patch_size",
+        distance_without_sums: "cut it off first",
+        distance_with_the_last_cut_off: "cut off the last patch",
+        distance_along_streets: "along rows and columns",
+        distance_squared: "square root is missing",
+        distance_in_reading_order: "places in reading order",
+        distance_grid_turned: "are exchanged",
+        distance_over_all_queries: "counts less than others",
+        distance_to_the_favourite: "largest weight",
+        distance_of_layers: "the heads are averaged",
+        distance_of_images: "over images too",
+        distance_of_the_first_image: "first image only",
+        distance_mean_over_keys: "mean over the keys",
+        distance_in_float32: "but in float32",
+        distance_summed: "sum over the queries",
+        distance_of_columns: "each column by its sum",
     },
 }

@@ -1,4 +1,4 @@
-// Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 11 and 12).
+// Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 12 and 13).
 // One ES module; Jupyter, Colab and the static page all run this file.
 import { Cells, Parts, WEIGHTS, colour, count, h, head, legend, numbers, paint, percent, place, put, slider, stage, stored, topOf } from "./explorer.js";
 

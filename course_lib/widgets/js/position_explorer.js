@@ -1,4 +1,4 @@
-// Position explorer: how similar the embedding of one position is to that of every other (chapters 05 and 10).
+// Position explorer: how similar the embedding of one position is to that of every other (chapters 05 and 11).
 // One ES module; Jupyter, Colab and the static page all run this file.
 import { Cells, Parts, SIGNED, WEIGHTS, count, h, head, legend, numbers, paint, place, signed, stage, stored, topOf } from "./explorer.js";
 

@@ -6,7 +6,7 @@
  * Read a safetensors file: a JSON header behind its length, then the numbers.
  * @param {ArrayBuffer} buffer the whole file; only 32-bit floats (F32) are read.
  * @returns {{tensors: Object<string, {shape: number[], data: Float32Array}>, about: object|null}} `about` is what
- *   course_lib.pretrained.save_weights wrote beside them: the model's config and how it wants its images.
+ *   course_lib.weights.save_weights wrote beside them: the model's config and how it wants its images.
  */
 export function readSafetensors(buffer) {
   const length = buffer.byteLength < 8 ? Infinity : Number(new DataView(buffer).getBigUint64(0, true));

@@ -1,0 +1,38 @@
+"""The exercises by chapter and by name. A chapter's records are imported when one of them is first asked for."""
+
+from importlib import import_module
+
+from course_lib.checks.exercise import Exercise
+
+CHAPTERS = {
+    "ch01": ("softmax", "attention_weights", "scaled_dot_product_attention", "masked_attention"),
+    "ch02": ("split_heads", "merge_heads", "multi_head_self_attention"),
+    "ch03": ("layer_norm", "mlp", "encoder_block"),
+    "ch04": ("patchify", "unpatchify", "linear_to_conv", "patch_embedding"),
+    "ch05": ("prepend_class_token", "sincos_pos_embed_2d", "resample_pos_embed"),
+    "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
+    "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
+    "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
+    "ch09": ("replace_head", "macro_f1", "freeze_except", "lora_linear", "layerwise_lr"),
+    "ch11": ("patch_filters", "pos_embed_similarity", "row_column_share"),
+    "ch12": ("record_attention", "attention_rollout", "mean_attention_distance"),
+    "ch13": ("pointing_game", "deletion_curve", "randomise_from_top"),
+}
+
+NAMES = tuple(name for names in CHAPTERS.values() for name in names)
+
+
+def find(name: str) -> Exercise:
+    """The record of the exercise of that name; only its own chapter's module is imported.
+
+    Raises:
+        ValueError: there is no exercise of that name.
+    """
+    for chapter, names in CHAPTERS.items():
+        if name in names:
+            return _records(chapter)[name]
+    raise ValueError(f"no exercise {name!r}; there are {', '.join(NAMES)}.")
+
+
+def _records(chapter):
+    return {exercise.name: exercise for exercise in import_module(f"course_lib.checks.{chapter}").EXERCISES}

@@ -1,0 +1,263 @@
+"""Train a classifier: fast, exactly repeatable, and safe against crashes. Chapter 07.
+
+Read from the top: evaluation, one step, one epoch, and `fit` around them. Beside it stand the settings
+(`train_config`), what the optimiser is fed with (`optimise`), the state of a run (`run`) and what looks after it
+(`watch`).
+
+Every step starts from a random seed of its own, made of the run's seed and the step's number. So a run that is
+continued after any step is the same run to the last bit, and one process, several processes or gradient
+accumulation see the same images in the same order.
+"""
+
+import math
+from contextlib import ExitStack, contextmanager
+
+import torch
+import torch.nn.functional as F
+
+from course_lib.train import distributed
+from course_lib.train.checkpoint import Store
+from course_lib.train.device import set_seed
+from course_lib.train.optim import ema_update, smooth, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.run import Run
+from course_lib.train.signals import StopSignals
+from course_lib.train.watch import Watch, progress_bar, tensorboard_writer, write_history
+
+
+@torch.no_grad()
+def evaluate(model, batches):
+    """(loss, accuracy) over all images: the mean over images, not over batches, which may be of uneven sizes.
+
+    Args:
+        model: a classifier; it is in evaluation mode afterwards.
+        batches: yields (images, labels); with several processes, each its own part (`evaluate_set` does that).
+
+    Raises:
+        ValueError: there are no images, or the loss is not a finite number.
+
+    Source: chapter 07.
+    """
+    model.eval()
+    weight = next(model.parameters())
+    sums = torch.zeros(3, dtype=torch.float64, device="cpu" if weight.device.type == "mps" else weight.device)
+    for images, labels in batches:
+        logits = model(images.to(weight))
+        labels = labels.to(logits.device)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        hits = (logits.argmax(dim=-1) == labels).sum()
+        sums += torch.stack([loss.to(sums), hits.to(sums), sums.new_tensor(len(labels))])
+    loss, hits, count = distributed.sum_over_processes(sums).tolist()
+    if not count:
+        raise ValueError("0 images to evaluate on: at least 1 is needed.")
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss on {count:.0f} images is {loss}: the weights or the images are not finite numbers.")
+    return loss / count, hits / count
+
+
+def evaluate_set(model, data, batch_size=250):
+    """(loss, accuracy) of a model on an `ImageSet`; several processes share the work, each image counts once."""
+    rows = distributed.share(torch.arange(len(data)))
+    return evaluate(model, data.take(rows).batches(batch_size) if len(rows) else [])
+
+
+class TrainingError(ValueError):
+    """A run that must not go on; the message says why and what to change."""
+
+
+LEVERS = "Smaller batch_size, larger accumulate (same result), precision='bfloat16', smaller images or a smaller model."
+
+
+def train_step(run, rows):
+    """One step of the optimiser on the images in `rows`; returns the loss.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite, and the weights are still those from before the step;
+            or the memory is too small even for one image at a time.
+    """
+    while True:
+        try:
+            loss = compute_gradients(run, rows)
+            break
+        except torch.OutOfMemoryError as error:
+            message = str(error)
+        make_room(run, message)  # only here, where the error no longer keeps in memory what was being computed
+    return apply_gradients(run, loss, rows)
+
+
+def compute_gradients(run, rows):
+    """Augment, run forwards and backwards, part by part; returns the mean loss over all processes."""
+    config, world = run.config, distributed.world_size()
+    set_seed(config.seed, "augment", run.step)  # the same in every process: each makes all images and takes its own
+    images, targets = config.augment(run.data, rows, len(run.data.classes))
+    targets = smooth(targets, config.label_smoothing)
+    images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
+    parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))
+    total = torch.zeros((), device=run.device, dtype=run.weights_dtype)
+    for index, (part, wanted) in enumerate(parts):
+        set_seed(config.seed, "dropout", run.step, distributed.rank(), index)
+        with distributed.averaging(run.parallel, index == len(parts) - 1):
+            with run.autocast():
+                logits = run.parallel(part)
+            loss = soft_cross_entropy(logits.to(run.weights_dtype), wanted) * len(part) / len(images)
+            run.scaler.scale(loss).backward()
+        total += loss.detach()
+    return distributed.mean_over_processes(total).item()
+
+
+def make_room(run, message):
+    """After running out of memory: cut each batch into twice as many parts, which changes nothing but the time."""
+    run.optimizer.zero_grad()
+    size = run.config.batch_size // distributed.world_size()
+    if distributed.world_size() > 1 or run.accumulate >= size:
+        raise TrainingError(f"out of memory with a batch of {size} in {run.accumulate} parts: {message} {LEVERS}")
+    run.accumulate = min(2 * run.accumulate, size)
+    if run.device.type == "cuda":
+        torch.cuda.empty_cache()
+    print(
+        f"Out of memory ({message}): going on with each batch of {size} in {run.accumulate} parts. {LEVERS}", flush=True
+    )
+
+
+def apply_gradients(run, loss, rows):
+    """Clip, step, average, and forget the gradients; returns the loss."""
+    config, scaler = run.config, run.scaler
+    total = config.epochs * run.steps_per_epoch
+    warmup = round(config.warmup_epochs * run.steps_per_epoch)
+    rate = warmup_cosine_lr(run.step - run.skipped, total, warmup, config.lr)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+    scaler.unscale_(run.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_grad or math.inf).item()
+    overflow = scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
+    if not (math.isfinite(loss) and math.isfinite(norm)) and not overflow:
+        run.optimizer.zero_grad()
+        before = f"{run.last_loss:.4g}" if run.step else "none"
+        raise TrainingError(
+            f"step {run.step}: loss {loss}, length of the gradient {norm}, learning rate {rate:.3g}; loss of the step "
+            f"before: {before}; images {rows.tolist()}. The weights are as they were before this step. Try a lower lr, "
+            "a longer warm-up or precision='float32', and look at these images."
+        )
+    scaler.step(run.optimizer)
+    scaler.update()
+    run.optimizer.zero_grad()
+    if overflow:
+        run.skipped += 1
+        run.overflows += 1
+        if run.overflows == 20:
+            raise TrainingError("20 steps in a row overflowed in float16: use precision='bfloat16' or 'float32'.")
+    else:
+        run.overflows = 0
+        if config.ema:
+            ema_update(run.average, run.model, config.ema)
+    return loss
+
+
+def train_mode(model):
+    """Put the model into training mode, but what is frozen as a whole into evaluation mode.
+
+    Otherwise a frozen batch norm goes on changing its statistics, and a frozen block drops parts of what it says.
+    """
+    model.train()
+    for part in model.modules():
+        frozen = [not parameter.requires_grad for parameter in part.parameters()]
+        if frozen and all(frozen):
+            part.eval()
+
+
+def train_one_epoch(run, after_step=lambda: None):
+    """Train to the end of the epoch in which the run stands; returns the mean training loss.
+
+    Args:
+        run: a `Run`; its `step` says where it stands, so an epoch that was begun is finished.
+        after_step: called after each step.
+    """
+    size, first = run.config.batch_size, run.epoch * run.steps_per_epoch
+    set_seed(run.config.seed, "order", run.epoch)
+    order = torch.randperm(len(run.data)).to(run.device)
+    train_mode(run.model)
+    while run.step < first + run.steps_per_epoch:
+        start = (run.step - first) * size
+        loss = train_step(run, order[start : start + size])
+        run.step += 1
+        run.last_loss = loss
+        run.loss_sum += loss
+        after_step()
+    run.epoch += 1
+    mean, run.loss_sum = run.loss_sum / run.steps_per_epoch, 0.0
+    return mean
+
+
+@contextmanager
+def memory_explained():
+    """Inside `with`, running out of memory is a `TrainingError` that says what to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"out of memory: {error} {LEVERS}") from error
+
+
+def fit(
+    model,
+    train,
+    val,
+    config,
+    *,
+    rates=None,
+    folder=None,
+    copy_to=None,
+    allow_change=False,
+    tensorboard=False,
+    quiet=False,
+):
+    """Train `model` on `train`, look at `val` after each epoch, and return what happened.
+
+    With a folder, the run is saved at the start, after each epoch, every ten minutes, and when it is stopped; the
+    same call goes on where it ended. There are then also `history.csv` and `history.json`.
+
+    Args:
+        model: a classifier: (B, C, h, w) -> (B, classes). At the end it has the averaged weights, if `config.ema`.
+        train, val: `ImageSet`s of the same kind of images.
+        config: a `TrainConfig`.
+        rates: {name of a parameter: factor for its learning rate}; None for 1 throughout. Frozen ones are not trained.
+        folder: where to save; None for nowhere.
+        copy_to: a second folder for a copy of each checkpoint, such as one on Google Drive.
+        allow_change: go on even if the checkpoint is of a run with other settings.
+        tensorboard: write a log for TensorBoard into `folder` too.
+        quiet: show no progress bar.
+
+    Returns:
+        a list with a dict for each epoch: epoch, lr, train_loss, val_loss, val_accuracy, images_per_second, seconds and
+        cpu_seconds since the beginning.
+
+    Raises:
+        TrainingError, CheckpointError: it cannot go on; both are `ValueError`s. What was saved last stays.
+        KeyboardInterrupt, SystemExit: it was asked to stop, and has saved.
+
+    Source: chapter 07.
+    """
+    if len(val.classes) != len(train.classes):
+        raise ValueError(f"{len(val.classes)} classes in val and {len(train.classes)} in train must be the same.")
+    if tensorboard and not folder:
+        raise ValueError("tensorboard=True needs a folder to write in.")
+    with ExitStack() as stack:
+        stack.enter_context(memory_explained())
+        run = Run(model, train, config, rates)
+        store = stack.enter_context(Store(folder, copy_to)) if folder and distributed.is_main() else None
+        found = distributed.from_main(store and store.load())
+        if found:
+            run.restore(found[1], allow_change)
+        writer = stack.enter_context(tensorboard_writer(run, store)) if tensorboard and store else None
+        if store:  # a full disk shows before training, not after
+            store.save(run.step, run.state())
+            write_history(store.folder, run.history)
+        val = val.to(run.device)
+        signals = stack.enter_context(StopSignals())
+        watch = Watch(run, store, signals, stack.enter_context(progress_bar(run, quiet)), writer)
+        while run.epoch < config.epochs:
+            train_loss = train_one_epoch(run, watch.after_step)
+            with run.autocast():
+                val_loss, val_accuracy = evaluate_set(run.average, val)
+            watch.after_epoch(train_loss, val_loss, val_accuracy)
+        model.load_state_dict(run.average.state_dict())
+        model.eval()
+        return run.history

@@ -1,0 +1,123 @@
+"""What must be known of weights beside their tensors: epsilon, heads, grid, and how they want their images.
+
+It stands in the registry, in JSON files beside the weights (Hugging Face), or inside the file (`save_weights`).
+Chapter 06.
+"""
+
+import json
+from dataclasses import dataclass
+
+from safetensors import SafetensorError, safe_open
+
+from course_lib.vit import VIT_CONFIGS
+from course_lib.weights.preprocessing import Preprocessing
+
+# What LayerNorm adds to the variance, where nothing says otherwise: the value in each library's ViT.
+DEFAULT_EPS = {"timm": 1e-6, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
+
+
+@dataclass
+class WeightFacts:
+    """None: not known.
+
+    Args:
+        norm_eps: what LayerNorm adds to the variance.
+        num_heads: H.
+        grid_size: (gh, gw) of the position embeddings.
+        activation: of the MLP, in Hugging Face's words.
+        preprocessing: a `Preprocessing`.
+    """
+
+    norm_eps: float
+    num_heads: int | None = None
+    grid_size: tuple[int, int] | None = None
+    activation: str = "gelu"
+    preprocessing: Preprocessing | None = None
+
+
+def gather_facts(path, library, entry, num_heads):
+    """Everything that is known of the file at `path`.
+
+    Args:
+        path: the weights file.
+        library: whose names it uses, as `convert.to_timm_names` says.
+        entry: its `WeightsEntry`, or None.
+        num_heads: what its layout shows, or None.
+
+    Raises:
+        ValueError: what stands beside the weights, or what `save_weights` wrote into them, cannot be understood.
+    """
+    facts = WeightFacts(DEFAULT_EPS[library], num_heads)
+    if library == "huggingface":
+        _read_hub_files(path.parent, facts)
+    elif library == "timm":
+        _read_own_metadata(path, facts)
+    if entry:
+        facts.num_heads = facts.num_heads or VIT_CONFIGS[entry.architecture].num_heads
+        facts.norm_eps = entry.norm_eps or facts.norm_eps
+        facts.preprocessing = entry.preprocessing or facts.preprocessing
+    return facts
+
+
+def _read_hub_files(folder, facts):
+    """config.json and preprocessor_config.json, as far as they are there."""
+    config = _read_json(folder / "config.json")
+    try:
+        facts.norm_eps = float(config.get("layer_norm_eps") or facts.norm_eps)
+        if "num_attention_heads" in config:
+            facts.num_heads = int(config["num_attention_heads"])
+        facts.activation = config.get("hidden_act") or facts.activation
+        if isinstance(config.get("image_size"), list):
+            facts.grid_size = tuple(side // config["patch_size"] for side in config["image_size"])
+        facts.preprocessing = _hub_preprocessing(_read_json(folder / "preprocessor_config.json"))
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"config.json or preprocessor_config.json beside it says what no ViT has ({error}): put the right ones there, or none."
+        ) from error
+
+
+def _hub_preprocessing(images):
+    """A `Preprocessing`, or None if the file says something that ours cannot do, or does not say enough."""
+    interpolation = {2: "bilinear", 3: "bicubic"}.get(images.get("resample", 2))  # PIL's numbers
+    resize = _hub_size(images.get("size"))
+    crop = _hub_size(images.get("crop_size")) if images.get("do_center_crop") else resize
+    mean, std = images.get("image_mean"), images.get("image_std")
+    if not (mean and std and interpolation and resize and isinstance(crop, tuple) and images.get("do_normalize", True)):
+        return None
+    return Preprocessing(tuple(mean), tuple(std), crop, resize, interpolation)
+
+
+def _hub_size(size):
+    """(height, width), one number for the shorter side, or None."""
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, dict) and {"height", "width"} <= size.keys():
+        return size["height"], size["width"]
+    return size.get("shortest_edge") if isinstance(size, dict) else None
+
+
+def _read_json(file):
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_own_metadata(path, facts):
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("course_lib", "{}")
+    except SafetensorError:
+        return  # a .pth
+    try:
+        about = json.loads(text)
+        if config := about.get("config"):
+            size = config["img_size"] if isinstance(config["img_size"], list) else [config["img_size"]] * 2
+            facts.grid_size = tuple(side // config["patch_size"] for side in size)
+            facts.norm_eps, facts.num_heads = float(config["norm_eps"]), config["num_heads"]
+        if images := about.get("preprocessing"):
+            lists = {name: tuple(value) if isinstance(value, list) else value for name, value in images.items()}
+            facts.preprocessing = Preprocessing(**lists)
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error

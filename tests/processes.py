@@ -24,7 +24,7 @@ def run(folder, report, slow):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def train_step(run, rows):
-        if run.step == 1:
+        if run.progress.step == 1:
             os.write(report, b"going\n")
             time.sleep(slow)
         return real(run, rows)

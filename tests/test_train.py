@@ -3,10 +3,13 @@
 import csv
 import json
 import math
+import random
 import subprocess
 import sys
+import timeit
 import types
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -245,6 +248,61 @@ def test_the_same_seed_is_the_same_run():
         return net.state_dict()
 
     assert same(run(0), run(0)) and not same(run(0), run(1))
+
+
+def where_generators_stand():
+    """Python's, NumPy's and PyTorch's, also on a graphics card where there is one."""
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state(), *cards
+
+
+def check_generators(work):
+    """What a reader draws next does not depend on whether `work` was done before."""
+    random.seed(3)
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = where_generators_stand()
+    work()
+    after = where_generators_stand()
+    assert same(before, after)
+
+
+def test_a_run_leaves_the_readers_random_numbers_alone(tmp_path):
+    net, data, val = tiny.model(drop_rate=0.1), tiny.image_set(), tiny.val_set()
+    config = tiny.config(epochs=1, warmup_epochs=0)
+    check_generators(lambda: fit(net, data, val, config, quiet=True))
+    check_generators(lambda: fit(net, data, val, config, folder=tmp_path, quiet=True))
+    wrong = tiny.model(num_classes=7)
+    with pytest.raises(ValueError):
+        check_generators(lambda: fit(wrong, data, val, config, quiet=True))
+    assert same(torch.get_rng_state(), torch.manual_seed(3).get_state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_a_run_on_a_graphics_card_leaves_the_readers_random_numbers_alone():
+    net, config = tiny.model(drop_rate=0.1), tiny.config(epochs=1, warmup_epochs=0, device="cuda")
+    check_generators(lambda: fit(net, tiny.image_set(), tiny.val_set(), config, quiet=True))
+
+
+def test_a_seed_for_one_device_is_the_seed_for_all():
+    set_seed(5, "word")
+    everywhere = random.getstate(), torch.get_rng_state()
+    random.seed(0)
+    torch.manual_seed(0)
+    set_seed(5, "word", device=torch.device("cpu"))
+    assert same((random.getstate(), torch.get_rng_state()), everywhere)
+    set_seed(5, "another", device=torch.device("cpu"))
+    assert not same(torch.get_rng_state(), everywhere[1])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is dear is a card that is not in use")
+def test_a_seed_for_one_device_is_cheap():
+    """A tenth of PyTorch's own, which writes down the call stack for cards that are not there."""
+    everywhere, here = (
+        min(timeit.repeat(lambda device=device: set_seed(1, device=device), number=20, repeat=9))
+        for device in (None, torch.device("cpu"))
+    )
+    assert here <= everywhere / 10
 
 
 def test_a_batch_in_parts_is_the_same_batch():

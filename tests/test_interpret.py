@@ -4,12 +4,17 @@ A check is given the library that it checks, so that it can be given a wrong one
 own source with one change, and the check named beside each must refuse them.
 """
 
+import copy
+import gc
 import inspect
+import io
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from types import ModuleType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -296,7 +301,7 @@ class Sudden(Exception):
 
 def check_nothing_is_left(lib, library):
     model, images = model_of(library), images_of()
-    before, fast = state_of(model), torch.backends.mha.get_fastpath_enabled()
+    before = state_of(model)
     with torch.no_grad():
         with pytest.raises(Sudden), lib.record_attention(model) as maps:
             model(images)
@@ -318,7 +323,7 @@ def check_nothing_is_left(lib, library):
         model(images)
     assert (len(maps), len(outer), len(inner)) == (CONFIG.depth, 2 * CONFIG.depth, CONFIG.depth)
     assert state_of(model) == before
-    assert torch.backends.mha.get_fastpath_enabled() == fast and not lib.taps._open_recordings
+    assert nothing_is_open(lib)
 
 
 def sudden(weights):
@@ -328,6 +333,111 @@ def sudden(weights):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_nothing_is_left_behind(library):
     check_nothing_is_left(REAL, library)
+
+
+def nothing_is_open(lib):
+    return torch.backends.mha.get_fastpath_enabled() and not lib.taps._recordings and not lib.taps._tapped
+
+
+def check_any_order_of_closing(lib, library):
+    """Also if one is never closed, but forgotten."""
+    model, images = model_of(library), images_of()
+    before = state_of(model)
+    first, second, forgotten = (lib.record_attention(model) for _ in range(3))
+    with torch.no_grad():
+        early = first.__enter__()
+        model(images)
+        late = second.__enter__()
+        model(images)
+        assert first.__exit__(None, None, None) is False
+        model(images)
+        assert second.__exit__(None, None, None) is False
+        model(images)
+        assert state_of(model) == before and nothing_is_open(lib)
+        forgotten.__enter__()
+        del forgotten
+        gc.collect()
+    assert (len(early), len(late)) == (CONFIG.depth, 2 * CONFIG.depth)
+    close(torch.stack(early, 1), reference_maps())
+    close(torch.stack(late[CONFIG.depth :], 1), reference_maps())
+    assert state_of(model) == before and nothing_is_open(lib)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_recordings_may_be_closed_in_any_order(library):
+    check_any_order_of_closing(REAL, library)
+
+
+def check_threads(lib, library):
+    """Two record the same model at once, each its own images; a third only runs it."""
+    model, images, answer = model_of(library), images_of(), model_of(library)(images_of()).detach()
+    before, together = state_of(model), threading.Barrier(3, timeout=200)
+
+    @torch.no_grad()
+    def record(rows):
+        with lib.record_attention(model) as maps:
+            for _ in range(4):
+                together.wait()
+                model(images[rows])
+            if rows == [0]:  # goes on while the other has closed
+                together.wait()
+                model(images[rows])
+        if rows != [0]:
+            together.wait()
+        close(torch.cat(maps), torch.cat([*reference_maps()[rows].unbind(1)] * (len(maps) // CONFIG.depth)))
+        return len(maps) // CONFIG.depth
+
+    @torch.no_grad()
+    def run():
+        for _ in range(5):
+            together.wait()
+            close(model(images), answer)
+        return 0
+
+    with ThreadPoolExecutor(3) as threads:
+        tasks = [threads.submit(record, [0]), threads.submit(record, [2, 1]), threads.submit(run)]
+        assert [task.result() for task in tasks] == [5, 4, 0]
+    assert state_of(model) == before and nothing_is_open(lib)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_two_threads_record_the_same_model(library):
+    check_threads(REAL, library)
+
+
+def test_what_another_thread_runs_is_not_recorded():
+    model, images = model_of(), images_of()
+    with (
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(ValueError, match="0 attention maps .* inside the `with` block, in the same thread"),
+        record_attention(model),
+    ):
+        threads.submit(model, images).result()
+
+
+def check_copies(lib, library):
+    """What is copied or stored in the middle of a recording is the plain model."""
+    model, images = model_of(library), images_of()
+    answer, stored = model(images).detach(), io.BytesIO()
+    with torch.no_grad(), lib.record_attention(model) as maps:
+        copied = copy.deepcopy(model)
+        torch.save(model, stored)
+        copied(images)
+        model(images)
+    stored.seek(0)
+    for twin_of in (copied, torch.load(stored, weights_only=False)):
+        assert torch.equal(twin_of(images), answer) and len(maps) == CONFIG.depth
+        for own, its in zip(model.modules(), twin_of.modules(), strict=True):
+            assert type(own) is type(its) and getattr(own, "fused_attn", 0) is getattr(its, "fused_attn", 0)
+            assert its.forward == MethodType(type(its).forward, its)
+            assert getattr(its, "recorder", None) is None
+        close(lib.attention_maps(twin_of, images), reference_maps())
+        close(lib.attention_maps(copy.deepcopy(twin_of), images), reference_maps())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_copy_is_not_recorded(library):
+    check_copies(REAL, library)
 
 
 def check_never_silent(lib):

@@ -12,7 +12,7 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from types import MethodType, ModuleType, SimpleNamespace
 
@@ -22,6 +22,7 @@ import torch
 from libraries import ours, random_images, run_reference, twin, within_bar
 from sklearn.decomposition import PCA
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from course_lib.attention import MultiHeadSelfAttention
 from course_lib.interpret import maps as interpret
@@ -826,6 +827,27 @@ def test_gradient_rollout_of_a_frozen_model_without_gradients(library):
     close(torch.stack(maps, 1), before, 0)  # its own pass is not in the list
 
 
+@pytest.mark.parametrize("library", ["course_lib", "timm"])
+def test_gradient_rollout_with_activation_checkpointing(library):
+    """Layers run again on the way back; reentrant checkpointing runs them without gradients first."""
+    expected, model = gradient_rollout(model_of(), images_of()), model_of(library)
+    for block in model.blocks:
+        block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=False)
+    close(gradient_rollout(model, images_of()), expected)
+    for block in model.blocks:
+        block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=True)
+    before = state_of(model)
+    with pytest.raises(ValueError, match="maps of the VisionTransformer have no gradients: use_reentrant=False") as error:
+        gradient_rollout(model, images_of())
+    assert "\n" not in str(error.value) and state_of(model) == before
+
+
+def test_gradient_rollout_with_timms_own_checkpointing():
+    model = model_of("timm")
+    model.set_grad_checkpointing()
+    close(gradient_rollout(model, images_of()), gradient_rollout(model_of(), images_of()))
+
+
 def test_gradient_rollout_in_bfloat16():
     found = gradient_rollout(model_of().bfloat16(), images_of().bfloat16(), 2)
     assert found.dtype == torch.float32
@@ -1049,11 +1071,62 @@ ERRORS = {
         r"classes \(2,\) of torch.int64 .* or 3: one an image",
     ),
     "one-hot": (lambda: gradient_rollout(model_of(), images_of(), torch.eye(3)), r"classes \(3, 3\) of torch.float32"),
+    "no classes": (
+        lambda: gradient_rollout(model_of(config=replace(CONFIG, num_classes=0)), images_of()),
+        "the VisionTransformer gives features, not the logits of classes",
+    ),
+    "no classes in timm": (
+        lambda: gradient_rollout(headless("timm"), images_of()),
+        "the VisionTransformer gives features, not the logits of classes",
+    ),
+    "no tensor": (lambda: gradient_rollout(Dictionary(model_of()), images_of()), "gives a dict, and logits"),
+    "float64": (
+        lambda: attention_maps(model_of(dtype=torch.float32), images_of()),
+        "images are torch.float64, the model is torch.float32: give it images.to",
+    ),
+    "bytes": (
+        lambda: gradient_rollout(model_of(), images_of().byte()),
+        "images are torch.uint8, the weights torch.float64",
+    ),
+    "array": (lambda: attention_rollout(MAPS.numpy()), "maps are a ndarray, and not a tensor .* torch.from_numpy"),
+    "arrays": (lambda: attention_rollout([MAPS.numpy()[:, 0]]), "maps are a list, and not .* list of tensors"),
+    "one image": (lambda: attention_rollout(MAPS[0, 0]), r"maps \(2, 7, 7\) must be \(B, L, H, N, N\)"),
+    "list of one image": (
+        lambda: attention_rollout([MAPS[0, 0]]),
+        r"a map \(2, 7, 7\) beside the first, \(2, 7, 7\), must be \(B, H, N, N\)",
+    ),
+    "list of numbers": (lambda: attention_rollout([torch.ones(())]), r"a map \(\) beside the first"),
+    "distance of an array": (lambda: mean_attention_distance(MAPS.numpy(), (2, 3), 4), "maps are a ndarray"),
+    "cls of an array": (lambda: cls_attention(MAPS.numpy(), (2, 3)), "maps are a ndarray, not one tensor.*from_numpy"),
+    "grid of nothing": (lambda: cls_attention(MAPS, None), "grid_size None must be two"),
     "no logits": (
         lambda: gradient_rollout(MultiHeadSelfAttention(4, 2), torch.ones(1, 3, 4)),
         r"gives \(1, 3, 4\), and logits \(B, K\)",
     ),
 }
+
+
+def headless(library):
+    model = model_of(library)
+    model.reset_classifier(0)
+    return model
+
+
+class Dictionary(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return {"logits": self.model(images)}
+
+
+def test_a_grid_may_be_of_any_make():
+    expected = cls_attention(MAPS, (2, 3))
+    for grid in ([2, 3], torch.Size([2, 3]), np.array([2, 3]), tuple(np.array([2, 3])), torch.tensor([2, 3])):
+        close(cls_attention(MAPS, grid), expected, 0)
+    square = torch.eye(10).expand(1, 1, 1, 10, 10)
+    close(cls_attention(square, np.int64(3)), cls_attention(square, 3), 0)
 
 
 @pytest.mark.parametrize(("call", "message"), ERRORS.values(), ids=ERRORS)

@@ -11,6 +11,7 @@ import io
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
@@ -395,8 +396,15 @@ def check_threads(lib, library):
             close(model(images), answer)
         return 0
 
+    def aborting(work, *arguments):  # or the others would wait for a thread that is gone
+        try:
+            return work(*arguments)
+        except BaseException:
+            together.abort()
+            raise
+
     with ThreadPoolExecutor(3) as threads:
-        tasks = [threads.submit(record, [0]), threads.submit(record, [2, 1]), threads.submit(run)]
+        tasks = [threads.submit(aborting, *work) for work in ((record, [0]), (record, [2, 1]), (run,))]
         assert [task.result() for task in tasks] == [5, 4, 0]
     assert state_of(model) == before and nothing_is_open(lib)
 
@@ -416,29 +424,34 @@ def test_what_another_thread_runs_is_not_recorded():
         threads.submit(model, images).result()
 
 
-def check_copies(lib, library):
-    """What is copied or stored in the middle of a recording is the plain model."""
+def check_copies(lib, library, make_copy=copy.deepcopy):
+    """What is copied in the middle of a recording is the plain model."""
     model, images = model_of(library), images_of()
-    answer, stored = model(images).detach(), io.BytesIO()
+    answer = model(images)
     with torch.no_grad(), lib.record_attention(model) as maps:
-        copied = copy.deepcopy(model)
-        torch.save(model, stored)
+        copied = make_copy(model)
         copied(images)
         model(images)
+    assert torch.equal(copied(images), answer) and len(maps) == CONFIG.depth
+    for own, its in zip(model.modules(), copied.modules(), strict=True):
+        assert type(own) is type(its) and getattr(own, "fused_attn", 0) is getattr(its, "fused_attn", 0)
+        assert its.forward == MethodType(type(its).forward, its)
+        assert getattr(its, "recorder", None) is None
+    close(lib.attention_maps(copied, images), reference_maps())
+    close(lib.attention_maps(copy.deepcopy(copied), images), reference_maps())
+
+
+def stored_and_loaded(model):
+    stored = io.BytesIO()
+    torch.save(model, stored)
     stored.seek(0)
-    for twin_of in (copied, torch.load(stored, weights_only=False)):
-        assert torch.equal(twin_of(images), answer) and len(maps) == CONFIG.depth
-        for own, its in zip(model.modules(), twin_of.modules(), strict=True):
-            assert type(own) is type(its) and getattr(own, "fused_attn", 0) is getattr(its, "fused_attn", 0)
-            assert its.forward == MethodType(type(its).forward, its)
-            assert getattr(its, "recorder", None) is None
-        close(lib.attention_maps(twin_of, images), reference_maps())
-        close(lib.attention_maps(copy.deepcopy(twin_of), images), reference_maps())
+    return torch.load(stored, weights_only=False)
 
 
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, stored_and_loaded])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_copy_is_not_recorded(library):
-    check_copies(REAL, library)
+def test_a_copy_is_not_recorded(library, make_copy):
+    check_copies(REAL, library, make_copy)
 
 
 def check_never_silent(lib):
@@ -1143,6 +1156,9 @@ CHECKS = {
     "training": lambda lib: [check_training(lib, library) for library in LIBRARIES],
     "multihead": check_multihead,
     "left": lambda lib: [check_nothing_is_left(lib, library) for library in LIBRARIES],
+    "order": lambda lib: [check_any_order_of_closing(lib, library) for library in LIBRARIES],
+    "threads": lambda lib: [check_threads(lib, library) for library in LIBRARIES],
+    "copies": lambda lib: [check_copies(lib, library) for library in LIBRARIES],
     "silent": check_never_silent,
     "compiled": check_compiled,
     "maps": check_attention_maps,
@@ -1163,20 +1179,20 @@ MEAN = "found.append(far.where(looks, 0.0).sum(dim=(0, 2)) / looks.sum(dim=(0, 2
 MUTANTS = {  # name: (check, source, what stands there instead)
     "timm: after the dropout": (
         "training",
-        "        hand_over(weights)\n        return type(dropout).forward(dropout, weights)",
-        "        weights = type(dropout).forward(dropout, weights)\n        hand_over(weights)\n        return weights",
+        "        _hand_over(layer, weights)\n        return type(dropout).forward(dropout, weights)",
+        "        weights = type(dropout).forward(dropout, weights)\n        _hand_over(layer, weights)\n        return weights",
     ),
     "timm: no dropout": ("training", "return type(dropout).forward(dropout, weights)", "return weights"),
-    "timm: left fused": ("recorded", 'layer, "fused_attn", False', 'layer, "fused_attn", layer.fused_attn'),
+    "timm: left fused": ("recorded", "        return False\n", "        return self.made == (bool, (True,))\n"),
     "timm: fused afterwards or not": (
         "left",
-        'with _replaced(layer, "fused_attn", False), _replaced',
-        "layer.fused_attn = False\n    with _replaced",
+        '_replaced(layer, "fused_attn", _StandIn(None, bool, layer.fused_attn)),',
+        'setattr(layer, "fused_attn", False) or nullcontext(),',
     ),
     "multihead: after the dropout": (
         "training",
-        "    hand_over(weights)\n    weights = F.dropout(weights, layer.dropout, layer.training)",
-        "    weights = F.dropout(weights, layer.dropout, layer.training)\n    hand_over(weights)",
+        "    _hand_over(layer, weights)\n    weights = F.dropout(weights, layer.dropout, layer.training)",
+        "    weights = F.dropout(weights, layer.dropout, layer.training)\n    _hand_over(layer, weights)",
     ),
     "multihead: no dropout": ("training", "F.dropout(weights, layer.dropout, layer.training)", "weights"),
     "multihead: dropout in evaluation": ("training", "layer.dropout, layer.training)", "layer.dropout, True)"),
@@ -1192,20 +1208,42 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "fast path stays off": ("left", "set_fastpath_enabled(fast)", "set_fastpath_enabled(False)"),
     "not put back after an error": (
         "left",
-        "    try:\n        yield\n    finally:\n        if had:\n            setattr(thing, name, before)\n        else:\n",
-        "    yield\n    if True:\n        if had:\n            setattr(thing, name, before)\n        else:\n",
+        "    try:\n        _open(mine)\n        yield\n    finally:\n        _close(mine)\n",
+        "    _open(mine)\n    yield\n    _close(mine)\n",
     ),
     "always deleted": ("left", "if had:", "if False:"),
     "always put back": ("left", "if had:", "if True:"),
     "all recordings get all": (
         "left",
-        "        take(weights)\n",
-        "        [each.append(weights) for each in [take.__self__]]\n" * 2,
+        "        listening[-1].take(weights)\n",
+        "        [each.take(weights) for each in listening]\n",
     ),
     "silence is no error": ("silent", "if silent:", "if False:"),
-    "nothing is no error": ("silent", "if not taken:", "if False:"),
-    "heard by the innermost only": ("silent", "for each in _open_recordings:", "for each in _open_recordings[-1:]:"),
-    "the outermost stays open": ("left", "stack.callback(_open_recordings.remove, mine)", "pass"),
+    "nothing is no error": ("silent", "if not mine.taken:", "if False:"),
+    "heard by the innermost only": ("silent", "for each in listening:", "for each in listening[-1:]:"),
+    "the outermost stays open": ("left", "if each is not mine)", "if each is not mine or each is _recordings[0])"),
+    "the first to close ends all": ("order", "for each in _recordings for what in each.taps}", "for each in () for what in each.taps}"),
+    "the last to open is closed first": (
+        "order",
+        "tuple(each for each in _recordings if each is not mine)",
+        "_recordings[:-1]",
+    ),
+    "tapped twice": ("order", "            if what not in _tapped:\n", "            if True:\n"),
+    "forgotten is for ever": (
+        "order",
+        "    finally:\n        _close(mine)\n",
+        "    except Exception:\n        _close(mine)\n        raise\n    else:\n        _close(mine)\n",
+    ),
+    "other threads' too": ("threads", " and each.thread == threading.get_ident()", ""),
+    "of the thread whatever the layer": ("silent", "if layer in each.taps and each.thread", "if each.thread"),
+    "copies are recorded": ("copies", "_StandIn(partial(_hand_over, layer), type(None))", "partial(_hand_over, layer)"),
+    "copies of timm's are not fused": ("copies", "_StandIn(None, bool, layer.fused_attn)", "_StandIn(None, bool, 0)"),
+    "copies of timm's share a dropout": ("copies", '_StandIn(forward, getattr, dropout, "forward")', "forward"),
+    "copies of multihead are recorded": (
+        "copies",
+        '_StandIn(partial(_multihead_forward, layer), getattr, layer, "forward")',
+        "partial(_multihead_forward, layer)",
+    ),
     "compiled code runs": ("compiled", '"force_eager"', '"default"'),
     "not in evaluation mode": ("maps", "    model.eval()\n", ""),
     "trains afterwards": ("maps", "            part.training = mode\n", "            part.training = True\n"),
@@ -1213,12 +1251,12 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "layers reversed": ("maps", "maps[:, done] = weights", "maps[:, -1 - done] = weights"),
     "with gradients": ("maps", "@torch.no_grad()\ndef attention_maps", "def attention_maps"),
     "cls: column": ("cls", "maps[..., 0, prefix:]", "maps[..., prefix:, 0]"),
-    "cls: registers are patches": ("cls", "maps[..., 0, prefix:]", "maps[..., 0, 1 : 1 + gh * gw]"),
+    "cls: registers are patches": ("cls", "maps[..., 0, prefix:]", "maps[..., 0, 1 : 1 + math.prod(grid)]"),
     "cls: second token": ("cls", "maps[..., 0, prefix:]", "maps[..., 1, prefix:]"),
     "cls: grid turned": (
         "cls",
         "prefix:].unflatten(-1, grid)  # (..., gh·gw) ->",
-        "prefix:].unflatten(-1, (gw, gh)).mT  # ->",
+        "prefix:].unflatten(-1, grid[::-1]).mT  # ->",
     ),
     "patch: queries are keys": (
         "patch",
@@ -1307,12 +1345,12 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "gradient: always the best class": ("gradient", "_class_of_each(logits, classes)", "_class_of_each(logits, None)"),
     "gradient: class of the first": (
         "gradient",
-        "(logits, classes)[:, None]",
-        "(logits, classes)[:1].expand(len(logits))[:, None]",
+        "gather(1, which[:, None])",
+        "gather(1, which[:1].expand(len(logits))[:, None])",
     ),
     "gradient: of the probability": ("gradient", "score = logits.gather", "score = logits.softmax(-1).gather"),
     "gradient: mean of the images": ("gradient", "[:, None]).sum()", "[:, None]).mean()"),
-    "gradient: in training mode": ("gradient", "torch.enable_grad(), _evaluation_mode(model),", "torch.enable_grad(),"),
+    "gradient: in training mode": ("gradient", "torch.enable_grad(), evaluating(model, images),", "torch.enable_grad(),"),
     "gradient: into the parameters": (
         "gradient",
         "torch.autograd.grad(score, maps)",
@@ -1394,7 +1432,7 @@ def load(old="", new=""):
         assert sum(source.count(old) for source in sources) == 1, old
     made = [ModuleType(module.__name__) for module in (taps, interpret)]
     for module, source in zip(made, sources, strict=True):
-        vars(module)["math"] = math
+        vars(module).update(math=math, nullcontext=nullcontext)
         exec(compile(source.replace(old, new) if old else source, module.__name__, "exec"), vars(module))
     made[1].attention_layers, made[1].recording = made[0].attention_layers, made[0].recording
     return SimpleNamespace(**vars(made[1]), taps=made[0])
@@ -1408,10 +1446,10 @@ def test_the_source_as_it_stands_passes(name):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_are_caught(name):
     check, old, new = MUTANTS[name]
-    fast = torch.backends.mha.get_fastpath_enabled()
+    mutant, fast = load(old, new), torch.backends.mha.get_fastpath_enabled()
     # Other errors would mean that the mutant is no program at all.
     with pytest.raises((AssertionError, ValueError, RuntimeError, pytest.fail.Exception)):
-        CHECKS[check](load(old, new))
+        CHECKS[check](mutant)
     torch.backends.mha.set_fastpath_enabled(fast)
 
 

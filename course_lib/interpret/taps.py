@@ -245,13 +245,11 @@ def _replaced(thing, name, value):
     """While this lasts, `thing` has that attribute of its own; afterwards the one that it had, or none."""
     had, before = name in vars(thing), vars(thing).get(name)
     setattr(thing, name, value)
-    try:
-        yield
-    finally:
-        if had:
-            setattr(thing, name, before)
-        else:
-            delattr(thing, name)
+    yield  # `_close` ends it, after an error too
+    if had:
+        setattr(thing, name, before)
+    else:
+        vars(thing).pop(name, None)
 
 
 @contextmanager
@@ -259,10 +257,8 @@ def _no_fast_path():
     """While this lasts, `nn.TransformerEncoderLayer` does not pass its attention by."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    yield
+    torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager

@@ -850,7 +850,9 @@ def test_gradient_rollout_with_activation_checkpointing(library):
     for block in model.blocks:
         block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=True)
     before = state_of(model)
-    with pytest.raises(ValueError, match="maps of the VisionTransformer have no gradients: use_reentrant=False") as error:
+    with pytest.raises(
+        ValueError, match="maps of the VisionTransformer have no gradients: use_reentrant=False"
+    ) as error:
         gradient_rollout(model, images_of())
     assert "\n" not in str(error.value) and state_of(model) == before
 
@@ -1222,7 +1224,11 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "nothing is no error": ("silent", "if not mine.taken:", "if False:"),
     "heard by the innermost only": ("silent", "for each in listening:", "for each in listening[-1:]:"),
     "the outermost stays open": ("left", "if each is not mine)", "if each is not mine or each is _recordings[0])"),
-    "the first to close ends all": ("order", "for each in _recordings for what in each.taps}", "for each in () for what in each.taps}"),
+    "the first to close ends all": (
+        "order",
+        "for each in _recordings for what in each.taps}",
+        "for each in () for what in each.taps}",
+    ),
     "the last to open is closed first": (
         "order",
         "tuple(each for each in _recordings if each is not mine)",
@@ -1350,7 +1356,11 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     ),
     "gradient: of the probability": ("gradient", "score = logits.gather", "score = logits.softmax(-1).gather"),
     "gradient: mean of the images": ("gradient", "[:, None]).sum()", "[:, None]).mean()"),
-    "gradient: in training mode": ("gradient", "torch.enable_grad(), evaluating(model, images),", "torch.enable_grad(),"),
+    "gradient: in training mode": (
+        "gradient",
+        "torch.enable_grad(), evaluating(model, images),",
+        "torch.enable_grad(),",
+    ),
     "gradient: into the parameters": (
         "gradient",
         "torch.autograd.grad(score, maps)",

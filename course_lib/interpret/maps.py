@@ -233,7 +233,7 @@ def attention_rollout(maps: Maps, *, head_fusion: str = "mean", discard_ratio: f
         raise ValueError(f"head_fusion {head_fusion!r} must be one of {', '.join(FUSIONS)}.")
     if not 0 <= discard_ratio < 1:
         raise ValueError(f"discard_ratio {discard_ratio!r} must be at least 0 and below 1.")
-    result = None
+    result: Any = None
     for layer in _layers(maps):
         fused = FUSIONS[head_fusion](layer.to(_at_least_float32(layer)), dim=1)  # (B, H, N, N) -> (B, N, N)
         mixed = _without_smallest(fused, discard_ratio) + torch.eye(fused.shape[-1]).to(fused)
@@ -306,7 +306,12 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Any = None) -> T
             f"the {type(model).__name__} gives features, not the logits of classes, and it is the logit of a class that "
             "is looked into: give the model a head."
         )
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model, images), record_attention(model) as recorded:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        evaluating(model, images),
+        record_attention(model) as recorded,
+    ):
         # The images ask for gradients, so that the maps of a frozen model have some.
         images = images.detach().clone()
         logits = model(images.requires_grad_(images.is_floating_point()))
@@ -399,9 +404,7 @@ def _distances(grid: tuple[int, int], patch: tuple[float, ...]) -> Tensor:
 # Positions and filters
 
 
-def pos_embed_similarity(
-    pos_embed: Tensor | None, grid_size: Grid, num_prefix_tokens: int | None = None
-) -> Tensor:
+def pos_embed_similarity(pos_embed: Tensor | None, grid_size: Grid, num_prefix_tokens: int | None = None) -> Tensor:
     """Cosine similarity of each patch's position embedding with all others: [r, c] is the tile of the patch in row r, column c.
 
     Args:

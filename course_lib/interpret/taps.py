@@ -145,7 +145,9 @@ def _taps_for(layers: dict[str, nn.Module]) -> dict[Hashable, Callable[[], Abstr
     if "torch._dynamo" in sys.modules:  # imported, for seconds, with the first use of torch.compile
         taps["compiler"] = _nothing_compiled
     for layer in layers.values():
-        taps[layer] = partial(_tap_of(layer), layer)
+        tap = _tap_of(layer)
+        if tap:
+            taps[layer] = partial(tap, layer)
         if isinstance(layer, nn.MultiheadAttention):
             taps["fast path"] = _no_fast_path
     return taps
@@ -192,7 +194,7 @@ class _StandIn:
     A copy of the layer gets its own back: copying and pickling call `make(*arguments)` instead.
     """
 
-    def __init__(self, call: Callable | None, make: Callable, *arguments: object) -> None:
+    def __init__(self, call: Any, make: Callable, *arguments: object) -> None:
         self.call, self.made = call, (make, arguments)
 
     def __call__(self, *arguments, **options):

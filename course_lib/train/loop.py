@@ -92,7 +92,9 @@ def compute_gradients(run: Run, rows: Tensor) -> float:
     """Augment, run forwards and backwards, part by part; returns the mean loss over all processes."""
     config, world = run.config, distributed.world_size()
     step, device = run.progress.step, run.device
-    set_seed(config.seed, "augment", step, device=device)  # alike in all processes: each makes all images, takes its own
+    set_seed(
+        config.seed, "augment", step, device=device
+    )  # alike in all processes: each makes all images, takes its own
     images, targets = config.augment(run.data, rows, len(run.data.classes))
     images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
     parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))

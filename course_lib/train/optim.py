@@ -5,7 +5,11 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import (
+    Tensor,
+    _foreach_lerp_,  # pyright: ignore[reportPrivateImportUsage]
+    nn,
+)
 
 
 def warmup_cosine_lr(step: int, total_steps: int, warmup_steps: int, peak: float) -> float:
@@ -101,6 +105,6 @@ def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
 
     Source: Polyak & Juditsky 1992; Izmailov et al. 2018. Chapter 08.
     """
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    _foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for old, new in zip(average.buffers(), model.buffers(), strict=True):
         old.copy_(new)

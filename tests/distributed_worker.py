@@ -1,6 +1,7 @@
 """What one of several processes does in the tests of `course_lib.train.distributed`: `torchrun ... MODE FOLDER`."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -119,13 +120,14 @@ def crash(folder):
 
 
 def wait(folder):
-    """Train, slowly from the eighth step on, until SIGTERM comes."""
+    """Train; in the middle of the eighth step wait for SIGTERM."""
 
-    def slow():
+    def hold():
         (folder / "going").touch()
-        time.sleep(0.3)
+        while not signal.getsignal(signal.SIGTERM).__self__.number:  # of the `StopSignals` that listen
+            time.sleep(0.02)
 
-    before_step(7, slow)
+    before_step(7, hold)
     go(folder / "run")
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import processes
 import pytest
 import tiny
 import torch
@@ -645,7 +646,7 @@ def test_a_drive_that_fails_loses_nothing(tmp_path, monkeypatch, uninterrupted, 
 def stopped(tmp_path_factory):
     """What became of real processes that got real signals: see processes.py."""
     command = [sys.executable, str(HERE / "processes.py"), str(tmp_path_factory.mktemp("stopped"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=HERE.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=processes.LONG - 20, cwd=HERE.parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -659,9 +660,9 @@ def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
 
 @pytest.mark.parametrize("case", ["Ctrl-C twice", "SIGTERM, then Ctrl-C"])
 def test_a_second_ctrl_c_stops_at_once(stopped, case):
+    """In the middle of a step that would have lasted longer than the tests wait."""
     found = stopped[case]
     assert (found["status"], found["steps"], found["said"]) == (130, [0], "")
-    assert found["seconds"] < 10  # the step would have lasted 30
 
 
 def test_a_real_process_that_is_killed(stopped):

@@ -363,7 +363,7 @@ margins = torch.linspace(0, 12, 1201)
 logits = torch.zeros(len(margins), 10)
 logits[:, 0] = margins
 hard = F.one_hot(torch.tensor(0), 10).float()
-soft = train.smooth(hard, 0.1)
+soft = 0.9 * hard + 0.1 / 10
 
 
 def losses(target):

@@ -9,7 +9,7 @@ from weight_files import random_state, write
 
 from course_lib import cli
 from course_lib.recipes import reports
-from course_lib.recipes.catalogue import RECIPES
+from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
 from course_lib.vit import VisionTransformer, ViTConfig
 

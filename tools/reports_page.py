@@ -6,8 +6,8 @@ python tools/reports_page.py
 from pathlib import Path
 
 from course_lib.files.atomic import write_atomically
-from course_lib.recipes.catalogue import RECIPES
 from course_lib.recipes.reports import EXPERIMENTS, REPORTS, ours
+from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
 
 BOOK = Path(__file__).resolve().parent.parent / "book"

@@ -5,4 +5,4 @@ import os
 # Two test processes on two cores: more threads would only wait for each other. The kernels inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "data_files"]

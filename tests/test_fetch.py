@@ -171,7 +171,9 @@ def left(path):
 # What proves a file
 
 
-@pytest.mark.parametrize("proof", [{"sha256": DIGEST}, {"md5": hashlib.md5(CONTENT).hexdigest()}], ids=lambda x: [*x][0])
+@pytest.mark.parametrize(
+    "proof", [{"sha256": DIGEST}, {"md5": hashlib.md5(CONTENT).hexdigest()}], ids=["SHA-256", "MD5"]
+)
 def test_a_download_is_complete_and_made_once(proof, site, path):
     assert fetch(site.url, path, **proof) == path == fetch(site.url, path, **proof)
     assert path.read_bytes() == CONTENT and left(path) == [path.name] and len(site.requests) == 1

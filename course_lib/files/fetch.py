@@ -62,9 +62,7 @@ def fetch(url: str | tuple[str, ...], path: Path, *, sha256: str | None = None, 
     return path
 
 
-def verify(
-    path: Path, *, sha256: str | None = None, md5: str | None = None, advice: str = "download it again"
-) -> None:
+def verify(path: Path, *, sha256: str | None = None, md5: str | None = None, advice: str = "download it again") -> None:
     """Raise a `ValueError` unless the file at `path` has every digest that is known of it."""
     if wrong := _wrong(path, _proofs(path, sha256, md5)):
         raise ValueError(f"{path} {wrong}: it is damaged, cut short, or another file. Please {advice}.")
@@ -103,7 +101,7 @@ def _wrong(path: Path, proofs: Proofs) -> str | None:
 
 
 def _download(urls: tuple[str, ...], path: Path, proofs: Proofs) -> None:
-    part, reasons = path.with_name(path.name + ".part"), {}
+    part, errors = path.with_name(path.name + ".part"), {}
     for url in urls:
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -112,15 +110,15 @@ def _download(urls: tuple[str, ...], path: Path, proofs: Proofs) -> None:
                 sync_folder(path.parent)
                 return
             except (OSError, ValueError, http.client.HTTPException) as error:
-                reasons[url], last = _reason(error), error
+                errors[url] = error
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
                 if not _may_pass(error):
                     break
             if attempt < ATTEMPTS:
                 time.sleep(2**attempt)
-    said = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
-    raise ValueError(f"could not download {said}. Please {_by_hand(urls, path)}") from last
+    said = "; ".join(f"{url}: {_reason(error)}" for url, error in errors.items())
+    raise ValueError(f"could not download {said}. Please {_by_hand(urls, path)}") from errors[urls[-1]]
 
 
 def _may_pass(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lib.data.image_set import ImageSet
 from course_lib.data.rand_augment import rand_augment
+from course_lib.validate import check_count, is_number
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,12 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("crop", "rand_augment", "magnitude"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} {value!r} must be a whole number, at least 0.")
+            check_count(name, getattr(self, name), least=0)
         limits = {"rotate": 180, "scale": 0.99, "shear": 2, "translate": 1, "magnitude": 30, "erase": 1}
         limits |= {"mixup": 1000, "cutmix": 1000, "mix_share": 1}  # Beta(1000, 1000) is one half, nearly
         for name, limit in limits.items():
             value = getattr(self, name)
-            if not 0 <= value <= limit:
+            if not (is_number(value) and 0 <= value <= limit):
                 raise ValueError(f"{name} {value!r} must be between 0 and {limit}.")
 
     def __call__(self, data: ImageSet, rows: Tensor, classes: int) -> tuple[Tensor, Tensor]:

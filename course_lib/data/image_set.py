@@ -7,6 +7,8 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 
+from course_lib.validate import check_choice
+
 SPLITS = ("train", "val", "test")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
@@ -114,8 +116,7 @@ def check_labels(name: str, images: torch.Tensor, labels: torch.Tensor, classes:
 
 def check_split(split: str) -> None:
     """Raise a `ValueError` unless `split` is one of "train", "val" and "test"."""
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} must be one of {', '.join(SPLITS)}.")
+    check_choice("split", split, SPLITS)
 
 
 def tenths_from_the_end(labels: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib.validate import check_count, is_count
+
 OPERATIONS = (
     "identity",
     "shear_x",
@@ -65,9 +67,8 @@ def _check(images: Tensor, number: int, magnitude: int) -> None:
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images {tuple(images.shape)} must be (B, C, h, w) with C = 1 or 3: reshape them.")
-    if not isinstance(number, int) or number < 0:
-        raise ValueError(f"number {number!r} of operations must be a whole number, at least 0.")
-    if not isinstance(magnitude, int) or not 0 <= magnitude <= 30:
+    check_count("number", number, least=0)
+    if not is_count(magnitude, least=0) or magnitude > 30:
         raise ValueError(f"magnitude {magnitude!r} must be a whole number between 0 and 30.")
 
 

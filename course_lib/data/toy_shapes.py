@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.data.image_set import ImageSet, check_split
+from course_lib.validate import check_count
 
 CLASSES = ("circle", "ring", "square", "frame", "diamond", "triangle", "plus", "cross")
 SIZES = {"train": 8000, "val": 1000, "test": 1000}
@@ -83,10 +84,8 @@ def toy_shapes(split: str, n: int | None = None, size: int = 32, seed: int = 0) 
     """
     check_split(split)
     n = SIZES[split] if n is None else n
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n {n!r} must be a whole number, at least 1.")
-    if not isinstance(size, int) or size < 16:
-        raise ValueError(f"size {size!r} must be a whole number, at least 16: a shape needs room.")
+    check_count("n", n)
+    check_count("size", size, least=16)  # a shape needs room
     key = hashlib.blake2b(repr(("toy_shapes", split, seed)).encode(), digest_size=7).digest()
     random = torch.Generator().manual_seed(int.from_bytes(key, "big"))
     labels = torch.arange(n) % len(CLASSES)

@@ -420,7 +420,7 @@ def test_folders_that_cannot_be_written_in(site, tmp_path, naps):
     for digest in (DIGEST, None):
         with read_only_folder(CONTENT) as folder:
             assert fetch(site.url, folder / "vit.bin", sha256=digest) == folder / "vit.bin"
-    with read_only_folder(OTHER) as folder, pytest.raises(ValueError, match="SHA-256|SHA256"):
+    with read_only_folder(OTHER) as folder, pytest.raises(ValueError, match="SHA-256"):
         fetch(site.url, folder / "vit.bin", sha256=DIGEST)
     assert not site.requests
 

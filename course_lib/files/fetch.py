@@ -96,7 +96,8 @@ def _wrong(path: Path, proofs: Proofs) -> str | None:
     for kind, expected, origin in proofs:
         if not (digest := file_digest(path, kind)).startswith(expected):
             size = path.stat().st_size
-            return f"({size:,} bytes) has {kind.upper()} {digest[:16]}…, not {expected[:16]} ({origin})"
+            name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
+            return f"({size:,} bytes) has {name} {digest[:16]}…, not {expected[:16]} ({origin})"
     return None
 
 

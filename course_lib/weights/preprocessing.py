@@ -91,6 +91,7 @@ class Preprocessing:
         return replace(self, input_size=tuple(input_size), resize=resize)
 
 
+@dataclass(frozen=True)
 class UnknownPreprocessing:
     """Stands in the place of a `Preprocessing` after weights were loaded of which nobody knows it. It counts as false."""
 

@@ -230,6 +230,16 @@ def test_every_bit_of_the_data_counts(files, model, state, tmp_path, capsys):
             assert share == 1 or kind == "npz-packed"  # some bits of a packed stream say nothing
 
 
+def test_every_bit_of_the_table_of_contents_counts(files, state, tmp_path, capsys):
+    """Of one tensor's line in it: each bit is refused or of no effect. One makes a folder of the tensor."""
+    data = files["zip"].read_bytes()
+    line = data.rindex(b"PK\x01\x02", 0, data.rindex(b"zip/data/3"))
+    places = [place for place in range(line, line + 57, full(1, 9)) for _ in range(8)] + [line + 38] * 8
+    for bit, place in enumerate(places):
+        (tmp_path / "vit.pth").write_bytes(flipped(data, place, bit % 8))
+        refused(tmp_path / "vit.pth", capsys, state)
+
+
 @pytest.mark.parametrize("kind", ["legacy", "safetensors", "huggingface"])
 def test_flipped_bits_without_checksums_raise_nothing_else(kind, files, tmp_path, capsys):
     """No checksum shows them, but whatever they break is named as every fault is: never another kind of error."""

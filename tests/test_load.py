@@ -102,7 +102,9 @@ def test_a_failing_save_leaves_all_as_it_was(tmp_path, monkeypatch):
 
 def test_what_cannot_be_saved_is_said_and_leaves_nothing(model, tmp_path):
     path = tmp_path / "vit.safetensors"
-    fails(save_weights, nn.DataParallel(model), path, match="DataParallel, not a VisionTransformer: save the weights of")
+    fails(
+        save_weights, nn.DataParallel(model), path, match="DataParallel, not a VisionTransformer: save the weights of"
+    )
     with torch.device("meta"):
         fails(save_weights, SMALL.model(), path, match="cls_token is no plain tensor")
     with warnings.catch_warnings():

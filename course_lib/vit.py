@@ -6,6 +6,7 @@ dimension, H heads, L depth, (gh, gw) patch grid.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -308,7 +309,7 @@ class VisionTransformer(nn.Module):
         self.config = config
         dim, prefix = config.embed_dim, int(config.global_pool == "token")
         self.num_prefix_tokens = prefix
-        self.preprocessing = None
+        self.preprocessing: Any = None
         self.patch_embed = PatchEmbed(config.img_size, config.patch_size, config.in_chans, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if prefix else None
         self._make_pos_embed()

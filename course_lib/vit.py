@@ -261,6 +261,8 @@ class VisionTransformer(nn.Module):
     Source: Dosovitskiy et al. 2021, equations 1 to 4. Chapter 06.
     """
 
+    block_class: type[EncoderBlock] = EncoderBlock
+
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
@@ -293,7 +295,7 @@ class VisionTransformer(nn.Module):
         config, rel_pos = self.config, None
         if config.pos_embed == "relative":
             rel_pos = RelativePositionBias(self.patch_embed.grid_size, config.num_heads, self.num_prefix_tokens)
-        return EncoderBlock(
+        return self.block_class(
             config.embed_dim,
             config.num_heads,
             mlp_ratio=config.mlp_ratio,

@@ -17,7 +17,7 @@ from torch import nn
 
 from course_lib import finetune, lora, metrics
 from course_lib.data.sources import digits
-from course_lib.models.cnn import ResNet, ResNetConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import training_memory
 from course_lib.train.loop import fit, train_mode

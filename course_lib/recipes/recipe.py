@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 import torch
 
 from course_lib.data.sources import load_data
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.cnn import CNN, CNNConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import set_seed

@@ -1,8 +1,35 @@
-"""What several test files share: the browser's fixtures, and one thread for each process."""
+"""What all test files share: three sizes of the suite, the browser's fixtures, one thread for each process.
+
+`make check` runs what is not marked `slow` and needs no browser; `make test` everything that is not marked
+`nightly`; `make nightly` (pytest --nightly) everything, with the full numbers of `nightly.full`.
+"""
 
 import os
+
+import pytest
 
 # Two test processes on two cores: more threads would only wait for each other. The kernels inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 pytest_plugins = ["browser"]
+BROWSER = {"chromium", "site_build"}  # fixtures; whoever needs one is slow
+
+
+def pytest_addoption(parser):
+    parser.addoption("--nightly", action="store_true", help="run what is marked nightly too, and the full numbers")
+
+
+def pytest_configure(config):
+    if config.getoption("nightly"):
+        os.environ["NIGHTLY"] = "1"  # for `nightly.full`, and for the processes that tests start
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if BROWSER & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+    if not os.environ.get("NIGHTLY"):
+        left = [item for item in items if item.get_closest_marker("nightly")]
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left)

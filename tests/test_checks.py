@@ -2,21 +2,27 @@
 
 import importlib
 import itertools
+import linecache
+import re
 
 import einops
 import notebooks
 import numpy as np
 import pytest
 import torch
+from syntax_mutants import mutants
 
 from course_lib import checks
 from course_lib.attention import split_heads
 from course_lib.checks import EXERCISES
+from course_lib.checks.edits import Edited, listed
 
 CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
 ANSWERS = [importlib.import_module(f"answers.ch{chapter}") for chapter in CHAPTERS]
 RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
+SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
+EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}
 SEEDS = range(20)
 
 
@@ -27,7 +33,9 @@ def chapter_functions(chapter, text):
     for cell in notebooks.read_source(path).cells:
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
-            exec(text(cell), names)
+            file, code = f"<{text.__name__} of {cell.id}>", text(cell)
+            linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # for inspect.getsource
+            exec(compile(code, file, "exec"), names)
         elif "setup" in tags:
             exec(cell.source.split("output.enable_custom_widget_manager()")[1], names)
     return names
@@ -36,7 +44,23 @@ def chapter_functions(chapter, text):
 SOLVED = {chapter: chapter_functions(chapter, notebooks.solution) for chapter in CHAPTERS}
 STUBS = {chapter: chapter_functions(chapter, notebooks.stub) for chapter in CHAPTERS}
 
+
+def wrong_answers():
+    """(exercise, answer, words of its hint): those written out, and the chapters' own with something changed."""
+    for name, answers in WRONG.items():
+        yield from ((name, answer, words) for answer, words in answers.items())
+    for name, text in SLIPS.items():
+        solution = SOLVED[EXERCISES[name].chapter][name]
+        yield from ((name, Edited(solution, changes).function, words) for words, changes in listed(text))
+
+
+WRONG_ANSWERS = list(wrong_answers())
+
+# A chapter whose mistakes are edits: they are wrong answers themselves, and its mutants are judged.
+EDITED = [exercise for exercise in EXERCISES.values() if exercise.name in EQUIVALENT]
+
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
+every_edited_exercise = pytest.mark.parametrize("exercise", EDITED, ids=lambda exercise: exercise.name)
 
 
 @every_exercise
@@ -57,7 +81,7 @@ def test_the_stub_is_not_attempted(exercise):
 
 @every_exercise
 def test_there_are_enough_answers(exercise):
-    assert len(RIGHT[exercise.name]) >= 2 and len(WRONG[exercise.name]) >= 5
+    assert len(RIGHT[exercise.name]) >= 2 and len(exercise.mistakes) >= 8
 
 
 @pytest.mark.parametrize(
@@ -73,7 +97,7 @@ def test_other_right_answers_pass(name, answer):
 
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
-    [(n, a, w) for n, answers in WRONG.items() for a, w in answers.items()],
+    WRONG_ANSWERS,
     ids=lambda x: getattr(x, "__name__", ""),
 )
 @pytest.mark.filterwarnings("ignore:The use of `x.T`")
@@ -85,9 +109,89 @@ def test_wrong_answers_get_their_own_hint(name, answer, words):
         assert "\n" not in verdict.line
 
 
+@every_edited_exercise
+def test_every_known_mistake_gets_its_own_hint(exercise):
+    """So each can be seen on the probes, and no mistake before it is taken for it."""
+    for mistake, seed in itertools.product(exercise.mistakes, SEEDS):
+        verdict = exercise.judge(mistake.gives, seed)
+        assert verdict.status in ("wrong", "error") and verdict.hint == mistake.hint, f"{mistake.hint}\n{verdict.line}"
+
+
+@every_edited_exercise
+def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
+    """Numbers are the same however a mistake is written; the words of an error depend on the writing."""
+
+    def raises(function):
+        errors = []
+
+        def watched(*inputs):
+            try:
+                return function(*inputs)
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        exercise.judge(watched, 1)
+        return bool(errors)
+
+    written = {exercise.judge(answer, 1).hint for name, answer, _ in WRONG_ANSWERS if name == exercise.name}
+    assert {mistake.hint for mistake in exercise.mistakes if raises(mistake.gives)} - written == set()
+
+
+@every_edited_exercise
+def test_every_mutant_of_a_right_answer_is_rejected(exercise):
+    survivors = {
+        f"{answer.__name__}: {change}"
+        for answer in (SOLVED[exercise.chapter][exercise.name], *RIGHT[exercise.name])
+        for change, mutant in mutants(answer).items()
+        if exercise.judge(mutant, 1).status == "passed"
+    }
+    assert survivors == {f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes}
+
+
+def clipped(x, low):
+    if x < low:
+        return low
+    return x
+
+
+def edited(change):
+    ((_, changes),) = listed(f"a hint\n    {change}")
+    return Edited(clipped, changes).function
+
+
+@pytest.mark.parametrize(
+    ("change", "result"),
+    [
+        ("x < low ⇒ x > low", 2),
+        ("return x ⇒ return 2 * x\n    return low ⇒ return 2 * low", 8),
+        ("if x < low:\n    |     return low ⇒ x = 5 * x", 20),
+        ("return x ⇒ if x == 4:\n    |     return 0\n    | return 1", 0),
+        ("⇒ y = 3 * x\n    | return y", 12),
+        ("⇒ return 1 + clipped(x, low)", 5),
+    ],
+)
+def test_an_edit_changes_the_text_of_a_function(change, result):
+    assert edited(change)(4, 2) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("y ⇒ x", "got 0 times 'y'"),
+        ("low: ⇒ x:\n    return ⇒ return 2 *", "got 2 times 'return'"),
+        ("if x < low:\n    | return low ⇒ pass", "got 0 times"),
+        ("another hint", "expected `old ⇒ new` below a hint, got 'another hint'"),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_refused(change, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        edited(change)
+
+
 @every_exercise
 def test_no_two_wrong_answers_share_a_hint(exercise):
-    hints = [exercise.judge(answer, seed=1).hint for answer in WRONG[exercise.name]]
+    hints = [exercise.judge(answer, seed=1).hint for name, answer, _ in WRONG_ANSWERS if name == exercise.name]
     assert len(set(hints)) == len(hints)
 
 

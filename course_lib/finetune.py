@@ -100,7 +100,7 @@ def set_trainable(model: nn.Module, what: str) -> tuple[int, int]:
     Raises:
         ValueError: there is no such choice, or the model has no such parts.
     """
-    check_choice("what is trained,", what, TRAINABLE)
+    check_choice("trained", what, TRAINABLE)
     names = [name for name, _ in model.named_parameters()]
     if what in ("attention", "lora") and not any(fnmatchcase(name, TRAINABLE[what][0]) for name in names):
         help = "call add_lora first" if what == "lora" else "choose head or all"

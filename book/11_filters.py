@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives | Chapters 01 to 06, and 08 | 70 minutes | any CPU |
+# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives | Chapters 1 to 6, and 8 | 70 minutes | any CPU |
 #
 # So far a model was something that you build and train. Now it is something that you look into. Nothing is trained in this chapter.
 #
@@ -68,7 +68,7 @@ for key, model in trained.items():
 #
 # ### A filter is a picture
 #
-# Chapter 04: the patch embedding is a convolution whose stride is its size. Number $d$ of a patch's token is
+# Chapter 4: the patch embedding is a convolution whose stride is its size. Number $d$ of a patch's token is
 #
 # $$x_d = \sum_{c, i, j} W_{d, c, i, j}\, \text{patch}_{c, i, j} + b_d$$
 #
@@ -122,7 +122,7 @@ show_sheets({"A": a[:28], "B": b[:28]})
 #
 # The $D$ numbers of a token have no meaning one by one. What reads them is a matrix that takes all of them together, and such a matrix can undo a turn of the $D$ axes. (Nearly any turn: one direction is special, as you will see.) So what matters is **which directions in the space of patches the model reacts to**, and not how it shares them out over its $D$ filters.
 #
-# Treat the filters as a cloud of $D$ points in a space of $C P^2$ dimensions, and ask for the axes of the cloud. That is the principal component analysis (PCA) of chapter 04, and a singular value decomposition (SVD) does it. Flatten the filters to a matrix $W$, $(D, CP^2)$, subtract the mean filter $\bar w$ from each row, and
+# Treat the filters as a cloud of $D$ points in a space of $C P^2$ dimensions, and ask for the axes of the cloud. That is the principal component analysis (PCA) of chapter 4, and a singular value decomposition (SVD) does it. Flatten the filters to a matrix $W$, $(D, CP^2)$, subtract the mean filter $\bar w$ from each row, and
 #
 # $$W - \bar w = U S V^\top$$
 #
@@ -158,7 +158,7 @@ filters[:64] += picture
 print("to half of them, same logits:", same_logits(trained["wide"], changed))
 
 # %% [markdown]
-# To all: nothing happens. The picture adds *one and the same number* to all $D$ entries of a token. Every attention, every MLP and the head read the residual stream through a LayerNorm, and the first thing that LayerNorm does is to subtract the mean of the $D$ entries (chapter 03). So the number is gone before any layer reads it. This is the special direction: a turn that goes unnoticed must leave $(1, 1, \dots, 1)$ where it is. To the mean filter **the model itself is blind**. Take it off, and you look only at what the model can see.
+# To all: nothing happens. The picture adds *one and the same number* to all $D$ entries of a token. Every attention, every MLP and the head read the residual stream through a LayerNorm, and the first thing that LayerNorm does is to subtract the mean of the $D$ entries (chapter 3). So the number is gone before any layer reads it. This is the special direction: a turn that goes unnoticed must leave $(1, 1, \dots, 1)$ where it is. To the mean filter **the model itself is blind**. Take it off, and you look only at what the model can see.
 
 # %% [markdown]
 # ### Exercise 11.1 · `patch_filters`
@@ -304,7 +304,7 @@ plt.show()
 # %% [markdown]
 # ## Panel 2: the positions
 #
-# In chapter 05 you saw a little map for each place, a **tile**: how similar its vector is to that of every other place. That table was computed. This one was *learned*. It began as random numbers with standard deviation 0.02, and nobody told the model that patch 9 lies below patch 1, or that there are rows at all.
+# In chapter 5 you saw a little map for each place, a **tile**: how similar its vector is to that of every other place. That table was computed. This one was *learned*. It began as random numbers with standard deviation 0.02, and nobody told the model that patch 9 lies below patch 1, or that there are rows at all.
 #
 # > **Predict.** Take the tile of the patch in row 3, column 6. (The text counts from 1: in the tensor it is `[2, 5]`.) Blue will mean alike, vermilion the opposite. Where will it be blue in the trained model? In the twin? Sketch both.
 
@@ -387,7 +387,7 @@ plt.show()
 # Choose a tile and read it: it is a map of the image, and its colour says how similar the *other* places are to this tile's own. Here you can go through the trained ones one by one. Point to a tile.
 
 # %%
-from course_lib.widgets.position_explorer import PositionExplorer
+from course_lib.widgets import PositionExplorer
 
 PositionExplorer(similarity_of(trained["cifar"]), position=[2, 5])
 
@@ -435,7 +435,7 @@ for key in LEARNED:
 #
 # Now to the right edge. Take the cosines of all pairs of places in the *same row*, sort them by their two columns, and average over the rows. That is a small matrix, column with column. Do the same for row with row.
 #
-# > **Predict.** Near columns are alike, so the diagonal will be blue. `cifar` was trained with a horizontal flip: half of the images, at random, were mirrored and kept their label (chapter 08). So was `shapes`. `mnist` was not, since a mirrored digit is no digit. What else will be blue, and in which of the three?
+# > **Predict.** Near columns are alike, so the diagonal will be blue. `cifar` was trained with a horizontal flip: half of the images, at random, were mirrored and kept their label (chapter 8). So was `shapes`. `mnist` was not, since a mirrored digit is no digit. What else will be blue, and in which of the three?
 
 
 # %% tags=["hide-output"]
@@ -482,7 +482,7 @@ for key in LEARNED:
 #
 # An explanation is at hand. If every image is mirrored as often as not, then it does not help to tell left from right. So the two models with flips have the second diagonal, and the one without has not. **The figure shows the augmentation.** It fits three of three. Look at the lower row, though. `shapes` has it there too, and was never turned upside down. That is a crack in the story. A story about training can be tested: train without flips.
 #
-# > **Predict.** Chapter 08 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `step_0` the same in a quarter of the epochs, `step_1` to `step_4` the rungs above it.)
+# > **Predict.** Chapter 8 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `step_0` the same in a quarter of the epochs, `step_1` to `step_4` the rungs above it.)
 
 # %% tags=["hide-output"]
 print(f"{'recipe':21}seed  flips  left and right  top and bottom")
@@ -565,7 +565,7 @@ check_row_column_share(row_column_share)
 # </details>
 
 # %% [markdown]
-# > **Predict.** The twin's table is pure chance. Is its share 0? And that of the sine-cosine table of chapter 05, whose one half is the column and whose other half is the row?
+# > **Predict.** The twin's table is pure chance. Is its share 0? And that of the sine-cosine table of chapter 5, whose one half is the column and whose other half is the row?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -655,7 +655,7 @@ plt.show()
 #
 # For each patch, take its distance in pixels to every patch, weighted by how much attention it pays to it. Average over patches and images. That is one number for each head: its **mean attention distance**. (The class token has no place and is left out.) A head that looks only at its own patch has 0. A dotted line will mark a head that looks everywhere alike.
 #
-# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 01's effective number of keys is 41 for the trained `cifar`, 64 for its twin and 44 for the sharpened one), and it has still learned nothing. Its heads are the open circles.
+# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 1's effective number of keys is 41 for the trained `cifar`, 64 for its twin and 44 for the sharpened one), and it has still learned nothing. Its heads are the open circles.
 #
 # > **Predict.** Where is the line, for images of 32 and of 28 pixels? Where are the heads of the twin: near 0, near the line, or anywhere? Those of the sharpened twin? And the trained ones?
 

@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 01 to 07 | 90 minutes | any CPU |
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 90 minutes | any CPU |
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
@@ -63,7 +63,7 @@ print("images", tuple(images.shape), "tokens", 1 + model.patch_embed.num_patches
 print("more than 85 % right:", right.item() > 0.85)
 
 # %% [markdown]
-# In chapter 02 the attention layer had a softmax, a dropout, and a product with the values. In this model each layer has its dropout still, `attn.attn_drop`, and it is made for the weights. A natural place to listen: a **hook** is a function that PyTorch calls each time a module has run.
+# In chapter 2 the attention layer had a softmax, a dropout, and a product with the values. In this model each layer has its dropout still, `attn.attn_drop`, and it is made for the weights. A natural place to listen: a **hook** is a function that PyTorch calls each time a module has run.
 #
 # > **Predict.** One hook on each of the six dropouts, five images through the model. How many maps are heard? What is the error message, if one is missing?
 
@@ -82,7 +82,7 @@ for handle in handles:
 print("hooks:", len(handles), "maps heard:", len(heard))
 
 # %% [markdown]
-# None, and no message. The layer calls `F.scaled_dot_product_attention`, the fused kernel of chapter 01. It goes from queries, keys and values to the output in one piece, and the $N \times N$ matrix is **never handed out**; the fast versions never even store it ([pytorch #98505](https://github.com/pytorch/pytorch/issues/98505)). The layer passes the dropout rate on as a number and never calls the module.
+# None, and no message. The layer calls `F.scaled_dot_product_attention`, the fused kernel of chapter 1. It goes from queries, keys and values to the output in one piece, and the $N \times N$ matrix is **never handed out**; the fast versions never even store it ([pytorch #98505](https://github.com/pytorch/pytorch/issues/98505)). The layer passes the dropout rate on as a number and never calls the module.
 #
 # timm does the same, and so this hook has fallen silent in many notebooks that once worked ([pytorch #102374](https://github.com/pytorch/pytorch/issues/102374), [vit-explain #23](https://github.com/jacobgil/vit-explain/issues/23)). With luck the empty list gives an error somewhere else, as in the second of these (`list index out of range`). Without it, yesterday's maps are drawn again.
 #
@@ -331,10 +331,10 @@ for name, which in readers.items():
 #
 # ### Look for yourself
 #
-# Single heads, and any patch in place of the class token. The model is that of chapter 07: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
+# Single heads, and any patch in place of the class token. The model is that of chapter 7: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
 
 # %%
-from course_lib.widgets.attention_explorer import AttentionExplorer
+from course_lib.widgets import AttentionExplorer
 
 reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
 two = digit[None]  # (1, 1, 28, 28)
@@ -352,7 +352,7 @@ AttentionExplorer(
 # * **shape**: how much must be moved to make its *average* map over all images an even one;
 # * **change**: how much must be moved to make the map of a single image the average one, on average.
 #
-# A head that follows positions has a shape, and changes little. Only what patches see of patches is counted here, for four models: the three, and the digits' model of chapter 07, whose positions are computed (chapter 05) and not learned. The photographs are 48 pieces of scikit-learn's two.
+# A head that follows positions has a shape, and changes little. Only what patches see of patches is counted here, for four models: the three, and the digits' model of chapter 7, whose positions are computed (chapter 5) and not learned. The photographs are 48 pieces of scikit-learn's two.
 #
 # > **Predict.** A shape may be anywhere in its image. A digit is always in the middle, and always as large. Which of the four models has heads with clearly more shape than change? And their twins?
 
@@ -766,7 +766,7 @@ axes[0].set(ylabel="pixels")
 plt.show()
 
 # %% [markdown]
-# In the photographs' model the distance grows with depth, as in the paper ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). The paper's heads that look far already in the lowest layers are not to be seen here: in layers 1 to 3 all lie below the even value. The digits' model looks nearest in its third layer; in that of chapter 07 one head of the first layer stays at half the even distance.
+# In the photographs' model the distance grows with depth, as in the paper ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). The paper's heads that look far already in the lowest layers are not to be seen here: in layers 1 to 3 all lie below the even value. The digits' model looks nearest in its third layer; in that of chapter 7 one head of the first layer stays at half the even distance.
 #
 # **The even value is not the upper end.** The two farthest heads of the photographs' model, 6.3 and 4.1, have more. They give a little less to what is near, and twice the even share to the two upper rows. **And near the even value does not mean "everywhere".** Six of the shapes' heads change by more than half from image to image, and lie within 2 pixels of the even value all the same.
 #

@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 01 to 07 and 12 | 90 minutes | any CPU |
+# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 1 to 7 and 12 | 90 minutes | any CPU |
 #
 # Chapter 12 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
 #

@@ -244,7 +244,7 @@ for name, components in shown.items():
 # %% [markdown]
 # The first dozen on the left are orderly: stripes, bars and edges in grey, and soft changes from one colour to another. (Where two variances are nearly equal, their order is arbitrary: read the sheet as a set, not as a ranking.) What comes after looks like the noise in the middle.
 #
-# The cell puts a number to it. A picture that is *one* pattern in *one* colour, $\text{colour}_c \cdot \text{pattern}_{ij}$, is a matrix of rank 1, and the cell counts what comes close to that. All 28 of the photographs' axes do, twelve of `wide`'s components, and none of its twin's. `cifar` has fewer, and `shapes` one. Mind what this counts: one colour. Grey noise would pass. And the threshold is ours: with 0.6 in place of 0.7 it is 14 against 2.
+# The cell puts a number to it. A picture that is *one* pattern in *one* colour, $\text{colour}_c \cdot \text{pattern}_{ij}$, is a matrix of rank 1, and the cell counts what comes close to that. All 28 of the photographs' axes do, twelve of `wide`'s components, and none of its twin's. (Another random model may have one.) `cifar` has fewer, and `shapes` one. Mind what this counts: one colour. Grey noise would pass. And the threshold is ours: with 0.6 in place of 0.7 it is 14 against 2, or up to 5 with another twin.
 #
 # And the right sheet? Photographs vary most in brightness: the first picture is plain. Then comes a plain colour, then edges. The model's components seem to have the edges and the colours. Plain brightness is missing.
 #
@@ -655,7 +655,7 @@ plt.show()
 #
 # For each patch, take its distance in pixels to every patch, weighted by how much attention it pays to it. Average over patches and images. That is one number for each head: its **mean attention distance**. (The class token has no place and is left out.) A head that looks only at its own patch has 0. A dotted line will mark a head that looks everywhere alike.
 #
-# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 1's effective number of keys is 41 for the trained `cifar`, 64 for its twin and 44 for the sharpened one), and it has still learned nothing. Its heads are the open circles.
+# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 1's effective number of keys is 41 for the trained `cifar`, about 63 for a twin and about 43 for a sharpened one), and it has still learned nothing. Its heads are the open circles.
 #
 # > **Predict.** Where is the line, for images of 32 and of 28 pixels? Where are the heads of the twin: near 0, near the line, or anywhere? Those of the sharpened twin? And the trained ones?
 
@@ -732,7 +732,7 @@ plt.show()
 # %% [markdown]
 # This is the picture to keep, with its last row and its open circles: the paper's Figure 7 has neither. A head that looks everywhere alike has about half of the image: 16.5 pixels of 32, and 14.4 of 28. The twin's heads are all near that line, since its scores differ little: a fact about the beginning of training, not about images.
 #
-# The trained heads have spread out. Before you call that learned, look at the open circles. In MNIST nearly all of *them* lie below the line as well, and they know nothing. The images do that: shuffle the patches of each image, and the sharpened twins come back to the line, on average to within 0.3 pixels. So what is learned is only what lies beyond the circles. In `cifar` more than half of the heads, most of them in the lower three layers, look nearer than any head of the sharpened twins; in `mnist` it is a third. The heads of `cifar` above the line are within the reach of chance.
+# The trained heads have spread out. Before you call that learned, look at the open circles. In MNIST nearly all of *them* lie below the line as well, and they know nothing. The images do that: shuffle the patches of each image, and the sharpened twins come back to the line, on average to within half a pixel. So what is learned is only what lies beyond the circles. In `cifar` about half of the heads, nearly all of them in the lower three layers, look nearer than any head of a sharpened twin; in `mnist` between a sixth and two fifths, depending on the twin. The heads of `cifar` above the line are within the reach of chance.
 #
 # The paper's panel, of a much larger model, has more to show. In its lowest layers some heads look at most of the image, and others have "consistently small attention distances". In hybrids, which put a ResNet before the transformer, such local heads are rarer. From that the authors infer that they "may serve a similar function as early convolutional layers in CNNs" (section 4.5). Our models have six layers, and even the nearest of their heads looks more than two patches far. So do not read the paper's sentence into our dots. Be sober about the first column, too. MNIST's components look as noisy to the eye as the random ones, and `cifar` has fewer orderly ones than `wide`.
 #
@@ -756,16 +756,16 @@ else:
 #
 # | what you see | trained | random | so it is |
 # |:--|:--|:--|:--|
-# | components of the filters with order in them | the first dozen of `wide` | none | learned |
+# | components of the filters with order in them | the first dozen of `wide` | none, or one | learned |
 # | a falling spectrum of the filters | yes, steeper | yes | in good part there at random |
 # | brightness and the finest turned down, middle scales up | `wide`, `cifar` | no | learned |
 # | near places alike, rows, columns | yes | no | learned |
 # | left and right alike | photographs, drawn shapes | no | learned, from the images |
 # | heads whose mean distance is about half the image | on average | all | there at random |
 # | digits: nearly all heads nearer than that | yes | yes, once sharpened | there at random, from the images |
-# | heads nearer than any of the sharpened twins | `cifar` more than half, `mnist` a third | | learned |
+# | heads nearer than any of a sharpened twin | `cifar` about half, `mnist` fewer | | learned |
 #
-# The last cell tests what the chapter says, with three twins of each model, so that nothing hangs on the luck of one.
+# The last cell tests what the chapter says, with five twins of each model, so that nothing hangs on the luck of one.
 
 # %% tags=["hide-input"]
 wide, cifar, shapes = (trained[key] for key in ("wide", "cifar", "shapes"))
@@ -794,13 +794,12 @@ def mirrors(similarity):
     return mirror_effect(columns), mirror_effect(rows), row - off, column - off
 
 
-models = cifar, random["cifar"], sharpened(random["cifar"])
-assert [round(effective_keys(model, images)) for model in models] == [41, 64, 44]
+assert round(effective_keys(cifar, images)) == 41
 nearer = {"cifar": [], "mnist": []}  # trained heads nearer than all of the twin
-for seed in range(3):
+for seed in range(5):
     twins = {key: twin(key, seed) for key in NAMES}
     components = interpret.patch_filters(twins["wide"], 28)
-    assert not orderly(components).any() and orderly(components, 0.6).sum() < 5
+    assert orderly(components).sum() < 3 and orderly(components, 0.6).sum() < 7
     assert 0.35 < interpret.patch_filter_variance(twins["wide"], 10).sum() < 0.45
     assert (gain("wide", twins) - 1).abs().max() < 0.5
     for key in LEARNED:
@@ -809,14 +808,15 @@ for seed in range(3):
     for key, inputs, alike in (("cifar", images, 16.5), ("mnist", digits, 14.4)):
         three = trained[key], twins[key], sharpened(twins[key])
         learned, flat, found = (distances(model, inputs) for model in three)
-        assert (flat - alike).abs().max() < 1 and learned.max() < found.max() + 0.3
+        assert (
+            flat - alike
+        ).abs().max() < 1.2 and learned.max() < found.max() + 0.4
         keys, flat, found_keys = (effective_keys(model, inputs) for model in three)
-        assert 0.8 < found_keys / keys < 1.2 and flat > 1.5 * keys
-        assert abs(distances(three[2], shuffled(inputs)).mean() - alike) < 0.3
+        assert 0.8 < found_keys / keys < 1.25 and flat > 1.4 * keys
+        assert abs(distances(three[2], shuffled(inputs)).mean() - alike) < 0.5
         nearer[key].append(learned < found.min())
-    assert (found < alike).sum() > 20 and alike - found.mean() > 0.5  # digits
-found = [orderly(shown[name], 0.6).sum().item() for name in ("trained", "random")]
-assert found == [14, 2] and wide.num_prefix_tokens == 0
+    assert (found < alike).sum() > 17 and alike - found.mean() > 0.4  # digits
+assert orderly(shown["trained"], 0.6).sum() == 14 and wide.num_prefix_tokens == 0
 assert orderly(shown["trained"])[:12].all() and orderly(shown["photographs"]).all()
 assert abs(interpret.patch_filter_variance(wide, 10).sum() - 0.57) < 0.02
 of_wide, of_cifar, of_shapes = gains_of.values()
@@ -855,8 +855,8 @@ found = distances(cifar, images)
 assert abs(everywhere_alike(cifar) - 16.5) < 0.1 and found.min() > 8  # two patches
 assert 16.6 < found.max() < 18 and found.max(dim=1).values[3:].max() > 17.3
 few, many = (torch.stack(nearer[key]).sum(dim=(1, 2)) for key in ("mnist", "cifar"))
-assert few.min() >= 6 and few.max() <= 9 and many.min() > 12 and many.max() <= 16
-assert nearer["cifar"][0][:3].sum() > nearer["cifar"][0][3:].sum() + 3
+assert 4 <= few.min() <= few.max() <= 9 and 10 <= many.min() <= many.max() <= 16
+assert all(each[:3].sum() > each[3:].sum() + 4 for each in nearer["cifar"])
 assert distances(trained["mnist"], digits).min() > 8
 assert abs(everywhere_alike(trained["mnist"]) - 14.4) < 0.1
 
@@ -867,7 +867,7 @@ with torch.no_grad():
         part *= 10
     kept = louder(images).argmax(dim=1) == cifar(images).argmax(dim=1)
 assert kept.float().mean() < 0.25
-print("what this chapter says holds, for three twins of each model")
+print("what this chapter says holds, for five twins of each model")
 
 # %% [markdown]
 # ## Three to think about

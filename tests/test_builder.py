@@ -195,7 +195,10 @@ def test_the_title_carries_the_chapters_number(path):
 @pytest.fixture
 def chapters(project):
     """Chapters 1, 9 and 10, with an exercise in each of the last two."""
-    for name, exercise in (("09_tuning", "### Exercise 9.2 · `macro_f1`"), ("10_twin", "### Exercise 10.1 · Past 91 %")):
+    for name, exercise in (
+        ("09_tuning", "### Exercise 9.2 · `macro_f1`"),
+        ("10_twin", "### Exercise 10.1 · Past 91 %"),
+    ):
         text = f"# %% [markdown]\n# # A chapter\n#\n# {exercise}\n"
         (project / f"book/{name}.py").write_text(text)
 

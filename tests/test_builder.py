@@ -1,6 +1,7 @@
 """The notebook builder: deterministic, and never content with outputs that the sources no longer give."""
 
 import json
+import shutil
 
 import nbformat
 import notebooks
@@ -52,25 +53,46 @@ def double(x):
 """
 
 
+FILES = {
+    "_config.yml": "repository:\n  url: https://example.org/course\n  branch: trunk\n",
+    "book/01_small.py": CHAPTER,
+    "course_lib/__init__.py": "",
+    "course_lib/outer.py": OUTER,
+    "course_lib/inner.py": "factor = 2\n",
+    "course_lib/unused.py": "",
+    "data/results/run.json": '{"accuracy": 0.5}',
+}
+
+
+def found_project(folder, monkeypatch):
+    """A small course of one chapter, with a library and a record of its own."""
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(notebooks, "ROOT", folder)
+    monkeypatch.setattr(notebooks, "BOOK", folder / "book")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A small course of one chapter, with a library and a record of its own."""
-    files = {
-        "_config.yml": "repository:\n  url: https://example.org/course\n  branch: trunk\n",
-        "book/01_small.py": CHAPTER,
-        "course_lib/__init__.py": "",
-        "course_lib/outer.py": OUTER,
-        "course_lib/inner.py": "factor = 2\n",
-        "course_lib/unused.py": "",
-        "data/results/run.json": '{"accuracy": 0.5}',
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    monkeypatch.setattr(notebooks, "BOOK", tmp_path / "book")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found_project(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory):
+    """The project with its notebooks. It is executed here, and in other folders only copied."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found_project(folder, monkeypatch)
+        notebooks.build(folder / "book/01_small.py")
+    return folder
+
+
+@pytest.fixture
+def built(project, built_once):
+    shutil.copytree(built_once, project, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -120,25 +142,23 @@ def test_what_is_built(path):
     assert all("SOLUTION" not in text for text in texts(path))
 
 
+@pytest.mark.usefixtures("built")
 def test_two_executions_give_the_same_bytes(path, capsys):
-    notebooks.build(path)
     first = texts(path)
-    capsys.readouterr()
     notebooks.build(path, force=True)
     assert capsys.readouterr().out == "01_small.py: executing (asked for)\n"
     assert texts(path) == first
 
 
+@pytest.mark.usefixtures("built")
 def test_nothing_changed_nothing_executed(path, monkeypatch, capsys):
-    notebooks.build(path)
-    capsys.readouterr()
     forbid_execution(monkeypatch)
     notebooks.build(path)
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.usefixtures("built")
 def test_new_prose_needs_no_execution(path, monkeypatch):
-    notebooks.build(path)
     edit(path, "# A hint.", "# A better hint.")
     assert "is not what the source gives" in notebooks.stale(path)
     forbid_execution(monkeypatch)
@@ -157,8 +177,8 @@ def test_new_prose_needs_no_execution(path, monkeypatch):
         ("data/results/run.json", "0.5", "0.6", "data/results/run.json changed"),
     ],
 )
+@pytest.mark.usefixtures("built")
 def test_a_change_underneath_is_noticed(project, path, monkeypatch, name, old, new, reason):
-    notebooks.build(path)
     edit(project / name, old, new)
     assert notebooks.stale(path) == reason
     forbid_execution(monkeypatch)
@@ -166,21 +186,21 @@ def test_a_change_underneath_is_noticed(project, path, monkeypatch, name, old, n
         notebooks.build(path)
 
 
+@pytest.mark.usefixtures("built")
 def test_a_missing_input_is_noticed(project, path):
-    notebooks.build(path)
     (project / "course_lib/inner.py").unlink()
     assert notebooks.stale(path) == "course_lib/inner.py changed"
 
 
+@pytest.mark.usefixtures("built")
 def test_an_unused_module_may_change(project, path):
-    notebooks.build(path)
     (project / "course_lib/unused.py").write_text("x = 1\n")
     assert notebooks.stale(path) is None
 
 
 @pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.usefixtures("built")
 def test_an_edit_by_hand_is_noticed_and_undone(path, which):
-    notebooks.build(path)
     before = texts(path)
     edit(notebooks.products(path)[which], "A chapter", "My chapter")
     assert "is not what the source gives" in notebooks.stale(path)
@@ -255,8 +275,8 @@ def kept(path):
     return {file.name: file.read_text() for file in path.parent.glob("*.yours*")}
 
 
+@pytest.mark.usefixtures("built")
 def test_answers_are_kept(path, capsys):
-    notebooks.build(path)
     mine = notebooks.products(path)[1]
     edit(mine, *ANSWER)
     answered = mine.read_text()
@@ -265,8 +285,8 @@ def test_answers_are_kept(path, capsys):
     assert kept(path) == {"01_small.yours.ipynb": answered} and "your code here" in mine.read_text()
 
 
+@pytest.mark.usefixtures("built")
 def test_a_later_set_of_answers_leaves_the_earlier_ones(path, capsys):
-    notebooks.build(path)
     mine, sets = notebooks.products(path)[1], []
     for answer in ("return x + x + x", "return 2 * x + x", "return x * 3"):
         edit(mine, ANSWER[0], answer)
@@ -291,8 +311,8 @@ def take_notes(notebook, _):
 
 
 @pytest.mark.parametrize("change", [add_cell, write_above_the_stub, take_notes], ids=lambda change: change.__name__)
+@pytest.mark.usefixtures("built")
 def test_whatever_a_reader_wrote_is_kept(path, change):
-    notebooks.build(path)
     mine = notebooks.products(path)[1]
     notebook = nbformat.read(mine, as_version=4)
     change(notebook, "print(triple(2))")
@@ -303,8 +323,8 @@ def test_whatever_a_reader_wrote_is_kept(path, change):
     assert kept(path) == {"01_small.yours.ipynb": written}
 
 
+@pytest.mark.usefixtures("built")
 def test_what_cannot_be_read_is_kept(path):
-    notebooks.build(path)
     mine = notebooks.products(path)[1]
     mine.write_text("<<<<<<< HEAD\n" + mine.read_text())
     broken = mine.read_text()
@@ -312,8 +332,8 @@ def test_what_cannot_be_read_is_kept(path):
     assert kept(path) == {"01_small.yours.ipynb": broken}
 
 
+@pytest.mark.usefixtures("built")
 def test_running_a_notebook_is_no_work_to_keep(path):
-    notebooks.build(path)
     mine = notebooks.products(path)[1]
     notebook = nbformat.read(mine, as_version=4)
     add_cell(notebook, "")  # JupyterLab adds it after the last one
@@ -324,14 +344,14 @@ def test_running_a_notebook_is_no_work_to_keep(path):
     assert kept(path) == {}
 
 
+@pytest.mark.usefixtures("built")
 def test_a_broken_notebook_is_built_again(path):
-    notebooks.build(path)
     before = texts(path)
     for text in ("<<<<<<< HEAD", "", "{}"):
         notebooks.products(path)[0].write_text(text)
         assert notebooks.stale(path) == "not executed yet"
-        notebooks.build(path)
-        assert texts(path) == before
+    notebooks.build(path)
+    assert texts(path) == before
 
 
 @pytest.mark.parametrize(
@@ -342,8 +362,8 @@ def test_a_broken_notebook_is_built_again(path):
         ("    # BEGIN SOLUTION\n", "", ValueError, "no BEGIN/END SOLUTION"),
     ],
 )
+@pytest.mark.usefixtures("built")
 def test_a_failure_leaves_the_old_notebooks(path, old, new, error, words):
-    notebooks.build(path)
     before = texts(path)
     edit(path, old, new)
     with pytest.raises(error, match=words):
@@ -366,8 +386,8 @@ def test_the_command_line(project, path, monkeypatch, capsys):
     assert "no chapter 07_missing; there are 01_small" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("built")
 def test_the_inputs_are_recorded(path):
-    notebooks.build(path)
     solved = json.loads(texts(path)[0])
     assert list(solved["metadata"]["course"]["inputs"]) == [
         "course_lib/__init__.py",

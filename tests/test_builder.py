@@ -249,14 +249,14 @@ def chapters(project):
     ],
 )
 def test_a_mention_becomes_a_link(chapters, text, linked):
-    assert notebooks.link_mentions(text, own=1) == linked
-    assert notebooks.link_mentions(linked, own=1) == linked
+    assert notebooks.link_mentions(text, notebooks.targets(), own=1) == linked
+    assert notebooks.link_mentions(linked, notebooks.targets(), own=1) == linked
 
 
 @pytest.mark.parametrize("mention", ["chapter 2", "Chapters 9 and 11", "exercise 9.3"])
 def test_a_mention_of_what_is_not_there_is_refused(chapters, mention):
     with pytest.raises(ValueError, match=f"there is no (chapter|exercise) {mention.split()[-1]}: '{mention} is it"):
-        notebooks.link_mentions(f"{mention} is it")
+        notebooks.link_mentions(f"{mention} is it", notebooks.targets())
 
 
 def test_mentions_in_prose_are_links_and_those_in_code_are_not(path, chapters):

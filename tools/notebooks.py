@@ -55,6 +55,7 @@ MENTION = re.compile(
     rf"\b(?P<mention>(?:chapter|exercise)(?:s\s{NUMBER}(?:(?:,|,? and| to)\s{NUMBER})*|\s{NUMBER}))",
     re.M | re.S | re.I,
 )
+ONE = re.compile(rf"(?:(?:chapter|exercise)s?\s)?(?P<number>{NUMBER})", re.I)
 EXERCISE = re.compile(rf"^# ### (?P<title>Exercise (?P<number>{NUMBER}) .*)$", re.M)
 
 # Without this the kernel warns on the terminal that its (local) connection is not encrypted.
@@ -103,13 +104,17 @@ def targets():
     return found
 
 
-def link_mentions(text, own=None):
+def link_mentions(text, known, own=None):
     """`text` (Markdown) with every mention of a chapter or an exercise as a link; that of chapter `own` stays plain.
+
+    Args:
+        text: Markdown; code, headings, formulas and what is a link already stay as they are.
+        known: the targets.
+        own: the number of the chapter that the text stands in.
 
     Raises:
         ValueError: there is no such chapter or exercise.
     """
-    known = targets()
 
     def link(match):
         words, number = match[0], match["number"]
@@ -120,10 +125,7 @@ def link_mentions(text, own=None):
             raise ValueError(f"there is no {kind} {number}: {text[:60]!r}.")
         return f"[{words}]({known[number]})"
 
-    def links(match):
-        return re.sub(rf"(?:(?:chapter|exercise)s?\s)?(?P<number>{NUMBER})", link, match[0], flags=re.I) if match["mention"] else match[0]
-
-    return MENTION.sub(links, text)
+    return MENTION.sub(lambda match: ONE.sub(link, match[0]) if match["mention"] else match[0], text)
 
 
 def read_source(path):
@@ -137,7 +139,7 @@ def read_source(path):
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    number = int(path.name[:2])
+    number, known = int(path.name[:2]), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
     for cell in notebook.cells:
@@ -160,7 +162,7 @@ def read_source(path):
             cell.metadata["exercise"] = exercise
         cell.id = _cell_id(cell, used)
         if cell.cell_type == "markdown":
-            cell.source = link_mentions(cell.source, number)
+            cell.source = link_mentions(cell.source, known, number)
     notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
     return notebook
 

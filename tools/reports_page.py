@@ -100,7 +100,9 @@ def twin():
 
 def page():
     """The whole page as Markdown."""
-    return notebooks.link_mentions("\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), PROTOCOL]))
+    return notebooks.link_mentions(
+        "\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), PROTOCOL]), notebooks.targets()
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 09.
+"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 10.
 
 None of those with published weights has been run for the course yet: each wants a GPU and the weights.
 """

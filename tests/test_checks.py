@@ -1,7 +1,10 @@
 """The checks are checked: right answers pass, wrong ones are rejected, each with its own hint."""
 
+import functools
 import importlib
 import itertools
+import linecache
+import re
 
 import einops
 import notebooks
@@ -10,15 +13,19 @@ import pytest
 import torch
 from judging import judge
 from nightly import full
+from syntax_mutants import mutants
 
 from course_lib import checks
 from course_lib.attention import split_heads
 from course_lib.checks import EXERCISES, catalogue
+from course_lib.checks.edits import Edited, listed
 
 CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
 ANSWERS = [importlib.import_module(f"answers.ch{chapter}") for chapter in CHAPTERS]
 RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
+SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
+EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}
 SEEDS = range(full(20, 5))
 
 
@@ -29,7 +36,9 @@ def chapter_functions(chapter, text):
     for cell in notebooks.read_source(path).cells:
         tags = cell.metadata.get("tags", [])
         if "exercise" in tags:
-            exec(text(cell), names)
+            file, code = f"<{text.__name__} of {cell.id}>", text(cell)
+            linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # for inspect.getsource
+            exec(compile(code, file, "exec"), names)
         elif "setup" in tags:
             exec(cell.source.split("output.enable_custom_widget_manager()")[1], names)
     return names
@@ -48,7 +57,33 @@ class Chapters(dict):
 
 SOLVED, STUBS = Chapters(notebooks.solution), Chapters(notebooks.stub)
 
+
+def wrong_answers():
+    """(exercise, answer, words of its hint): those written out, and what is changed in the chapters' own."""
+    for name, answers in WRONG.items():
+        yield from ((name, answer, words) for answer, words in answers.items())
+    for name, text in SLIPS.items():
+        yield from ((name, tuple(changes), words) for words, changes in listed(text))
+
+
+@functools.cache
+def function_of(name, answer):
+    """The function that a wrong answer is: the chapter's own, if only its changes are given."""
+    return answer if callable(answer) else Edited(SOLVED[EXERCISES[name].chapter][name], answer).function
+
+
+WRONG_ANSWERS = list(wrong_answers())
+
+
+def wrong_answers_to(exercise):
+    return [function_of(name, answer) for name, answer, _ in WRONG_ANSWERS if name == exercise]
+
+
+# A chapter whose mistakes are edits: they are wrong answers themselves, and its mutants are judged.
+EDITED = [exercise for exercise in EXERCISES.values() if exercise.name in EQUIVALENT]
+
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
+every_edited_exercise = pytest.mark.parametrize("exercise", EDITED, ids=lambda exercise: exercise.name)
 
 
 @every_exercise
@@ -69,7 +104,7 @@ def test_the_stub_is_not_attempted(exercise):
 
 @every_exercise
 def test_there_are_enough_answers(exercise):
-    assert len(RIGHT[exercise.name]) >= 2 and len(WRONG[exercise.name]) >= 5
+    assert len(RIGHT[exercise.name]) >= 2 and len(exercise.mistakes) >= 8
 
 
 @pytest.mark.parametrize(
@@ -85,21 +120,101 @@ def test_other_right_answers_pass(name, answer):
 
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
-    [(n, a, w) for n, answers in WRONG.items() for a, w in answers.items()],
+    WRONG_ANSWERS,
     ids=lambda x: getattr(x, "__name__", ""),
 )
 @pytest.mark.filterwarnings("ignore:The use of `x.T`")
 def test_wrong_answers_get_their_own_hint(name, answer, words):
     for seed in SEEDS:
-        verdict = judge(name, answer, seed)
+        verdict = judge(name, function_of(name, answer), seed)
         assert verdict.status in ("wrong", "error"), verdict.line
         assert words in verdict.hint, verdict.line
         assert "\n" not in verdict.line
 
 
+@every_edited_exercise
+def test_every_known_mistake_gets_its_own_hint(exercise):
+    """So each can be seen on the probes, and no mistake before it is taken for it."""
+    for mistake, seed in itertools.product(exercise.mistakes, SEEDS):
+        verdict = judge(exercise.name, mistake.gives, seed)
+        assert verdict.status in ("wrong", "error") and verdict.hint == mistake.hint, f"{mistake.hint}\n{verdict.line}"
+
+
+@every_edited_exercise
+def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
+    """Numbers are the same however a mistake is written; the words of an error depend on the writing."""
+
+    def raises(function):
+        errors = []
+
+        def watched(*inputs):
+            try:
+                return function(*inputs)
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        exercise.judge(watched, 1)
+        return bool(errors)
+
+    written = {judge(exercise.name, answer, 1).hint for answer in wrong_answers_to(exercise.name)}
+    assert {mistake.hint for mistake in exercise.mistakes if raises(mistake.gives)} - written == set()
+
+
+@every_edited_exercise
+def test_every_mutant_of_a_right_answer_is_rejected(exercise):
+    survivors = {
+        f"{answer.__name__}: {change}"
+        for answer in (SOLVED[exercise.chapter][exercise.name], *RIGHT[exercise.name])
+        for change, mutant in mutants(answer).items()
+        if judge(exercise.name, mutant, 1).status == "passed"
+    }
+    assert survivors == {f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes}
+
+
+def clipped(x, low):
+    if x < low:
+        return low
+    return x
+
+
+def edited(change):
+    ((_, changes),) = listed(f"a hint\n    {change}")
+    return Edited(clipped, changes).function
+
+
+@pytest.mark.parametrize(
+    ("change", "result"),
+    [
+        ("x < low ⇒ x > low", 2),
+        ("return x ⇒ return 2 * x\n    return low ⇒ return 2 * low", 8),
+        ("if x < low:\n    |     return low ⇒ x = 5 * x", 20),
+        ("return x ⇒ if x == 4:\n    |     return 0\n    | return 1", 0),
+        ("⇒ y = 3 * x\n    | return y", 12),
+        ("⇒ return 1 + clipped(x, low)", 5),
+    ],
+)
+def test_an_edit_changes_the_text_of_a_function(change, result):
+    assert edited(change)(4, 2) == result
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("y ⇒ x", "got 0 times 'y'"),
+        ("low: ⇒ x:\n    return ⇒ return 2 *", "got 2 times 'return'"),
+        ("if x < low:\n    | return low ⇒ pass", "got 0 times"),
+        ("another hint", "expected `old ⇒ new` below a hint, got 'another hint'"),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_refused(change, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        edited(change)
+
+
 @every_exercise
 def test_no_two_wrong_answers_share_a_hint(exercise):
-    hints = [judge(exercise.name, answer, seed=1).hint for answer in WRONG[exercise.name]]
+    hints = [judge(exercise.name, answer, 1).hint for answer in wrong_answers_to(exercise.name)]
     assert len(set(hints)) == len(hints)
 
 
@@ -108,7 +223,7 @@ def test_no_two_wrong_answers_share_a_hint(exercise):
 @pytest.mark.filterwarnings("ignore:The use of `x.T`")
 def test_judged_together_or_alone_the_verdict_is_the_same(exercise):
     """What the oracle and the mistakes gave once is what they give."""
-    for answer in (*RIGHT[exercise.name], *WRONG[exercise.name]):
+    for answer in (*RIGHT[exercise.name], *wrong_answers_to(exercise.name)):
         assert judge(exercise.name, answer, seed=1) == exercise.judge(answer, seed=1)
 
 

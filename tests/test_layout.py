@@ -1,6 +1,7 @@
 """The order of the wings: imports go downwards only, also those inside functions."""
 
 import ast
+import re
 from pathlib import Path
 
 import course_lib
@@ -9,7 +10,7 @@ PACKAGE = Path(course_lib.__file__).parent
 
 # From the ground up. What stands on one line may import from the lines above it and from its own.
 FLOORS = (
-    ("__init__", "attention", "patch_embed", "pos_embed", "vit"),
+    ("__init__", "validate", "attention", "patch_embed", "pos_embed", "vit"),
     ("metrics", "viz", "files"),
     ("data",),
     ("weights",),
@@ -47,6 +48,13 @@ def imported(tree):
 
 def test_every_module_stands_on_a_floor():
     assert {name.partition(".")[0] for name in modules()} == set(FLOOR)
+
+
+def test_contributing_has_the_same_order():
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("| from the ground up |")[2].partition("\n\n")[0].splitlines()[2:]
+    lines = [tuple(re.findall(r"`(\w+)`", line.split("|")[1])) for line in table]
+    assert lines == [tuple(wing for wing in floor if wing[0] != "_") for floor in FLOORS][:-1]
 
 
 def test_imports_go_downwards_only():

@@ -170,6 +170,11 @@ class ShortcutError(Exception):
     """The answer called a ready-made solution instead of writing it out."""
 
 
+def normal(generator):
+    """For probes: a function that draws standard normal numbers of the shape that it is given, in float64."""
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
 def run(function, inputs, forbidden=()):
     """Call `function` on copies of the inputs and say what came of it; nothing outside is disturbed."""
     copies = {name: _copy(value) for name, value in inputs.items()}

@@ -29,11 +29,11 @@ def race(name):
     while not curve or curve[-1] < GOAL:
         train_one_epoch(run)
         curve.append(evaluate_set(run.average, val)[1])
-        print(name, run.epoch, f"{curve[-1]:.2%}", flush=True)
+        print(name, run.progress.epoch, f"{curve[-1]:.2%}", flush=True)
     return {
         "recipe": name,
         "seed": recipe.train.seed,
-        "epochs": run.epoch,
+        "epochs": run.progress.epoch,
         "seconds": round(time.monotonic() - begin, 1),
         "cpu_seconds": round(time.process_time() - cpu_begin, 1),
         "val_accuracy": curve,

@@ -65,7 +65,7 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> tuple[
     Raises:
         ValueError: the shapes do not fit.
 
-    Source: Guo et al. 2017, equation 3. Chapter 09.
+    Source: Guo et al. 2017, equation 3. Chapter 10.
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(

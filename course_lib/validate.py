@@ -44,6 +44,7 @@ def as_pair(name: str, value: Any) -> tuple[int, int]:
     """
     given = value.tolist() if hasattr(value, "tolist") else value
     pair = tuple(given) if isinstance(given, list | tuple) else (given, given)
+    pair = tuple(each.item() if hasattr(each, "item") else each for each in pair)  # NumPy's numbers
     if len(pair) != 2 or not all(map(is_count, pair)):
         raise ValueError(
             f"{name} {value!r} must be two positive whole numbers, height first, or one if they are equal."

@@ -315,14 +315,22 @@ class VisionTransformer(nn.Module):
             pre_logits = nn.Sequential(OrderedDict(fc=nn.Linear(dim, hidden), act=nn.Tanh()))
         return pre_logits, nn.Linear(hidden or dim, classes) if classes else nn.Identity()
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """All tokens after the last norm: (B, C, height, width) -> (B, N, D), the class token first if there is one."""
+    def embed(self, images: Tensor) -> Tensor:
+        """The tokens, each with its place: (B, C, height, width) -> (B, N, D), the class token first if there is one."""
         x = self.patch_embed(images)  # (B, gh·gw, D)
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)  # (B, 1 + gh·gw, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
-        return self.norm(self.blocks(self.pos_drop(x)))
+        return self.pos_drop(x)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """The blocks and the last norm: (B, N, D) -> (B, N, D)."""
+        return self.norm(self.blocks(tokens))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """All tokens after the last norm: (B, C, height, width) -> (B, N, D)."""
+        return self.encode(self.embed(images))
 
     def forward_head(self, tokens: Tensor) -> Tensor:
         """From the tokens to the answer: (B, N, D) -> (B, num_classes)."""

@@ -220,7 +220,7 @@ def reliability(bins: Any, ax: Axes | None = None, *, label: str = "", color: st
     Raises:
         ValueError: `bins` is not a list of such triples.
 
-    Source: Guo et al. 2017, figure 1; chapter 09.
+    Source: Guo et al. 2017, figure 1; chapter 10.
     """
     bins = np.asarray(bins, dtype=float)
     if bins.ndim != 2 or bins.shape[1] != 3 or not len(bins):

@@ -11,7 +11,7 @@ import pytest
 # Two test processes on two cores: more threads would only wait for each other. The kernels inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "data_files"]
 BROWSER = {"chromium", "site_build"}  # fixtures; whoever needs one is slow
 
 

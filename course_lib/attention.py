@@ -58,14 +58,12 @@ def _check_mask(mask: Tensor, scores_shape: torch.Size) -> None:
             "use mask.bool() if 1 means 'may attend' in yours, mask == 0 if it is added to the scores."
         )
     try:
-        fits = torch.broadcast_shapes(mask.shape, scores_shape) == scores_shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+        mask.expand(scores_shape)
+    except RuntimeError as error:
         raise ValueError(
             f"mask {tuple(mask.shape)} does not broadcast to the scores {tuple(scores_shape)}: "
             "its last two dimensions are (queries, keys), or 1."
-        )
+        ) from error
 
 
 def scaled_dot_product_attention(
@@ -164,9 +162,8 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         self.rel_pos = rel_pos
-        self.recorder: Callable[[Tensor], object] | None = (
-            None  # set by record_attention: a function that is given the weights
-        )
+        # Set by record_attention: a function that is given the weights.
+        self.recorder: Callable[[Tensor], object] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         check_tokens(x, self.dim)

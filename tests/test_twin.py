@@ -8,6 +8,8 @@ import nbformat
 import pytest
 import twin
 
+pytestmark = pytest.mark.slow  # each starts a kernel or pip
+
 COLAB = """\
 from importlib.util import find_spec
 from google.colab import output

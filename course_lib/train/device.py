@@ -144,7 +144,7 @@ def training_memory(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         model: a classifier, images (B, ...) -> logits (B, K), as it is to be trained.
         images, labels: one batch.
 
-    Source: chapter 09.
+    Source: chapter 10.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
     kept = {}

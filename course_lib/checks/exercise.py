@@ -175,6 +175,13 @@ def normal(generator):
     return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+def single(value):
+    """For probes: tensors, also those in a dictionary, in float32 and asking for gradients, as in training."""
+    if isinstance(value, dict):
+        return {name: single(item) for name, item in value.items()}
+    return value.float().requires_grad_() if isinstance(value, torch.Tensor) else value
+
+
 def run(function, inputs, forbidden=()):
     """Call `function` on copies of the inputs and say what came of it; nothing outside is disturbed."""
     copies = {name: _copy(value) for name, value in inputs.items()}

@@ -432,6 +432,19 @@ def test_a_whole_batch_never_waits_for_the_device(mixing):
     assert images.shape == on_cpu.images.shape and images.dtype == torch.float32
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_no_batch_makes_a_gpu_wait():
+    data, rows = image_set(pictures(8)).to("cuda"), torch.arange(8, device="cuda")
+    augment = Augment(**EVERYTHING)
+    augment(data, rows, 8)  # what happens only once is done
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(8):
+            augment(data, rows, 8)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from course_lib.files.places import RESULTS
 from course_lib.metrics import predict
 from course_lib.recipes import find_recipe
-from course_lib.records import describe, versions, write_json
+from course_lib.records import versions, write_json
+from course_lib.train import describe
 from course_lib.weights import load_pretrained
 
 NAMES = ("mnist_fast", "mnist_vit")

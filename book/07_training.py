@@ -854,6 +854,8 @@ print(
 # * **Everything is saved**: weights, the optimiser's running means, the averaged weights of chapter 8 if there are any, the number of the step, the history. With the weights alone, AdamW's means start at 0 again, and the schedule at the beginning.
 # * **Every step has random numbers of its own**, from a seed made of the run's seed and the step's number. So step 40 sees the same images, changed in the same way, with the same dropout, whether it is reached in one go or in five.
 #
+# To the last bit it is the same run on a CPU, with as many threads and the same PyTorch. A graphics card makes the same steps too, but adds up some of its sums, such as those of attention's backward pass, in no fixed order. There the two runs are the same up to rounding, and drift apart slowly.
+#
 # A crash in the middle of a save leaves the checkpoint before, and a damaged file is noticed and not used.
 #
 # ### One process or several
@@ -1174,7 +1176,7 @@ print(inspect.getsource(train.train_one_epoch))
 # * Evaluate in **eval mode**, without gradients, with **sums over images**.
 # * Choose on **validation**, look at the **test once**. Compare with several seeds and an interval.
 # * Small images live **on the device**, and a batch is augmented there at once.
-# * A run that survives saves everything and gives every step its own random numbers: it goes on **to the last bit**.
+# * A run that survives saves everything and gives every step its own random numbers: it goes on as if nothing had happened, on a CPU **to the last bit**.
 #
 # The picture to keep: **the learning rate above the loss.**
 #

@@ -19,7 +19,7 @@ sys.dont_write_bytecode = False
 
 STARTED = time.monotonic(), time.process_time()
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "pytester"]
 BROWSER = {"chromium", "site_build"}  # fixtures; whoever needs one is slow
 
 

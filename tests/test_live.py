@@ -1,6 +1,5 @@
 """The widgets in a JupyterLab with a real kernel: Python reads what the reader did, and they show what Python sets."""
 
-
 import numpy as np
 import pytest
 from test_explorers import LEVELS, LOOKS, NAMES, arrived, attention, click_cell, shown, stored

@@ -17,13 +17,26 @@ import nbformat
 import notebooks
 import pytest
 import yaml
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from myst_parser.mdit_to_docutils.base import default_slugify
 
 CHAPTERS = notebooks.sources()
-ASK_BACK = ("06_vit", "07_training", "11_filters")  # the chapters that call my_pieces; two of them run in all states
+# The one chapter whose exercise is a long run: its proof is the record, and there is no check.
+UNCHECKED = "10_comparison"
+PAGES = [*(notebooks.products(path)[1] for path in CHAPTERS), *sorted(notebooks.BOOK.glob("*.md"))]
+ASK_BACK = ("06_vit", "07_training", "11_filters")  # the chapters that call my_pieces; two run in all states
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-chapters_in_all_states = pytest.mark.parametrize(
-    "path", [pytest.param(p, marks=() if p.stem in ASK_BACK[:2] else pytest.mark.nightly, id=p.stem) for p in CHAPTERS]
+every_checked_chapter = pytest.mark.parametrize(
+    "path", [path for path in CHAPTERS if path.stem != UNCHECKED], ids=lambda path: path.stem
 )
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+IN_ALL_STATES = [
+    pytest.param(path, marks=() if path.stem in ASK_BACK[:2] else pytest.mark.nightly, id=path.stem)
+    for path in CHAPTERS
+]
+chapters_in_all_states = pytest.mark.parametrize("path", IN_ALL_STATES)
+checked_chapters_in_all_states = pytest.mark.parametrize("path", [p for p in IN_ALL_STATES if p.id != UNCHECKED])
 
 
 def learner(path):
@@ -73,7 +86,7 @@ def test_outputs_are_there(path):
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
         printing = [cell for cell in code if re.search(r"^(print|check_\w+)\(|plt\.show\(\)", cell.source, re.M)]
-        assert len(printing) > 10 and all(cell.outputs for cell in printing)
+        assert len(printing) > (5 if path.stem == UNCHECKED else 10) and all(cell.outputs for cell in printing)
         assert all(output.output_type != "error" for cell in code for output in cell.outputs)
         for check in cells(notebook, "check"):
             assert [output.text for output in check.outputs] == [f"✓ {check.metadata.exercise}: passed\n"]
@@ -91,7 +104,12 @@ def test_size(path):
     assert all(product.stat().st_size <= 400 * 1024 for product in notebooks.products(path))
 
 
-@every_chapter
+def test_every_chapter_but_one_has_exercises_with_checks():
+    assert [path.stem for path in CHAPTERS if not cells(learner(path), "check")] == [UNCHECKED]
+    assert cells(learner(notebooks.BOOK / f"{UNCHECKED}.py"), "exercise") == []
+
+
+@every_checked_chapter
 def test_the_learner_gets_stubs_and_folded_answers(path):
     notebook, solutions = learner(path), {cell.id: cell.source for cell in cells(solved(path), "exercise")}
     exercises, checks, helps = (cells(notebook, tag) for tag in ("exercise", "check", "help"))
@@ -113,6 +131,58 @@ def test_colab_can_show_it(path):
             assert not re.search(r"^(:::|```\{)|\{(ref|numref|cite|doc|eq|term)[:\w]*\}`", cell.source, re.M), (
                 cell.source
             )
+
+
+def inlines(page):
+    """The lines of prose of a page as Markdown sees them: (tokens, whether they are a heading)."""
+    texts = [page.read_text(encoding="utf-8")]
+    if page.suffix == ".ipynb":
+        texts = [cell.source for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "markdown"]
+    markdown = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
+    for tokens in map(markdown.parse, texts):
+        for before, token in zip([None, *tokens], tokens, strict=False):
+            if token.type == "inline":
+                yield token.children, before.type == "heading_open"
+
+
+def outside_links(tokens):
+    """What stands in no link, no code and no formula."""
+    words, depth = "", 0
+    for token in tokens:
+        depth += token.nesting if token.type in ("link_open", "link_close") else 0
+        words += token.content if token.type == "text" and not depth else " "
+    return words
+
+
+def anchors(page):
+    """What a link into the page may end in, as MyST names it."""
+    headings = (tokens for tokens, heading in inlines(page) if heading)
+    return {default_slugify("".join(t.content for t in h if t.type in ("text", "code_inline"))) for h in headings}
+
+
+@every_page
+def test_a_mention_of_a_chapter_or_an_exercise_is_a_link(page):
+    own = str(int(page.stem[:2])) if page.suffix == ".ipynb" else None
+    for tokens, heading in inlines(page):
+        words = outside_links(tokens)
+        mentions = re.findall(r"\b(?:chapter|exercise)s?\s+(\d+(?:\.\d+)?)", "" if heading else words, re.I)
+        assert set(mentions) <= {own}, words
+        assert not re.search(r"\b(chapter|exercise)s?\s+0", "".join(t.content for t in tokens), re.I), "no leading zero"
+
+
+@every_page
+def test_links_lead_to_what_is_there(page):
+    found = [token.attrs["href"] for tokens, _ in inlines(page) for token in tokens if token.type == "link_open"]
+    for href in (href for href in found if "://" not in href):
+        file, _, anchor = href.partition("#")
+        target = notebooks.BOOK / file
+        assert target.is_file() and (not anchor or anchor in anchors(target)), href
+
+
+@every_chapter
+def test_the_title_has_the_number(path):
+    for notebook in (solved(path), learner(path)):
+        assert notebook.cells[0].source.startswith(f"# {int(path.stem[:2])}. ")
 
 
 @every_chapter
@@ -215,7 +285,7 @@ def test_completed_is_solved(path):
             assert (mine.source, mine.outputs) == (theirs.source, theirs.outputs)
 
 
-@chapters_in_all_states
+@checked_chapters_in_all_states
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_exactly_the_wrong_exercises_fail(path, failing_cells):

@@ -19,7 +19,7 @@ sys.dont_write_bytecode = False
 
 STARTED = time.monotonic(), time.process_time()
 
-pytest_plugins = ["browser", "data_files"]
+pytest_plugins = ["browser", "data_files", "pytester"]
 BROWSER = {"chromium", "site_build"}  # fixtures; whoever needs one is slow
 
 

@@ -12,8 +12,8 @@ import torch
 
 from course_lib.files.places import RESULTS
 from course_lib.recipes import find_recipe
-from course_lib.records import describe, versions, write_json
-from course_lib.train import evaluate_set, train_one_epoch
+from course_lib.records import versions, write_json
+from course_lib.train import describe, evaluate_set, train_one_epoch
 from course_lib.train.run import Run
 
 GOAL = 0.981

@@ -114,7 +114,7 @@ def _reproduce(options):
     if options.name:
         experiment = reports.find_experiment(options.name)
         if experiment.recipe is None:
-            print(f"{experiment.name}, {experiment.what}: that is in chapter {experiment.chapter:02}.")
+            print(f"{experiment.name}, {experiment.what}: that is in chapter {experiment.chapter}.")
             return 0
         options.name = experiment.recipe
         reports.check_ready(override(find_recipe(options.name), options.settings))

@@ -8,11 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from course_lib.files import places
 from course_lib.files.atomic import write_atomically
-from course_lib.train import distributed
 
 
 def load_record(name: str) -> dict[str, Any]:
@@ -32,20 +29,6 @@ def load_record(name: str) -> dict[str, Any]:
 def write_json(path: str | Path, content: object) -> None:
     """Write a record; complete or not at all."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def describe(device: torch.device) -> str:
-    """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    capability = torch.backends.cpu.get_cpu_capability()
-    count = torch.get_num_threads() * distributed.world_size()
-    return f"{device.type}, {name}, {capability}, {count} thread{'s' if count > 1 else ''}"
 
 
 def versions() -> dict[str, str]:

@@ -1358,8 +1358,8 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "gradient: mean of the images": ("gradient", "[:, None]).sum()", "[:, None]).mean()"),
     "gradient: in training mode": (
         "gradient",
-        "torch.enable_grad(), evaluating(model, images),",
-        "torch.enable_grad(),",
+        "        evaluating(model, images),\n",
+        "",
     ),
     "gradient: into the parameters": (
         "gradient",

@@ -16,7 +16,8 @@ from torchvision.models.resnet import BasicBlock
 from course_lib import cli, records
 from course_lib.data.augment import Augment
 from course_lib.files import places
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.cnn import CNN, CNNConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.recipes import runner as runs
 from course_lib.recipes.finetuning import FINE_TUNING

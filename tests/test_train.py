@@ -483,6 +483,7 @@ def test_tensorboard_without_a_folder():
         fit(tiny.model(), tiny.image_set(), tiny.val_set(), tiny.config(), tensorboard=True, quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_kept_memory_is_not_asked_for_again():
     """Of a process that keeps its memory, the second round of large tensors costs next to no new pages."""
@@ -500,8 +501,11 @@ before = pages()
 work()
 print(pages() - before)
 """
-    faults = {}
-    for mode in ("keep", "give"):
+
+    def faults(mode):
         command = [sys.executable, "-c", script, mode]
-        faults[mode] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert faults["keep"] < 1000 < faults["give"]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("keep") < 1000
+    # Others mostly ask again; where something happens to lie behind the last large tensor, in one of five, they do not.
+    assert any(faults("give") > 1000 for _ in range(8))

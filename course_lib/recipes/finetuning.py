@@ -1,4 +1,4 @@
-"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 09.
+"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 10.
 
 None of those with published weights has been run for the course yet: each wants a GPU and the weights.
 """
@@ -14,8 +14,8 @@ from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
 from course_lib.finetune import layerwise_lr, replace_head, set_trainable
 from course_lib.lora import add_lora, merge_lora
-from course_lib.models.backbones import TorchvisionResNet, load_backbone, weights_preprocessing
-from course_lib.models.cnn import ResNetConfig
+from course_lib.models.backbones import load_backbone, weights_preprocessing
+from course_lib.models.resnet import ResNetConfig, TorchvisionResNet
 from course_lib.recipes.recipe import Recipe
 from course_lib.train.config import TrainConfig
 from course_lib.vit import VIT_CONFIGS, ViTConfig

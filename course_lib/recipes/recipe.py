@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.cnn import CNN, CNNConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, set_seed

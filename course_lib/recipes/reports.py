@@ -1,6 +1,6 @@
 """The five reports that the course grew from: every experiment of theirs, the report's figure, ours, and what it takes.
 
-`course reproduce` lists them, `course reproduce NAME` runs one. Chapter 09.
+`course reproduce` lists them, `course reproduce NAME` runs one. Chapter 10.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Experiment:
     what: str
     figure: str = ""
     recipe: str | None = None
-    chapter: int = 9
+    chapter: int = 10
     verdict: str = ""
 
 
@@ -151,7 +151,7 @@ def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
 def state(experiment: Experiment) -> str:
     """In a few words, how things stand with an experiment."""
     if experiment.recipe is None:
-        return f"chapter {experiment.chapter:02}"
+        return f"chapter {experiment.chapter}"
     if ours(experiment):
         return "recorded"
     needs = lacking(RECIPES[experiment.recipe])

@@ -16,9 +16,9 @@ from course_lib.metrics import predict, score
 from course_lib.recipes.finetuning import FINE_TUNING
 from course_lib.recipes.recipe import Recipe
 from course_lib.recipes.scratch import FROM_SCRATCH
-from course_lib.records import code_digest, commit, describe, versions, write_json
+from course_lib.records import code_digest, commit, versions, write_json
 from course_lib.train import distributed
-from course_lib.train.device import count_parameters, peak_memory
+from course_lib.train.device import count_parameters, describe, peak_memory
 from course_lib.train.loop import evaluate_set, fit
 from course_lib.vit import VisionTransformer
 from course_lib.weights.load import save_weights

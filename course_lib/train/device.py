@@ -2,13 +2,17 @@
 
 import ctypes
 import hashlib
+import platform
 import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from course_lib.train import distributed
 
 
 def set_seed(*key: object, device: torch.device | None = None) -> None:
@@ -91,6 +95,20 @@ def get_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32
 
 
+def describe(device: torch.device) -> str:
+    """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    capability = torch.backends.cpu.get_cpu_capability()
+    count = torch.get_num_threads() * distributed.world_size()
+    return f"{device.type}, {name}, {capability}, {count} thread{'s' if count > 1 else ''}"
+
+
 def keep_memory() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc (Linux); elsewhere do nothing.
 
@@ -129,7 +147,7 @@ def training_memory(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         model: a classifier, images (B, ...) -> logits (B, K), as it is to be trained.
         images, labels: one batch.
 
-    Source: chapter 09.
+    Source: chapter 10.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
     kept = {}

@@ -11,7 +11,6 @@ import traitlets
 
 from course_lib.files.places import CHECKPOINTS
 from course_lib.records import load_record
-from course_lib.weights.registry import default_weights, find_entry
 from course_lib.widgets.explorer import SCRIPTS, Explorer
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ class DrawDigit(Explorer):
 
     def __init__(self, model: VisionTransformer | str = MODEL, **kwargs: Any) -> None:
         from course_lib.vit import VIT_CONFIGS, VisionTransformer
+        from course_lib.weights.registry import default_weights, find_entry
 
         if not isinstance(model, str | VisionTransformer):
             raise ValueError(
@@ -143,6 +143,8 @@ class DrawDigit(Explorer):
 def _file_of(model: VisionTransformer | str) -> bytes:
     """The weights as a safetensors file, its config inside: the course's as they lie there, a model's in float32."""
     if isinstance(model, str):
+        from course_lib.weights.registry import default_weights, find_entry
+
         file = find_entry(default_weights(model)).file
         return next(path for path in (folder / file for folder in CHECKPOINTS) if path.is_file()).read_bytes()
     from safetensors.torch import save

@@ -125,7 +125,7 @@ def main(arguments=None):
     parser.add_argument("python", help="the interpreter of the other environment")
     parser.add_argument("names", nargs="*", help="chapters, such as 01_attention; all of them by default")
     parser.add_argument("--solved", action="store_true", help="run the notebooks with the answers")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # names may follow --solved
     if (python := shutil.which(options.python)) is None:
         parser.error(f"no Python interpreter {options.python}")
     python = os.path.abspath(python)  # the kernels start in another folder

@@ -367,11 +367,10 @@ class _Unseen(nn.Sequential):
 
 def _net(state):
     """A model with this state dict, as after a backward pass: a number of its own, a linear layer, a norm further in."""
-    hidden, d_in = state["0.weight"].shape
+    (hidden, d_in), dtype = state["0.weight"].shape, state["scale"].dtype
     norm = nn.BatchNorm1d if "1.0.running_mean" in state else nn.LayerNorm
-    net = nn.Sequential(nn.Linear(d_in, hidden), nn.Sequential(norm(hidden)))
-    net.scale = nn.Parameter(torch.ones(()))
-    net.to(state["scale"].dtype)
+    net = nn.Sequential(nn.Linear(d_in, hidden, dtype=dtype), nn.Sequential(norm(hidden, dtype=dtype)))
+    net.scale = nn.Parameter(torch.ones((), dtype=dtype))
     net.load_state_dict(state)
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(state[name].requires_grad)
@@ -436,9 +435,9 @@ def _state(draw, d_in, hidden, batch_norm, steps, trained=True):
 def _ema_probes(generator):
     """Without buffers, with them, and with them in an average that is kept without gradients, in single precision."""
     draw, probes = normal(generator), []
-    for *sizes, decay in ((4, 6, False, 0.9), (3, 5, True, 0.75), (1, 1, True, 0.5), (3, 5, True, 0.0)):
+    for sizes, decay in (((4, 6, False), 0.9), ((3, 5, True), 0.75), ((1, 1, True), 0.0)):
         probes.append({"average": _state(draw, *sizes, 12), "model": _state(draw, *sizes, 37), "decay": decay})
-    probes[-1]["model"]["0.weight"].requires_grad_(False)  # a frozen layer
+    probes[1]["model"]["0.weight"].requires_grad_(False)  # a frozen layer
 
     def draw_single(*shape):
         return draw(*shape).float()

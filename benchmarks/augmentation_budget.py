@@ -10,8 +10,8 @@ import torch
 
 from course_lib.data import Augment, digits
 from course_lib.files.places import RESULTS
-from course_lib.records import describe, versions, write_json
-from course_lib.train import TrainConfig, evaluate_set, fit, set_seed
+from course_lib.records import versions, write_json
+from course_lib.train import TrainConfig, describe, evaluate_set, fit, set_seed
 from course_lib.vit import VisionTransformer, ViTConfig
 
 SEEDS = range(5)

@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from playwright.sync_api import sync_playwright
 
-from course_lib.records import describe, versions, write_json
+from course_lib.records import versions, write_json
+from course_lib.train import describe
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build" / "html"

@@ -26,8 +26,8 @@ from course_lib.interpret.explain import (
     replacing,
 )
 from course_lib.models import create_model
-from course_lib.records import describe, versions, write_json
-from course_lib.train import set_seed
+from course_lib.records import versions, write_json
+from course_lib.train import describe, set_seed
 
 chapter = definitions(
     "13_explain", "MODEL", "GRID", "model_maps", "by_occlusion", "without_model", "rollout_max", "colour_map"

@@ -15,8 +15,8 @@ import torch
 from chapter import definitions
 
 from course_lib.data import digits
-from course_lib.records import describe, versions, write_json
-from course_lib.train import evaluate_set
+from course_lib.records import versions, write_json
+from course_lib.train import describe, evaluate_set
 
 chapter = definitions("07_training", "SMALL", "EPOCHS", "BATCH", "SCHEDULES", "rate_at", "train_digits")
 SEEDS = (0, 1, 2)

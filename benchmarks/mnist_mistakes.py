@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from course_lib.data import mnist
 from course_lib.metrics import confusion_matrix, predict
 from course_lib.recipes import find_recipe
-from course_lib.records import describe, versions, write_json
+from course_lib.records import versions, write_json
+from course_lib.train import describe
 from course_lib.weights import load_pretrained
 
 ROOT = Path(__file__).parent.parent

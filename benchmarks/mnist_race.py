@@ -12,8 +12,8 @@ import torch
 
 from course_lib.files.places import RESULTS
 from course_lib.recipes import find_recipe
-from course_lib.records import describe, versions, write_json
-from course_lib.train import evaluate_set, train_one_epoch
+from course_lib.records import versions, write_json
+from course_lib.train import describe, evaluate_set, train_one_epoch
 from course_lib.train.run import Run
 
 GOAL = 0.981
@@ -29,11 +29,11 @@ def race(name):
     while not curve or curve[-1] < GOAL:
         train_one_epoch(run)
         curve.append(evaluate_set(run.average, val)[1])
-        print(name, run.epoch, f"{curve[-1]:.2%}", flush=True)
+        print(name, run.progress.epoch, f"{curve[-1]:.2%}", flush=True)
     return {
         "recipe": name,
         "seed": recipe.train.seed,
-        "epochs": run.epoch,
+        "epochs": run.progress.epoch,
         "seconds": round(time.monotonic() - begin, 1),
         "cpu_seconds": round(time.process_time() - cpu_begin, 1),
         "val_accuracy": curve,

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from course_lib.interpret import pos_embed_similarity
 from course_lib.recipes import find_recipe
-from course_lib.records import describe, versions, write_json
+from course_lib.records import versions, write_json
+from course_lib.train import describe
 
 ROOT = Path(__file__).parent.parent
 

@@ -29,8 +29,8 @@ from course_lib.finetune import cache_features, get_head, head_alone
 from course_lib.lora import merge_lora
 from course_lib.metrics import predict, score
 from course_lib.recipes import FineTuning, Recipe, find_recipe, run_recipe
-from course_lib.records import describe, versions, write_json
-from course_lib.train import TrainConfig, count_parameters, fit, set_seed
+from course_lib.records import versions, write_json
+from course_lib.train import TrainConfig, count_parameters, describe, fit, set_seed
 from course_lib.train.device import keep_memory
 
 EIGHT = "cifar10_jpeg:airplane,automobile,bird,deer,frog,horse,ship,truck"

@@ -324,7 +324,7 @@ plt.show()
 # * The output never leaves the space between the values. Forbid some keys, and that space shrinks.
 
 # %%
-from course_lib.widgets.attention_playground import AttentionPlayground
+from course_lib.widgets import AttentionPlayground
 
 AttentionPlayground()
 
@@ -808,7 +808,7 @@ if MEASURE:
 
     layer = attention.MultiHeadSelfAttention(
         record["dim"], num_heads=1
-    )  # see chapter 02
+    )  # see chapter 2
     yours = []
     for length in lengths:
         x = torch.randn(1, length, record["dim"])
@@ -830,7 +830,7 @@ plt.show()
 # Then the square catches up. In its last step the solid curve grows more than fourfold, the dotted one does not: it is the storing of the $N \times N$ weights that begins to cost. The convolution is cheapest everywhere, and sees three tokens.
 #
 # The *fused* kernel computes the same numbers without ever storing the whole weight matrix
-# ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). For long sequences that saves memory and time. It has a price that will matter in chapter 02: with the weights never
+# ([Dao et al. 2022](https://arxiv.org/abs/2205.14135)). For long sequences that saves memory and time. It has a price that will matter in chapter 2: with the weights never
 # stored, there is nothing to look at.
 
 # %% [markdown]
@@ -870,7 +870,7 @@ print(
 # leave no trace at all: for that, you have to throw the order away, for instance by averaging over the tokens, as the third line does.
 #
 # So to attention a sentence is a bag of words, and an image a bag of patches. What is in the bag must say where it belongs:
-# the position has to become part of the token. Chapter 05 is about how ViT does it. Next you will see what happens without it.
+# the position has to become part of the token. Chapter 5 is about how ViT does it. Next you will see what happens without it.
 
 # %% [markdown]
 # ## A task with a known answer
@@ -1082,4 +1082,4 @@ print(inspect.getsource(attention.scaled_dot_product_attention))
 # * [Vaswani et al. 2017, *Attention Is All You Need*](https://arxiv.org/abs/1706.03762), section 3.2.1 and footnote 4, which is the variance argument in one sentence.
 # * [Bahdanau, Cho and Bengio 2015](https://arxiv.org/abs/1409.0473): attention before the Transformer, with the first attention maps worth looking at.
 #
-# Next, chapter 02: one attention can look in one way at a time. What if a token wants to look in several?
+# Next, chapter 2: one attention can look in one way at a time. What if a token wants to look in several?

@@ -3,9 +3,9 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Write multi-head attention, know what each head can and cannot do, and look at all of them | Chapter 01 | 75 minutes | any CPU |
+# | Write multi-head attention, know what each head can and cannot do, and look at all of them | Chapter 1 | 75 minutes | any CPU |
 #
-# In chapter 01 each token had one row of weights, so it looked at the others in one way. This chapter gives it several rows at once,
+# In chapter 1 each token had one row of weights, so it looked at the others in one way. This chapter gives it several rows at once,
 # called **heads**. By the end you have written the attention layer of the Vision Transformer and held it against a tested one. You have
 # also watched two heads divide a task between them, and switched one off to see what it was for.
 #
@@ -58,7 +58,7 @@ print("previous", previous[0].tolist())
 print("next    ", following[0].tolist())
 
 # %% [markdown]
-# The model is the one of chapter 01: symbols become vectors, learned positions are added, one attention layer, one linear readout. The layer is
+# The model is the one of chapter 1: symbols become vectors, learned positions are added, one attention layer, one linear readout. The layer is
 # the block that you are about to build. For now, know only that `num_heads` says how many rows of weights a token gets, and that `record_attention`
 # hands out those weights.
 
@@ -242,7 +242,7 @@ assert max(before, after) > 1.5 * min(before, after)  # one side is clearly loud
 # %% [markdown]
 # ## Heads are slices of $D$
 #
-# A head is one attention, as in chapter 01, with projections of its own. There are $H$ of them, numbered from 0, and each works in a width of only
+# A head is one attention, as in chapter 1, with projections of its own. There are $H$ of them, numbered from 0, and each works in a width of only
 #
 # $$d = D / H.$$
 #
@@ -291,7 +291,9 @@ from torch.utils.flop_counter import FlopCounterMode
 B, N, D = 2, 5, 24
 for H in (1, 2, 4, 8):
     layer = MultiHeadSelfAttention(D, num_heads=H)
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    # Recording runs the explicit softmax: older versions miss the fused one.
+    with record_attention(layer), counter:
         layer(torch.randn(B, N, D))
     parameters = sum(p.numel() for p in layer.parameters())
     operations = counter.get_total_flops()
@@ -398,7 +400,7 @@ for name, width in (("d", 64), ("D", 768)):
     )
 
 # %% [markdown]
-# It is $\sqrt d$, the width of a *head*: the argument of chapter 01 counts the products in one dot product, and there are $d$ of them. With $\sqrt D$ the scores
+# It is $\sqrt d$, the width of a *head*: the argument of chapter 1 counts the products in one dot product, and there are $d$ of them. With $\sqrt D$ the scores
 # are $\sqrt{H} = \sqrt{12} \approx 3.5$ times too small, and the favourite of 197 keys gets 0.01, near the plain average's $1/197 \approx 0.005$. Nothing fails, no shape is wrong.
 
 # %% [markdown]
@@ -409,7 +411,7 @@ for name, width in (("d", 64), ("D", 768)):
 #
 # $$(B, N, D) \;\to\; (B, H, N, d)$$
 #
-# There, chapter 01's function takes them for more of a batch: `(..., N, d)`. It needs no change.
+# There, chapter 1's function takes them for more of a batch: `(..., N, d)`. It needs no change.
 #
 # The tool for this is [einops](https://einops.rocks). It takes a pattern that says what each dimension is called, before and after:
 
@@ -673,7 +675,7 @@ print(f"size of the error, as a share of the output: {error:.1f}")
 
 # %% [markdown]
 # No error, the right shape, and a mistake more than half as large as the output itself. A model trained this way from the start would learn as well as any: the order of columns is a convention, and the weights
-# adapt. It goes wrong when you load weights that somebody else trained under the other convention. Chapter 06 loads real ones, so get used to asking: *in which order?*
+# adapt. It goes wrong when you load weights that somebody else trained under the other convention. Chapter 6 loads real ones, so get used to asking: *in which order?*
 
 # %% [markdown]
 # ## What the last projection does
@@ -699,7 +701,7 @@ print(
 
 # %% [markdown]
 # So the heads are not stacked, in the end. **They are added: each head writes a vector of full width $D$, and the output is the sum.** That is a useful way to think of it,
-# and chapter 03 goes on from there. Why does this sum not blur the neighbours, as the one head's did? One head puts both symbols through the same $W_V$ and $W_O$. Two heads have their own,
+# and chapter 3 goes on from there. Why does this sum not blur the neighbours, as the one head's did? One head puts both symbols through the same $W_V$ and $W_O$. Two heads have their own,
 # so the two symbols arrive in different directions, and the readout can tell them apart.
 #
 # > **Predict.** Change head 0 and nothing else. Which columns of the result change before `proj`? Which after it?
@@ -785,7 +787,7 @@ check_multi_head_self_attention(multi_head_self_attention)
 # </details>
 
 # %% [markdown]
-# The state dictionary of the course's layer has exactly these four names. So yours can run on its weights, and in chapter 06 on those of ViT-B. Once your check passes, take the `#` away:
+# The state dictionary of the course's layer has exactly these four names. So yours can run on its weights, and in chapter 6 on those of ViT-B. Once your check passes, take the `#` away:
 
 # %%
 print(list(layer.state_dict()))
@@ -883,10 +885,10 @@ for batch_first in (True, False):
 # %% [markdown]
 # ## How to look inside
 #
-# Our layer is called with `x` and returns the output, nothing else. Inside, it calls PyTorch's `F.scaled_dot_product_attention`. You saw in chapter 01 why: the fused kernel is faster and never
+# Our layer is called with `x` and returns the output, nothing else. Inside, it calls PyTorch's `F.scaled_dot_product_attention`. You saw in chapter 1 why: the fused kernel is faster and never
 # holds all the weights at once. The price is that there are no weights to return, and none for a hook to catch.
 #
-# So there are two ways through the layer. Normally the fused one. While `record_attention` is watching, the explicit one, with the softmax of chapter 01, whose weights are handed over:
+# So there are two ways through the layer. Normally the fused one. While `record_attention` is watching, the explicit one, with the softmax of chapter 1, whose weights are handed over:
 
 # %%
 plain = layer(x)
@@ -1065,4 +1067,4 @@ print(inspect.getsource(MultiHeadSelfAttention._attend))
 # * [Michel, Levy and Neubig 2019, *Are Sixteen Heads Really Better than One?*](https://arxiv.org/abs/1905.10650)
 # * [Voita et al. 2019, *Analyzing Multi-Head Self-Attention*](https://arxiv.org/abs/1905.09418): what the heads that survive are for.
 #
-# Next, chapter 03: attention mixes tokens. What else does an encoder need, so that you can stack twelve of them?
+# Next, chapter 3: attention mixes tokens. What else does an encoder need, so that you can stack twelve of them?

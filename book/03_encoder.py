@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Write the block that ViT repeats twelve times, and know what each part of it is for | Chapters 01 and 02 | 75 minutes | any CPU |
+# | Write the block that ViT repeats twelve times, and know what each part of it is for | Chapters 1 and 2 | 75 minutes | any CPU |
 #
 # Attention lets tokens look at each other. On its own it is a poor network: stack twelve of them, and soon all tokens are the
 # same. An **encoder block** puts three things around it that make it stackable: an addition, a normalisation, and a small network for each
@@ -32,7 +32,7 @@ viz.set_style()
 # %% [markdown]
 # ## What attention alone cannot do
 #
-# Remember the triangle of chapter 01: a weighted average never leaves the space between its values. One layer of attention replaces every token by
+# Remember the triangle of chapter 1: a weighted average never leaves the space between its values. One layer of attention replaces every token by
 # such an average. The next layer averages these averages.
 #
 # How different are the tokens from each other? Take away what they have in common, their mean, and ask how much is left:
@@ -133,7 +133,7 @@ assert attention_only[3] < 1e-9 < 1e-3 < with_addition[12] < whole_block[12]
 # reproduce what is already known. It only has to say what should change.
 #
 # Think of $x$ as a **stream** that runs through the whole network, from the first layer to the last
-# ([Elhage et al. 2021](https://transformer-circuits.pub/2021/framework/index.html)). Each part reads from it and writes something into it. Nothing is ever overwritten. In chapter 02 you saw heads do that: each wrote
+# ([Elhage et al. 2021](https://transformer-circuits.pub/2021/framework/index.html)). Each part reads from it and writes something into it. Nothing is ever overwritten. In chapter 2 you saw heads do that: each wrote
 # its share, and the output was the sum. The same holds for the whole stack.
 #
 # > **Predict.** Collect what all twelve attentions and all twelve MLPs write, 24 contributions. What do you have to add to get the output of the stack?
@@ -625,7 +625,7 @@ assert 3 < pre[-1] < 8 and abs(post[-1] - 1) < 0.01
 
 # %% [markdown]
 # Every branch reads through a norm, so what it writes has a size that does not depend on how large the stream has become. What different branches write has little to do with each other, so the *variances* add up, and the size grows
-# roughly like the root of the depth. You have seen that argument in chapter 01. (The dashed line is drawn through the last point. The stream starts below it because the first attentions average tokens that still differ, and averages of different things are small.)
+# roughly like the root of the depth. You have seen that argument in chapter 1. (The dashed line is drawn through the last point. The stream starts below it because the first attentions average tokens that still differ, and averages of different things are small.)
 #
 # Nothing in the blocks brings it back. So after the last block of a pre-norm network comes **one more norm**, which belongs to no block. It is easily forgotten, since nothing fails: the shapes are right.
 # But whatever reads the output then gets numbers four or five times too large, here after 24 blocks that have learned nothing. A ViT without its last norm runs, and classifies badly.
@@ -851,13 +851,13 @@ plt.show()
 # %% [markdown]
 # ## The whole block
 #
-# Now you have all of it: $x \leftarrow x + \operatorname{attention}(\operatorname{norm}_1(x))$, then $x \leftarrow x + \operatorname{MLP}(\operatorname{norm}_2(x))$. Each norm has its own $\gamma$ and $\beta$. Chapter 02's
+# Now you have all of it: $x \leftarrow x + \operatorname{attention}(\operatorname{norm}_1(x))$, then $x \leftarrow x + \operatorname{MLP}(\operatorname{norm}_2(x))$. Each norm has its own $\gamma$ and $\beta$. Chapter 2's
 # attention, as one function that takes its weights from a dictionary:
 
 
 # %%
 def self_attention(x, params, num_heads):
-    """Multi-head self-attention of chapter 02: (B, N, D) -> (B, N, D)."""
+    """Multi-head self-attention of chapter 2: (B, N, D) -> (B, N, D)."""
     qkv = F.linear(
         x, params["attn.qkv.weight"], params["attn.qkv.bias"]
     )  # (B, N, 3D)
@@ -925,7 +925,7 @@ check_encoder_block(encoder_block)
 # </details>
 
 # %% [markdown]
-# A check by thought: attention is permutation equivariant (chapter 01), the norm and the MLP treat each token alone.
+# A check by thought: attention is permutation equivariant (chapter 1), the norm and the MLP treat each token alone.
 #
 # > **Predict.** Shuffle the tokens in front of twelve blocks. What happens to the outputs? And to their mean?
 
@@ -1043,7 +1043,7 @@ for epsilon in (1e-6, 1e-5):
 # %% [markdown]
 # ### What a block costs
 #
-# Count the multiplications for $N$ tokens. Every weight matrix meets every token once, and there are $12 D^2$ weights: $12 N D^2$. The scores and the average take $N^2 D$ each, as in chapter 01. A multiplication comes with an
+# Count the multiplications for $N$ tokens. Every weight matrix meets every token once, and there are $12 D^2$ weights: $12 N D^2$. The scores and the average take $N^2 D$ each, as in chapter 1. A multiplication comes with an
 # addition, so operations are twice that:
 #
 # $$2\,(12\, N D^2 + 2\, N^2 D)$$
@@ -1236,7 +1236,7 @@ plt.show()
 #
 # 1. The mean becomes $a\mu + b$ and the standard deviation $a\sigma$, so $(ax + b - a\mu - b)/(a\sigma) = (x - \mu)/\sigma$. With $\varepsilon$ the root is $\sqrt{a^2\sigma^2 + \varepsilon}$. When $a^2\sigma^2$ is much smaller than $\varepsilon$, the result shrinks towards 0.
 # 2. With $\hat x$ the normalised token, `qkv` computes $(\gamma \cdot \hat x + \beta)\,W + b = \hat x\,(\operatorname{diag}(\gamma)\, W) + (\beta W + b)$, so take $\operatorname{diag}(\gamma) W$ as weights and $\beta W + b$ as bias. In a post-norm block the normalised token also goes on along the stream, where there is no weight to take $\gamma$ and $\beta$ over.
-# 3. $12 \cdot 7\,087\,872 + 2 \cdot 768 = 85\,056\,000$. There are 1,511,656 left, for the patches, the positions, the class token and the head. You will count them in chapter 06.
+# 3. $12 \cdot 7\,087\,872 + 2 \cdot 768 = 85\,056\,000$. There are 1,511,656 left, for the patches, the positions, the class token and the head. You will count them in chapter 6.
 #
 # </details>
 
@@ -1258,4 +1258,4 @@ plt.show()
 # * [Xiong et al. 2020, *On Layer Normalization in the Transformer Architecture*](https://arxiv.org/abs/2002.04745): pre-norm against post-norm.
 # * [Elhage et al. 2021, *A Mathematical Framework for Transformer Circuits*](https://transformer-circuits.pub/2021/framework/index.html): the residual stream as the place where parts of a network talk to each other.
 #
-# Next, chapter 04: the encoder takes tokens. How does an image become tokens?
+# Next, chapter 4: the encoder takes tokens. How does an image become tokens?

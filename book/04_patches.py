@@ -3,9 +3,9 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Turn a photograph into the tokens that a Transformer reads, and know what that keeps and what it loses | Chapters 01 to 03 | 75 minutes | any CPU |
+# | Turn a photograph into the tokens that a Transformer reads, and know what that keeps and what it loses | Chapters 1 to 3 | 75 minutes | any CPU |
 #
-# The encoder of chapter 03 reads a sequence of tokens. A photograph is not a sequence, and it has no tokens. The Vision Transformer
+# The encoder of chapter 3 reads a sequence of tokens. A photograph is not a sequence, and it has no tokens. The Vision Transformer
 # makes some in the plainest way there is: it cuts the picture into squares, lays each square flat, and sends all of them
 # through one and the same linear layer. That is three lines of code, and at least five ways to get it wrong without
 # an error message. By the end of this chapter you have written the three lines, and you can tell when somebody else's are wrong.
@@ -38,7 +38,7 @@ print(f"tokens: {pixels:,}")
 print(f"scores: {pixels**2:,}, that is {4 * pixels**2 / 1e9:.0f} GB")
 
 # %% [markdown]
-# Ten gigabytes, and ViT-B has twelve heads in each of twelve blocks. A fused kernel (chapter 01) need not store all that, but it has to compute it all the same.
+# Ten gigabytes, and ViT-B has twelve heads in each of twelve blocks. A fused kernel (chapter 1) need not store all that, but it has to compute it all the same.
 # [Nguyen et al. (2024)](https://arxiv.org/abs/2406.09415) do train Transformers on single pixels, those of much smaller images. They learn well, but the authors themselves call it computationally less practical.
 # Somebody has to make the sequence shorter.
 #
@@ -62,7 +62,7 @@ print("the pixel in row 200, column 310:", flower[:, 200, 310].tolist())
 #
 # 427 cannot be divided by any useful patch size, since $427 = 7 \cdot 61$. So a photograph is first resized (as here), cropped, or padded with a border to a size that can be. Then its numbers are brought to a range that networks like: first from 0…255 to 0…1,
 # and then, channel by channel, minus a mean and divided by a standard deviation, so that over a whole data set they lie around 0 with a spread near 1. The mean and standard deviation are usually those of the training data, here
-# ImageNet's. They come with the pretrained weights (chapter 06).
+# ImageNet's. They come with the pretrained weights (chapter 6).
 
 # %%
 HEIGHT, WIDTH, P = 128, 192, 32  # not square, so that nothing can be swapped unseen
@@ -195,8 +195,8 @@ plt.show()
 # **The strip.** Try to see the pavilion in it. Patches 7 and 13 touch in the picture; in the strip they are $g_w = 6$ places apart, with five other patches between them. Patches 5 and 6 touch in the strip, and in the
 # picture they lie at opposite edges. With 196 patches it is worse: above and below are 14 places apart.
 #
-# You know what attention makes of this. It reads the strip as a bag (chapter 01): distance in it costs nothing, and even the order goes unseen until chapter 05 adds it. What it knows of above and below it has to learn. A convolution is built on
-# neighbourhood; a ViT starts with less. Chapter 08 asks what that costs when there is little data.
+# You know what attention makes of this. It reads the strip as a bag (chapter 1): distance in it costs nothing, and even the order goes unseen until chapter 5 adds it. What it knows of above and below it has to learn. A convolution is built on
+# neighbourhood; a ViT starts with less. Chapter 8 asks what that costs when there is little data.
 #
 # In letters (here $H$ is a height, as in the paper; in the other chapters it counts heads): an image of height $H$ and width $W$, in pixels, gives a grid of $g_h = H/P$ rows and $g_w = W/P$ columns, so $N = g_h\, g_w$ patches of $C \cdot P \cdot P$ numbers each.
 
@@ -305,7 +305,7 @@ plt.show()
 # %% [markdown]
 # Sixteen rows of red, then sixteen more: slices, not squares. The first eight "patches" hold nothing but red, the next eight green, the last eight blue. They are drawn as if each were (c p q), so a third of the greens in number 13 is shown as red and a third as blue: hence the false colours. Three times the strip goes from the bright sky to the dark trees.
 #
-# You have met the sibling of this bug: `x.view(2, 3, 4)` in chapter 02. No number is lost and no shape is wrong.
+# You have met the sibling of this bug: `x.view(2, 3, 4)` in chapter 2. No number is lost and no shape is wrong.
 # So: **after a reshape or a view, look at one element that you can compute by hand.**
 
 # %% [markdown]
@@ -646,7 +646,7 @@ check_patch_embedding(patch_embedding)
 # %% [markdown]
 # ## How large should a patch be?
 #
-# The name of a model tells you: ViT-B/16 is the base size with patches of 16 pixels. $P$ is not a detail. It fixes the number of tokens, $N = (H/P)(W/P)$, and with it the price. From chapter 03 you know what a block costs, in multiplications:
+# The name of a model tells you: ViT-B/16 is the base size with patches of 16 pixels. $P$ is not a detail. It fixes the number of tokens, $N = (H/P)(W/P)$, and with it the price. From chapter 3 you know what a block costs, in multiplications:
 #
 # $$\underbrace{12\, N D^2}_{\text{weights}} + \underbrace{2\, N^2 D}_{\text{scores and average}}$$
 #
@@ -708,7 +708,7 @@ plt.show()
 # Try it. Move the slider, and watch the cuts, the strip of tokens that the Transformer gets instead of the picture, and what a block has to pay for them. Point to a patch, and find its token. (The explorer counts rows, columns and tokens from 1, this text from 0.)
 
 # %%
-from course_lib.widgets.patchify import Patchify
+from course_lib.widgets import Patchify
 
 square = v2.functional.center_crop(flower, [427, 427])
 square = v2.functional.resize(square, [224, 224], antialias=True)
@@ -811,7 +811,7 @@ for ax, image, title in zip(axes, (china, shuffled[0]), ("photograph", "shuffled
 plt.show()
 
 # %% [markdown]
-# None. To the encoder, and to a classifier that averages its tokens, these two are *the same picture*. Nothing in a token says where its patch came from. That is the gap that chapter 05 closes.
+# None. To the encoder, and to a classifier that averages its tokens, these two are *the same picture*. Nothing in a token says where its patch came from. That is the gap that chapter 5 closes.
 #
 # > **Predict.** One more. Slide the photograph to the right, with what leaves on the right coming in on the left. How many tokens are new if you slide it by 32 pixels? And by 1 pixel? And how far, typically, is each of these from the nearest old token, in units of its own length?
 
@@ -827,12 +827,12 @@ assert by_how_much.min() < 0.01  # a patch of sky
 # %% [markdown]
 # By a whole patch, none: the same tokens one place further along. By one pixel, all of them, typically by a fifth of their length (the even sky by less than a hundredth). You would hardly see the difference, but the grid has stayed where it was. The output of a convolution with stride 1 would have moved along with the picture, apart from the border.
 #
-# This has led some to put a little of a convolutional network in front. A **convolutional stem** replaces the one large convolution by a few small ones with stride 2, and [Xiao et al. (2021)](https://arxiv.org/abs/2106.14881) report that this makes a ViT easier to train. The *hybrids* of Dosovitskiy et al. go further and cut their patches from the features of a ResNet; chapter 06 comes back to them.
+# This has led some to put a little of a convolutional network in front. A **convolutional stem** replaces the one large convolution by a few small ones with stride 2, and [Xiao et al. (2021)](https://arxiv.org/abs/2106.14881) report that this makes a ViT easier to train. The *hybrids* of Dosovitskiy et al. go further and cut their patches from the features of a ResNet; chapter 6 comes back to them.
 
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. It uses the convolution, and it refuses images that do not fit. (`check_divides` refuses sizes that $P$ does not divide. The advice in the second message belongs to chapter 06, and the comment at the end is only about speed.)
+# This is what later chapters import. It uses the convolution, and it refuses images that do not fit. (`check_divides` refuses sizes that $P$ does not divide. The advice in the second message belongs to chapter 6, and the comment at the end is only about speed.)
 
 # %%
 import inspect
@@ -909,12 +909,12 @@ for name, batch in attempts.items():
 # * Half the patch size: **4 times the tokens, 16 times the scores**. A block costs between 4 and 16 times as much; ViT-B at 224 pixels, from 16 to 8: 4.5.
 # * Cutting keeps every bit, and the linear layer can, if $D \ge C P^2$. What no token knows is **where it came from**.
 #
-# The picture to keep: **the strip**. It is all that the Transformer gets, and even its order is not seen until chapter 05.
+# The picture to keep: **the strip**. It is all that the Transformer gets, and even its order is not seen until chapter 5.
 #
 # ### To read
 #
-# * [Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*](https://arxiv.org/abs/2010.11929), section 3.1 and equation 1. You know its $x_p^i E$ and what $E$ is (here with a bias besides); chapter 05 brings the rest.
+# * [Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words*](https://arxiv.org/abs/2010.11929), section 3.1 and equation 1. You know its $x_p^i E$ and what $E$ is (here with a bias besides); chapter 5 brings the rest.
 # * [Xiao et al. 2021, *Early Convolutions Help Transformers See Better*](https://arxiv.org/abs/2106.14881): what a stem of small convolutions changes.
 # * [Beyer et al. 2023, *FlexiViT*](https://arxiv.org/abs/2212.08013): one set of weights for many patch sizes.
 #
-# Next, chapter 05: each token learns its place, and one more token comes along to speak for all of them.
+# Next, chapter 5: each token learns its place, and one more token comes along to speak for all of them.

@@ -3,9 +3,9 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Give the Transformer a token to answer with and a sense of place, and carry both to images of another size | Chapters 01 to 04 | 75 minutes | any CPU |
+# | Give the Transformer a token to answer with and a sense of place, and carry both to images of another size | Chapters 1 to 4 | 75 minutes | any CPU |
 #
-# Chapter 04 left you with a strip of patches. Two things are missing before the encoder can name what is in the picture. It needs
+# Chapter 4 left you with a strip of patches. Two things are missing before the encoder can name what is in the picture. It needs
 # one place from which to read *one* answer, and it needs to know where each patch came from. ViT solves both with vectors that are
 # learned: one more token, and one more addition. Both are a line of code. Both have variants that run, train, and are wrong.
 
@@ -63,7 +63,7 @@ plt.show()
 
 # %% [markdown]
 # The paper takes the class token, to stay close to the Transformer of text: BERT has one ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 3.1). Its appendix D.3 tells how mean pooling did very poorly at first, and that this was neither the fault of the
-# mean nor the merit of the token: it only needed another learning rate. [Beyer et al. (2022)](https://arxiv.org/abs/2205.01580) use mean pooling in their better plain ViT. So the class token is a choice. It is the choice of the weights that you will load in chapter 06, so let us get it right.
+# mean nor the merit of the token: it only needed another learning rate. [Beyer et al. (2022)](https://arxiv.org/abs/2205.01580) use mean pooling in their better plain ViT. So the class token is a choice. It is the choice of the weights that you will load in chapter 6, so let us get it right.
 #
 # `course_lib` has the whole model already; you build your own in the next chapter. Here is a small one that has learned nothing, and two photographs.
 
@@ -200,7 +200,7 @@ check_prepend_class_token(prepend_class_token)
 # %% [markdown]
 # ## A bag of patches
 #
-# Chapter 01 ended with a warning: attention does not know the order. Shuffle the tokens, and the outputs are the same ones, shuffled along. That is **equivariance**. What becomes of it in a whole ViT?
+# Chapter 1 ended with a warning: attention does not know the order. Shuffle the tokens, and the outputs are the same ones, shuffled along. That is **equivariance**. What becomes of it in a whole ViT?
 #
 # Here is a photograph, and the same photograph with its 24 patches shuffled.
 
@@ -854,7 +854,7 @@ check_resample_pos_embed(resample_pos_embed)
 # <details>
 # <summary>I get the right shape and wrong numbers</summary>
 #
-# `reshape(1, D, g, g)` straight from `(1, g·g, D)` runs, and mixes channels with places. It is the patch bug of chapter 04 again: reshape splits dimensions, only `permute` swaps them.
+# `reshape(1, D, g, g)` straight from `(1, g·g, D)` runs, and mixes channels with places. It is the patch bug of chapter 4 again: reshape splits dimensions, only `permute` swaps them.
 #
 # </details>
 
@@ -1029,4 +1029,4 @@ for wrong in (
 # * [Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), section 3.5: sines and cosines, on half a page.
 # * [Liu et al. 2021, *Swin Transformer*](https://arxiv.org/abs/2103.14030), section 3.2: the relative bias.
 #
-# Next, chapter 06: all the pieces are there. Put them together, and load the real weights.
+# Next, chapter 6: all the pieces are there. Put them together, and load the real weights.

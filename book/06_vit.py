@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Put your pieces together to a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 01 to 05 | 100 minutes | any CPU |
+# | Put your pieces together to a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 1 to 5 | 100 minutes | any CPU |
 #
 # You have every piece: patches, class token, positions, the encoder block. In this chapter they become one function of a dozen lines, and that
 # function is ViT-B/16, the model of the paper. You count its 86,567,656 parameters by hand. You translate the names of published weights, load them, and compare with
@@ -32,6 +32,7 @@ from course_lib.checks import my_pieces
 from course_lib.data import digits, photographs
 from course_lib.files import weights_folder
 from course_lib.interpret import record_attention
+from course_lib.models import create_model, vit_b_16
 from course_lib.records import load_record
 from course_lib.weights import (
     REGISTRY,
@@ -58,8 +59,8 @@ torch.set_num_threads(1)  # one image at a time: more threads would hardly help
 # | 3 | $z_\ell = \text{MLP}(\text{LN}(z'_\ell)) + z'_\ell$ | `x = x + mlp(norm2(x))` |
 # | 4 | $y = \text{LN}(z_L^0)$ | `self.norm(x)[:, 0]` |
 #
-# Symbol by symbol: $x_p^i$ is patch $i$, laid flat (chapter 04). $E$ is the weight of the patch embedding. The semicolons put tokens one after the other, and $x_\text{class}$, the class token, comes first. $E_\text{pos}$ holds the positions, $N + 1$ rows (chapter 05). $\ell$ counts the blocks, from 1 to $L$; MSA is
-# multi-head self-attention (chapter 02), LN is LayerNorm, and equations 2 and 3 are the block of chapter 03. $z_L^0$ is token 0 after the last block, the class token. (The paper leaves out the biases. They are there.)
+# Symbol by symbol: $x_p^i$ is patch $i$, laid flat (chapter 4). $E$ is the weight of the patch embedding. The semicolons put tokens one after the other, and $x_\text{class}$, the class token, comes first. $E_\text{pos}$ holds the positions, $N + 1$ rows (chapter 5). $\ell$ counts the blocks, from 1 to $L$; MSA is
+# multi-head self-attention (chapter 2), LN is LayerNorm, and equations 2 and 3 are the block of chapter 3. $z_L^0$ is token 0 after the last block, the class token. (The paper leaves out the biases. They are there.)
 #
 # The four equations end with $y$, a vector of width $D$. One linear layer, the **head**, turns it into one score for each class, the **logits**.
 
@@ -177,7 +178,7 @@ plt.show()
 
 # %%
 with torch.device("meta"):
-    shapes_only = vit.vit_b_16()
+    shapes_only = vit_b_16()
 
 for name, value in shapes_only.state_dict().items():
     if not name.startswith("blocks.") or name.startswith("blocks.11."):
@@ -186,7 +187,7 @@ for name, value in shapes_only.state_dict().items():
 # %% [markdown]
 # Blocks 0 to 10 have the same twelve entries as block 11. The names are those of the library [timm](https://github.com/huggingface/pytorch-image-models), and this course keeps to them. A dictionary from names to tensors like this one is called a **state dict**.
 #
-# One detail of equation 4. The paper normalises token 0 only, the code normalises all tokens and then takes token 0. Is that the same? LayerNorm works on each token for itself (chapter 03), so it must be.
+# One detail of equation 4. The paper normalises token 0 only, the code normalises all tokens and then takes token 0. Is that the same? LayerNorm works on each token for itself (chapter 3), so it must be.
 
 # %%
 torch.manual_seed(3)
@@ -282,7 +283,7 @@ check_vit_forward(vit_forward)
 # %% [markdown]
 # ## 86,567,656
 #
-# That is the number that every library gives for the parameters of ViT-B/16 with 1000 classes. You can compute it without building a model. The state dict above says what there is. A block has two norms and four linear layers (qkv, proj, fc1, fc2), and chapter 03 counted one.
+# That is the number that every library gives for the parameters of ViT-B/16 with 1000 classes. You can compute it without building a model. The state dict above says what there is. A block has two norms and four linear layers (qkv, proj, fc1, fc2), and chapter 3 counted one.
 #
 # ### Exercise 6.2 · `count_parameters`
 #
@@ -388,7 +389,7 @@ def macs(side):
 
 for side in (224, 384):
     with torch.device("meta"):
-        model, image = vit.vit_b_16(img_size=side), torch.empty(1, 3, side, side)
+        model, image = vit_b_16(img_size=side), torch.empty(1, 3, side, side)
         counter = FlopCounterMode(display=False)
         # Recording runs the explicit softmax: older versions miss the fused one.
         with torch.no_grad(), record_attention(model), counter:
@@ -460,7 +461,7 @@ ax.legend(
 plt.show()
 
 # %% [markdown]
-# Four per cent. At 224 pixels, the size of pre-training, attention's square is hardly noticed, and at 384, the paper's size for fine-tuning, it is a ninth. What costs is $D^2$, and that cost grows with $N$ like any other network's. (In *memory* the square counts for more, and with small patches: chapter 04.)
+# Four per cent. At 224 pixels, the size of pre-training, attention's square is hardly noticed, and at 384, the paper's size for fine-tuning, it is a ninth. What costs is $D^2$, and that cost grows with $N$ like any other network's. (In *memory* the square counts for more, and with small patches: chapter 4.)
 #
 # The parameter count is a good first test of a model. If yours differs, something is wrong. If it agrees, you know little: it says nothing about what happens to the parameters. Hold that thought for two sections.
 
@@ -523,7 +524,7 @@ for name, weight in (("flatten, transpose", ours), ("reshape", forced)):
 with torch.device("meta"):
     theirs = torchvision.models.vit_b_16()
 torch.manual_seed(7)
-model = vit.vit_b_16()
+model = vit_b_16()
 before = {name: value.clone() for name, value in model.state_dict().items()}
 
 result = model.load_state_dict(theirs.state_dict(), strict=False)
@@ -707,7 +708,7 @@ photo = imagenet.transform()(flower)[None]  # (1, 3, 224, 224)
 libraries = {}
 for build in (build_timm, torchvision.models.vit_b_16, build_transformers):
     with torch.device("meta"):  # no time lost on numbers that are replaced
-        theirs, ours = build().eval(), vit.vit_b_16().eval()
+        theirs, ours = build().eval(), vit_b_16().eval()
     fill(theirs.to_empty(device="cpu"))
     library, renamed = convert.to_timm_names(theirs.state_dict())
     ours.load_state_dict(renamed, assign=True)  # strict: every name, nothing else
@@ -840,7 +841,7 @@ plt.show()
 # Each point is a wrong model (small, with random weights; `tests/mutants.py` makes them and `data/README.md` says where the record is). Read the figure from the bottom. **Nine of them name the right class every time**, among them all that get LayerNorm or GELU slightly wrong. **All but two have the right number of parameters.** And left of the line at $10^{-3}$, a tolerance that is
 # widely used in tests of this kind, lie four.
 #
-# The last one, on the far left, is not a mistake that a comparison of outputs could ever find. Dropping the bias of the keys changes all scores of a query by the same number, and you know from chapter 01 what softmax does with that: nothing. It is found by comparing *parameters*: each tensor in the model, bit by bit, with the one in the file. So do both. Compare
+# The last one, on the far left, is not a mistake that a comparison of outputs could ever find. Dropping the bias of the keys changes all scores of a query by the same number, and you know from chapter 1 what softmax does with that: nothing. It is found by comparing *parameters*: each tensor in the model, bit by bit, with the one in the file. So do both. Compare
 # parameters with `torch.equal`, in a line like the `wrong = [...]` in `load_by_shape`'s cell, and all logits with a tolerance of $10^{-5}$.
 
 # %% [markdown]
@@ -907,10 +908,10 @@ libraries.clear()  # 0.7 GB that are needed no more
 #
 # ### Small ones, which are here
 #
-# The course brings along a ViT that was trained on scikit-learn's handwritten digits, $8 \times 8$ pixels each: `vit_digits_patch2_8`, with patches of 2 pixels, so 16 tokens, width 48, 4 blocks. It was trained with `benchmarks/train_digits.py`, on the first 1200 digits. You will train such models yourself from chapter 07 on. Here you load one.
+# The course brings along a ViT that was trained on scikit-learn's handwritten digits, $8 \times 8$ pixels each: `vit_digits_patch2_8`, with patches of 2 pixels, so 16 tokens, width 48, 4 blocks. It was trained with `benchmarks/train_digits.py`, on the first 1200 digits. You will train such models yourself from chapter 7 on. Here you load one.
 
 # %%
-model = vit.create_model("vit_digits_patch2_8").eval()
+model = create_model("vit_digits_patch2_8").eval()
 load_pretrained(model, "course/vit_digits_patch2_8")
 print(model.preprocessing)
 
@@ -973,7 +974,7 @@ plt.show()
 
 # %% tags=["hide-output"]
 def fresh():
-    copy = vit.create_model("vit_digits_patch2_8").eval()
+    copy = create_model("vit_digits_patch2_8").eval()
     copy.load_state_dict(model.state_dict())
     copy.preprocessing = model.preprocessing
     return copy
@@ -1120,14 +1121,14 @@ def refusal(model, file, **options):
 
 file = folder / "vit_digits_patch2_8.safetensors"
 save_weights(model, file)  # byte by byte the published file
-refusal(vit.create_model("vit_digits_patch2_8", num_classes=7), file)
+refusal(create_model("vit_digits_patch2_8", num_classes=7), file)
 
 content = bytearray(file.read_bytes())
 content[len(content) // 2] ^= 1  # one bit of 2.5 million
 file.write_bytes(content)
-refusal(vit.create_model("vit_digits_patch2_8"), file)
+refusal(create_model("vit_digits_patch2_8"), file)
 
-damaged = vit.create_model("vit_digits_patch2_8")
+damaged = create_model("vit_digits_patch2_8")
 load_pretrained(damaged, file.rename(folder / "renamed.safetensors"))
 published = model.state_dict()
 for name, value in damaged.state_dict().items():
@@ -1149,7 +1150,7 @@ for name, value in damaged.state_dict().items():
 def published_vit():
     """Torchvision's weights in our model, or None where they cannot be had."""
     try:
-        return vit.create_model("vit_base_patch16_224", pretrained=True).eval()
+        return create_model("vit_base_patch16_224", pretrained=True).eval()
     except ValueError:
         print("No network, and no copy of the weights here: nothing to show.")
 
@@ -1187,10 +1188,10 @@ if large is not None:
 # %% [markdown]
 # ## Another image size
 #
-# The digits model knows $4 \times 4$ patches. Give it digits of $12 \times 12$ pixels and there are $6 \times 6$ patches, so 36 positions in place of 16. You know from chapter 05 what to do, and `load_pretrained` does it, with one line to say so:
+# The digits model knows $4 \times 4$ patches. Give it digits of $12 \times 12$ pixels and there are $6 \times 6$ patches, so 36 positions in place of 16. You know from chapter 5 what to do, and `load_pretrained` does it, with one line to say so:
 
 # %%
-larger = vit.create_model("vit_digits_patch2_8", img_size=12).eval()
+larger = create_model("vit_digits_patch2_8", img_size=12).eval()
 larger = load_pretrained(larger, "course/vit_digits_patch2_8")
 
 # %% [markdown]
@@ -1218,14 +1219,14 @@ plt.show()
 # This model gains a point. Is a larger image better, then? One model and 297 digits, where a point is three digits: that is an anecdote. So five models were trained with the same recipe and other random numbers (`benchmarks/digits_sizes.py`; the loaded one is one of the five), and each judged at six sizes. Each line is one of them. From 8 to 12 pixels four of the five gain, between 0.7 and 4.7 points, and one loses 2.7. The honest answer is *about the same*. What is
 # clear is the other side: at 6 pixels, with 9 patches, all five lose at least 15 points.
 #
-# That it works at all, without a step of training at 12 pixels, is the point. In practice one fine-tunes at the new size (chapter 09).
+# That it works at all, without a step of training at 12 pixels, is the point. In practice one fine-tunes at the new size (chapter 9).
 
 # %% [markdown]
 # ## Another head, another front
 #
 # Both ends of the encoder have variants, and you will meet their names.
 #
-# **In front, a hybrid** (section 3.1 of the paper): a convolutional network looks first, and its output, a stack of feature maps, is cut into patches of size 1. **At the end, the head of pre-training**: not one linear layer, but a linear layer and a tanh, the **representation**, and then the classes. For fine-tuning it is replaced by one linear layer (`reset_classifier`; chapter 09). Both at once:
+# **In front, a hybrid** (section 3.1 of the paper): a convolutional network looks first, and its output, a stack of feature maps, is cut into patches of size 1. **At the end, the head of pre-training**: not one linear layer, but a linear layer and a tanh, the **representation**, and then the classes. For fine-tuning it is replaced by one linear layer (`reset_classifier`; chapter 9). Both at once:
 
 # %%
 torch.manual_seed(23)
@@ -1256,7 +1257,7 @@ print(inspect.getsource(vit.VisionTransformer.forward_features))
 print(inspect.getsource(vit.VisionTransformer.forward_head))
 
 # %% [markdown]
-# The three `if` are for models of chapter 05, without class token or without learned positions. `pre_logits` is the representation; in ViT-B/16 as you know it, it does nothing. Dropout (`pos_drop`) does nothing outside training.
+# The three `if` are for models of chapter 5, without class token or without learned positions. `pre_logits` is the representation; in ViT-B/16 as you know it, it does nothing. Dropout (`pos_drop`) does nothing outside training.
 
 # %%
 shutil.rmtree(folder)  # the files of this chapter
@@ -1298,4 +1299,4 @@ shutil.rmtree(folder)  # the files of this chapter
 # * [Steiner et al. 2022, *How to train your ViT?*](https://arxiv.org/abs/2106.10270): where many of the published weights come from, and what augmentation and data each needed.
 # * [Touvron et al. 2021, *Training data-efficient image transformers*](https://arxiv.org/abs/2012.12877): the sizes Ti and S, and training without the huge data sets.
 #
-# Next, chapter 07: these weights came from somewhere. Train your own.
+# Next, chapter 7: these weights came from somewhere. Train your own.

@@ -3,9 +3,9 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Train a Vision Transformer yourself, know what each line of the loop is for, and trust the number that comes out | Chapters 01 to 06 | 120 minutes | any CPU; a GPU is welcome at the end |
+# | Train a Vision Transformer yourself, know what each line of the loop is for, and trust the number that comes out | Chapters 1 to 6 | 120 minutes | any CPU; a GPU is welcome at the end |
 #
-# In chapter 06 you loaded weights that others had trained. Now you train your own, from random numbers, on MNIST: 70,000 handwritten digits, and the first thing that people try. A training run is a loop of six lines, and a handful of settings. Nearly all of what goes wrong goes wrong silently: the loss falls, only not as far as it could, or the number at the end is better than the model.
+# In chapter 6 you loaded weights that others had trained. Now you train your own, from random numbers, on MNIST: 70,000 handwritten digits, and the first thing that people try. A training run is a loop of six lines, and a handful of settings. Nearly all of what goes wrong goes wrong silently: the loss falls, only not as far as it could, or the number at the end is better than the model.
 #
 # You write the four functions on which everything stands: a step, the learning rate, the groups of parameters, the evaluation. What runs on this page is small, scikit-learn's digits of $8 \times 8$ pixels and drawn shapes, and needs no network. The longer runs were made once, on MNIST; you see their records, and at the end you start one yourself.
 
@@ -25,12 +25,12 @@ from scipy.stats import t as student
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from course_lib import vit, viz
+from course_lib import train, vit, viz
 from course_lib.checks import my_pieces
 from course_lib.data import Augment, ImageSet, digits, toy_shapes
+from course_lib.models import create_model, vit_b_16
 from course_lib.records import load_record
 from course_lib.train import TrainConfig, fit, set_seed
-from course_lib.train import loop as train
 from course_lib.weights import load_pretrained
 
 viz.set_style()
@@ -87,7 +87,7 @@ print(data.name, tuple(data.images.shape), data.images.dtype)
 
 SMALL = vit.ViTConfig(
     img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=48, depth=6,
-    num_heads=4, mlp_ratio=2.0, weight_init="xavier",  # fits so small a width: chapter 08
+    num_heads=4, mlp_ratio=2.0, weight_init="xavier",  # fits so small a width: chapter 8
 )  # fmt: skip
 torch.manual_seed(3)
 model = vit.VisionTransformer(SMALL)
@@ -471,7 +471,7 @@ for name, optimizer, decay in (
 #
 # * **Biases** are added. Pulling them to 0 shifts the answers, and makes nothing simpler.
 # * **Norms** have a scale that starts at 1. Pulling it to 0 shrinks the signal.
-# * The **class token** and the **positions** are features themselves, not weights. (So are the tables of relative position biases of chapter 05.)
+# * The **class token** and the **positions** are features themselves, not weights. (So are the tables of relative position biases of chapter 5.)
 #
 # The paper's authors decay what their code calls a kernel, and nothing else (that is the default in their [big_vision](https://github.com/google-research/big_vision)); DeiT and timm leave out biases, norms, class token and positions too. There is a trap in it. Biases and norms have one dimension, so many scripts let everything decay that has two or more. But `cls_token` is `(1, 1, D)` and `pos_embed` is `(1, N+1, D)`.
 
@@ -527,7 +527,7 @@ check_param_groups(param_groups)
 
 # %%
 with torch.device("meta"):  # shapes only: no numbers, no memory
-    groups = train.param_groups(vit.vit_b_16(), weight_decay=0.1)
+    groups = train.param_groups(vit_b_16(), weight_decay=0.1)
 for group in groups:
     numbers = sum(parameter.numel() for parameter in group["params"])
     print(
@@ -768,10 +768,10 @@ plt.show()
 #
 # ### What the training accuracy says
 #
-# > **Predict.** The small model of chapter 06, which was trained with turned and shifted digits, sees its training images as they are, the same turned by up to 40 degrees, and the validation images as they are. Order the three accuracies.
+# > **Predict.** The small model of chapter 6, which was trained with turned and shifted digits, sees its training images as they are, the same turned by up to 40 degrees, and the validation images as they are. Order the three accuracies.
 
 # %% tags=["hide-output"]
-trained = vit.create_model("vit_digits_patch2_8").eval()
+trained = create_model("vit_digits_patch2_8").eval()
 load_pretrained(trained, "course/vit_digits_patch2_8")
 
 set_seed(23)
@@ -851,8 +851,10 @@ print(
 # %% [markdown]
 # Two things make it possible.
 #
-# * **Everything is saved**: weights, the optimiser's running means, the averaged weights of chapter 08 if there are any, the number of the step, the history. With the weights alone, AdamW's means start at 0 again, and the schedule at the beginning.
+# * **Everything is saved**: weights, the optimiser's running means, the averaged weights of chapter 8 if there are any, the number of the step, the history. With the weights alone, AdamW's means start at 0 again, and the schedule at the beginning.
 # * **Every step has random numbers of its own**, from a seed made of the run's seed and the step's number. So step 40 sees the same images, changed in the same way, with the same dropout, whether it is reached in one go or in five.
+#
+# To the last bit it is the same run on a CPU, with as many threads and the same PyTorch. A graphics card makes the same steps too, but adds up some of its sums, such as those of attention's backward pass, in no fixed order. There the two runs are the same up to rounding, and drift apart slowly.
 #
 # A crash in the middle of a save leaves the checkpoint before, and a damaged file is noticed and not used.
 #
@@ -897,7 +899,7 @@ images[500, 0, 3, 3] = math.inf
 model = fresh_model()
 try:
     fit(model, replace(data, images=images), val, config, quiet=True)
-except train.TrainingError as error:
+except ValueError as error:
     print(str(error).partition(",")[0])
 finite = all(parameter.isfinite().all() for parameter in model.parameters())
 print("all weights are numbers:", finite)
@@ -918,7 +920,7 @@ shutil.rmtree(folder)
 # | `mnist_fast` | the course's ViT, patches of 4 on 28 pixels | everything of this chapter, in minutes |
 # | `mnist_vit` | another as small | more of it: more epochs, more augmentation |
 #
-# (The two recipes of the course also use label smoothing, averaged weights and random erasing: chapter 08.)
+# (The two recipes of the course also use label smoothing, averaged weights and random erasing: chapter 8.)
 #
 # The report got 98.10 % with its ViT. And it says that an ordinary convolutional network with as many parameters and epochs gets about 90 %.
 #
@@ -978,7 +980,7 @@ for run in race["runs"]:
 assert min(race["times_as_fast"].values()) > 4
 
 # %% [markdown]
-# About 90 % is far from what a convolutional network does here. How can such a number get into a report? By any of the mistakes above. **If a baseline is much worse than everybody else's, look for the mistake in the baseline** before you praise your model. On MNIST a small convolutional network is a strong opponent: it knows from the start that neighbouring pixels belong together, and a ViT must learn it. That is the subject of chapter 08.
+# About 90 % is far from what a convolutional network does here. How can such a number get into a report? By any of the mistakes above. **If a baseline is much worse than everybody else's, look for the mistake in the baseline** before you praise your model. On MNIST a small convolutional network is a strong opponent: it knows from the start that neighbouring pixels belong together, and a ViT must learn it. That is the subject of chapter 8.
 #
 # ### How exact is a test set?
 #
@@ -1035,7 +1037,7 @@ for run in load_record("mnist_looks")["runs"]:
         assert five > one
 
 # %% [markdown]
-# Fewer, for both models and on both splits; the fast one loses a third of its mistakes on the test. So a ViT has *nearly* learned it: which answer it gives depends, for some digits, on where the cuts between the patches fall. The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 08: a convolution need not learn this.
+# Fewer, for both models and on both splits; the fast one loses a third of its mistakes on the test. So a ViT has *nearly* learned it: which answer it gives depends, for some digits, on where the cuts between the patches fall. The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 8: a convolution need not learn this.
 #
 # ### Which parts matter?
 #
@@ -1145,7 +1147,7 @@ import inspect
 print(inspect.getsource(train.train_one_epoch))
 
 # %% [markdown]
-# `run` holds the model, the optimiser, the settings and the number of the step. Your six lines are in `train_step` (`course_lib/train.py`), and around them the rate, the parts of a batch, `float16`, and clear words when something is wrong.
+# `run` holds the model, the optimiser, the settings and the number of the step. Your six lines are in `train_step` (`course_lib/train/loop.py`), and around them the rate, the parts of a batch, `float16`, and clear words when something is wrong.
 
 # %% [markdown]
 # ## Three to think about
@@ -1174,7 +1176,7 @@ print(inspect.getsource(train.train_one_epoch))
 # * Evaluate in **eval mode**, without gradients, with **sums over images**.
 # * Choose on **validation**, look at the **test once**. Compare with several seeds and an interval.
 # * Small images live **on the device**, and a batch is augmented there at once.
-# * A run that survives saves everything and gives every step its own random numbers: it goes on **to the last bit**.
+# * A run that survives saves everything and gives every step its own random numbers: it goes on as if nothing had happened, on a CPU **to the last bit**.
 #
 # The picture to keep: **the learning rate above the loss.**
 #
@@ -1185,4 +1187,4 @@ print(inspect.getsource(train.train_one_epoch))
 # * [Touvron et al. 2021, *Training data-efficient image transformers*](https://arxiv.org/abs/2012.12877), table 9: the settings with which most ViTs have been trained since.
 # * [Recht et al. 2019, *Do ImageNet Classifiers Generalize to ImageNet?*](https://arxiv.org/abs/1902.10811): somebody did collect the other test set. For MNIST it was found again: [Yadav & Bottou 2019, *Cold Case: The Lost MNIST Digits*](https://arxiv.org/abs/1905.10498).
 #
-# Next, chapter 08: on MNIST a ViT does well. On small photographs it meets a wall.
+# Next, chapter 8: on MNIST a ViT does well. On small photographs it meets a wall.

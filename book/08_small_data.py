@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Take "Transformers lack inductive bias" apart, and measure what stands in for it, on a budget | Chapters 01 to 07 | 110 minutes, without exercise 8.5 | any CPU; the last exercise wants a GPU |
+# | Take "Transformers lack inductive bias" apart, and measure what stands in for it, on a budget | Chapters 1 to 7 | 110 minutes, without exercise 8.5 | any CPU; the last exercise wants a GPU |
 #
 # On MNIST a small ViT gets almost everything right. Show it cats and ships, and it hits a wall. The usual explanation is one sentence: *Transformers lack
 # the inductive bias of convolutions*. In this chapter you take the sentence apart. What is it that a convolution knows before it has seen anything? How much of it can you give to a ViT without
@@ -37,7 +37,7 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # %% [markdown]
 # ## The wall
 #
-# You met a student's report in chapter 07; the recipes call it report D. Its author wrote a ViT from scratch and trained it on MNIST: patches of 4 pixels, width 32, four blocks, 20 epochs. 98.10 % right. Then the same kind of model, with three colours instead of one, on CIFAR-10.
+# You met a student's report in chapter 7; the recipes call it report D. Its author wrote a ViT from scratch and trained it on MNIST: patches of 4 pixels, width 32, four blocks, 20 epochs. 98.10 % right. Then the same kind of model, with three colours instead of one, on CIFAR-10.
 #
 # > **Predict.** The same size, the same recipe, nearly as many images. 98 % on digits. How many on photographs?
 
@@ -115,7 +115,7 @@ print(f"and the same at every place:  {window * 16:>10,}")
 # %% [markdown]
 # ### Shift the image
 #
-# Sharing has a consequence with a name. Shift the image, and the output is shifted along: **translation equivariance**. You know the kind of statement from chapter 01, where attention was equivariant to shuffling.
+# Sharing has a consequence with a name. Shift the image, and the output is shifted along: **translation equivariance**. You know the kind of statement from chapter 1, where attention was equivariant to shuffling.
 #
 # Take four layers and a photograph of $32 \times 32$ pixels. Shift it in a ring: what leaves on the right comes in again on the left, so that nothing is lost at the edge. The convolutions are padded in a ring too. Each output is a small image (for a ViT: the patch tokens on their grid). It ought to be shifted by as much, measured in its own cells.
 #
@@ -235,7 +235,7 @@ plt.show()
 #
 # Four tokens, and $4 \cdot 4 = 16$ scores. With patches of 4 pixels there are 64 tokens and 4096 scores, 256 times as many.
 #
-# Attention between four corners, and all within a corner left to one linear layer: that is hardly a Transformer. So the patch shrinks with the image. Nearly everybody takes 4 pixels on CIFAR, and so does this chapter. (The other way is to enlarge the images to 224, which is what you do with a pre-trained model, in chapter 09.)
+# Attention between four corners, and all within a corner left to one linear layer: that is hardly a Transformer. So the patch shrinks with the image. Nearly everybody takes 4 pixels on CIFAR, and so does this chapter. (The other way is to enlarge the images to 224, which is what you do with a pre-trained model, in chapter 9.)
 
 # %% [markdown]
 # ## Data that are not there can be made
@@ -340,7 +340,7 @@ plt.show()
 #
 # **Random erasing** ([Zhong et al. 2020](https://arxiv.org/abs/1708.04896)) makes one more claim: *part of it is enough*. A rectangle is filled with noise, and the label stays.
 #
-# In the course's library one object says what happens to a training batch: `Augment(crop=4, flip=True, rand_augment=2, erase=0.25)`. It draws the random numbers on the device that holds the images, each image its own, and no worker process is involved (chapter 07).
+# In the course's library one object says what happens to a training batch: `Augment(crop=4, flip=True, rand_augment=2, erase=0.25)`. It draws the random numbers on the device that holds the images, each image its own, and no worker process is involved (chapter 7).
 #
 # The model hardly ever sees the same image twice. Two things follow.
 #
@@ -363,7 +363,7 @@ margins = torch.linspace(0, 12, 1201)
 logits = torch.zeros(len(margins), 10)
 logits[:, 0] = margins
 hard = F.one_hot(torch.tensor(0), 10).float()
-soft = train.smooth(hard, 0.1)
+soft = 0.9 * hard + 0.1 / 10
 
 
 def losses(target):
@@ -731,10 +731,10 @@ assert min(ends[1]) > max(ends[0])
 # |--:|:--|:--|
 # | 0 | report D's model and recipe, shortened to 5 epochs. It shifts its images by up to 5 % already. | |
 # | 1 | a larger model: twice the width, six blocks instead of four, two heads, a narrower MLP; nearly four times the parameters | 3, too small |
-# | 2 | weight decay, warm-up, clipping, twice the learning rate: chapter 07 | 4, badly trained |
+# | 2 | weight decay, warm-up, clipping, twice the learning rate: chapter 7 | 4, badly trained |
 # | 3 | starting weights that fit the width | 4, badly trained |
 # | 4 | the mean of the patches instead of a class token | 1, knows too little |
-# | 5 | fixed positions of row and column: chapter 05 | 1, knows too little |
+# | 5 | fixed positions of row and column: chapter 5 | 1, knows too little |
 # | 6 | crop and flip in place of the small shifts | 2, too few images |
 # | 7 | averaged weights | 4, badly trained |
 # | 8 | RandAugment, one operation an image, gently | 2, too few images |
@@ -824,7 +824,7 @@ print("rungs 6 to 9:      ", interval(from_rungs(range(6, 10)), ladder))
 # %% [markdown]
 # Count the stars before you tell a story about a single rung. A point more or less is what another seed alone would bring. So it is with most tables of ingredients, and few of them print an interval.
 #
-# What the seeds do carry are two sums. **Rungs 1 to 5 lead up**: a larger model, the training of chapter 07, the positions of chapter 05. **Rungs 6 to 9 lead down**: the tools of this chapter. In five epochs they cost more than they bring, as augmentation did for the digits in eight. (For rung 7 the walk above has the reason: the rate falls to 0 along a cosine, so there is little to average away.)
+# What the seeds do carry are two sums. **Rungs 1 to 5 lead up**: a larger model, the training of chapter 7, the positions of chapter 5. **Rungs 6 to 9 lead down**: the tools of this chapter. In five epochs they cost more than they bring, as augmentation did for the digits in eight. (For rung 7 the walk above has the reason: the rate falls to 0 along a cosine, so there is little to average away.)
 #
 # Read it with four grains of salt.
 #
@@ -949,7 +949,7 @@ for what, before, after in (
 # | [Compact-Transformers](https://github.com/SHI-Labs/Compact-Transformers), an early version, ViT-Lite-7/4 | 3.7 M | 91.38 | 200 epochs |
 # | [Lee et al. 2021](https://arxiv.org/abs/2112.13492), their plain ViT | 2.7 M | 93.58 | 100 epochs, each image three times |
 #
-# **Read these with care.** In the published code of the last one, what is called validation is the test set, and the best epoch is kept by it. You have seen in chapter 07 what choosing on the test set does. Of the whole table only the first line held out a validation split. So an honest number, with the last epoch or one that was chosen on validation images, may be lower than one of these and still be the better result.
+# **Read these with care.** In the published code of the last one, what is called validation is the test set, and the best epoch is kept by it. You have seen in chapter 7 what choosing on the test set does. Of the whole table only the first line held out a validation split. So an honest number, with the last epoch or one that was chosen on validation images, may be lower than one of these and still be the better result.
 #
 # Our best run on a CPU has 32 epochs, twice the width and nearly four times the parameters of the ladder's models:
 
@@ -1058,7 +1058,7 @@ for number, low, high in ((2, 0.01, 0.03), (3, 0.25, 0.7)):
 #
 # 1. Two images with the same patches in another arrangement: it sees the bag of patches and nothing else. A CNN can tell those apart, although its last step is a mean as well, since its maps have looked across the borders of the patches before the mean is taken. What it cannot tell (in a ring, and up to the steps of its halvings) is *where* the whole thing stands.
 # 2. MixUp. Its shares are of the two images that are really in the picture. The smoothed share is the same for every image, and says only that nothing is certain.
-# 3. Nearly nothing: still 45,000 images, each merely altered once, and all seen 100 times. The gain is in drawing anew each time. (The same happens by accident when a list of batches is kept for the next epoch: chapter 07.)
+# 3. Nearly nothing: still 45,000 images, each merely altered once, and all seen 100 times. The gain is in drawing anew each time. (The same happens by accident when a list of batches is kept for the next epoch: chapter 7.)
 # 4. When the rectangle covers the animal and leaves the grass: the target still says mostly cat. It works because it is right on average, and because in practice a target that is wrong at times does less harm than images that can be learned by heart. Some variants weigh the area by where attention looks.
 #
 # </details>
@@ -1081,4 +1081,4 @@ for number, low, high in ((2, 0.01, 0.03), (3, 0.25, 0.7)):
 # * [Steiner et al. 2022, *How to train your ViT?*](https://arxiv.org/abs/2106.10270): what is worth what, measured at scale.
 # * [Beyer et al. 2022, *Better plain ViT baselines for ImageNet-1k*](https://arxiv.org/abs/2205.01580): two pages, fixed positions, mean pooling, RandAugment and MixUp, and a plain ViT does well.
 #
-# Next, chapter 09: somebody has trained on millions of images already. Take their weights.
+# Next, chapter 9: somebody has trained on millions of images already. Take their weights.

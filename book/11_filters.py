@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives | Chapters 01 to 06, and 08 | 70 minutes | any CPU |
+# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives | Chapters 1 to 6, and 8 | 70 minutes | any CPU |
 #
 # So far a model was something that you build and train. Now it is something that you look into. Nothing is trained in this chapter.
 #
@@ -68,7 +68,7 @@ for key, model in trained.items():
 #
 # ### A filter is a picture
 #
-# Chapter 04: the patch embedding is a convolution whose stride is its size. Number $d$ of a patch's token is
+# Chapter 4: the patch embedding is a convolution whose stride is its size. Number $d$ of a patch's token is
 #
 # $$x_d = \sum_{c, i, j} W_{d, c, i, j}\, \text{patch}_{c, i, j} + b_d$$
 #
@@ -122,7 +122,7 @@ show_sheets({"A": a[:28], "B": b[:28]})
 #
 # The $D$ numbers of a token have no meaning one by one. What reads them is a matrix that takes all of them together, and such a matrix can undo a turn of the $D$ axes. (Nearly any turn: one direction is special, as you will see.) So what matters is **which directions in the space of patches the model reacts to**, and not how it shares them out over its $D$ filters.
 #
-# Treat the filters as a cloud of $D$ points in a space of $C P^2$ dimensions, and ask for the axes of the cloud. That is the principal component analysis (PCA) of chapter 04, and a singular value decomposition (SVD) does it. Flatten the filters to a matrix $W$, $(D, CP^2)$, subtract the mean filter $\bar w$ from each row, and
+# Treat the filters as a cloud of $D$ points in a space of $C P^2$ dimensions, and ask for the axes of the cloud. That is the principal component analysis (PCA) of chapter 4, and a singular value decomposition (SVD) does it. Flatten the filters to a matrix $W$, $(D, CP^2)$, subtract the mean filter $\bar w$ from each row, and
 #
 # $$W - \bar w = U S V^\top$$
 #
@@ -158,7 +158,7 @@ filters[:64] += picture
 print("to half of them, same logits:", same_logits(trained["wide"], changed))
 
 # %% [markdown]
-# To all: nothing happens. The picture adds *one and the same number* to all $D$ entries of a token. Every attention, every MLP and the head read the residual stream through a LayerNorm, and the first thing that LayerNorm does is to subtract the mean of the $D$ entries (chapter 03). So the number is gone before any layer reads it. This is the special direction: a turn that goes unnoticed must leave $(1, 1, \dots, 1)$ where it is. To the mean filter **the model itself is blind**. Take it off, and you look only at what the model can see.
+# To all: nothing happens. The picture adds *one and the same number* to all $D$ entries of a token. Every attention, every MLP and the head read the residual stream through a LayerNorm, and the first thing that LayerNorm does is to subtract the mean of the $D$ entries (chapter 3). So the number is gone before any layer reads it. This is the special direction: a turn that goes unnoticed must leave $(1, 1, \dots, 1)$ where it is. To the mean filter **the model itself is blind**. Take it off, and you look only at what the model can see.
 
 # %% [markdown]
 # ### Exercise 11.1 · `patch_filters`
@@ -244,7 +244,7 @@ for name, components in shown.items():
 # %% [markdown]
 # The first dozen on the left are orderly: stripes, bars and edges in grey, and soft changes from one colour to another. (Where two variances are nearly equal, their order is arbitrary: read the sheet as a set, not as a ranking.) What comes after looks like the noise in the middle.
 #
-# The cell puts a number to it. A picture that is *one* pattern in *one* colour, $\text{colour}_c \cdot \text{pattern}_{ij}$, is a matrix of rank 1, and the cell counts what comes close to that. All 28 of the photographs' axes do, twelve of `wide`'s components, and none of its twin's. `cifar` has fewer, and `shapes` one. Mind what this counts: one colour. Grey noise would pass. And the threshold is ours: with 0.6 in place of 0.7 it is 14 against 2.
+# The cell puts a number to it. A picture that is *one* pattern in *one* colour, $\text{colour}_c \cdot \text{pattern}_{ij}$, is a matrix of rank 1, and the cell counts what comes close to that. All 28 of the photographs' axes do, twelve of `wide`'s components, and none of its twin's. (Another random model may have one.) `cifar` has fewer, and `shapes` one. Mind what this counts: one colour. Grey noise would pass. And the threshold is ours: with 0.6 in place of 0.7 it is 14 against 2, or up to 5 with another twin.
 #
 # And the right sheet? Photographs vary most in brightness: the first picture is plain. Then comes a plain colour, then edges. The model's components seem to have the edges and the colours. Plain brightness is missing.
 #
@@ -304,7 +304,7 @@ plt.show()
 # %% [markdown]
 # ## Panel 2: the positions
 #
-# In chapter 05 you saw a little map for each place, a **tile**: how similar its vector is to that of every other place. That table was computed. This one was *learned*. It began as random numbers with standard deviation 0.02, and nobody told the model that patch 9 lies below patch 1, or that there are rows at all.
+# In chapter 5 you saw a little map for each place, a **tile**: how similar its vector is to that of every other place. That table was computed. This one was *learned*. It began as random numbers with standard deviation 0.02, and nobody told the model that patch 9 lies below patch 1, or that there are rows at all.
 #
 # > **Predict.** Take the tile of the patch in row 3, column 6. (The text counts from 1: in the tensor it is `[2, 5]`.) Blue will mean alike, vermilion the opposite. Where will it be blue in the trained model? In the twin? Sketch both.
 
@@ -387,7 +387,7 @@ plt.show()
 # Choose a tile and read it: it is a map of the image, and its colour says how similar the *other* places are to this tile's own. Here you can go through the trained ones one by one. Point to a tile.
 
 # %%
-from course_lib.widgets.position_explorer import PositionExplorer
+from course_lib.widgets import PositionExplorer
 
 PositionExplorer(similarity_of(trained["cifar"]), position=[2, 5])
 
@@ -435,7 +435,7 @@ for key in LEARNED:
 #
 # Now to the right edge. Take the cosines of all pairs of places in the *same row*, sort them by their two columns, and average over the rows. That is a small matrix, column with column. Do the same for row with row.
 #
-# > **Predict.** Near columns are alike, so the diagonal will be blue. `cifar` was trained with a horizontal flip: half of the images, at random, were mirrored and kept their label (chapter 08). So was `shapes`. `mnist` was not, since a mirrored digit is no digit. What else will be blue, and in which of the three?
+# > **Predict.** Near columns are alike, so the diagonal will be blue. `cifar` was trained with a horizontal flip: half of the images, at random, were mirrored and kept their label (chapter 8). So was `shapes`. `mnist` was not, since a mirrored digit is no digit. What else will be blue, and in which of the three?
 
 
 # %% tags=["hide-output"]
@@ -482,7 +482,7 @@ for key in LEARNED:
 #
 # An explanation is at hand. If every image is mirrored as often as not, then it does not help to tell left from right. So the two models with flips have the second diagonal, and the one without has not. **The figure shows the augmentation.** It fits three of three. Look at the lower row, though. `shapes` has it there too, and was never turned upside down. That is a crack in the story. A story about training can be tested: train without flips.
 #
-# > **Predict.** Chapter 08 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `step_0` the same in a quarter of the epochs, `step_1` to `step_4` the rungs above it.)
+# > **Predict.** Chapter 8 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `step_0` the same in a quarter of the epochs, `step_1` to `step_4` the rungs above it.)
 
 # %% tags=["hide-output"]
 print(f"{'recipe':21}seed  flips  left and right  top and bottom")
@@ -565,7 +565,7 @@ check_row_column_share(row_column_share)
 # </details>
 
 # %% [markdown]
-# > **Predict.** The twin's table is pure chance. Is its share 0? And that of the sine-cosine table of chapter 05, whose one half is the column and whose other half is the row?
+# > **Predict.** The twin's table is pure chance. Is its share 0? And that of the sine-cosine table of chapter 5, whose one half is the column and whose other half is the row?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -655,7 +655,7 @@ plt.show()
 #
 # For each patch, take its distance in pixels to every patch, weighted by how much attention it pays to it. Average over patches and images. That is one number for each head: its **mean attention distance**. (The class token has no place and is left out.) A head that looks only at its own patch has 0. A dotted line will mark a head that looks everywhere alike.
 #
-# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 01's effective number of keys is 41 for the trained `cifar`, 64 for its twin and 44 for the sharpened one), and it has still learned nothing. Its heads are the open circles.
+# The cell draws it beside the other two panels, for both models and for a twin. But is a twin a fair comparison here? Its scores differ little, so that its attention is not only ignorant but also *flat*. So there is a second one, the **sharpened twin**: its queries are multiplied by 5, and so are the scores. Now it is about as sharp as the trained model (chapter 1's effective number of keys is 41 for the trained `cifar`, about 63 for a twin and about 43 for a sharpened one), and it has still learned nothing. Its heads are the open circles.
 #
 # > **Predict.** Where is the line, for images of 32 and of 28 pixels? Where are the heads of the twin: near 0, near the line, or anywhere? Those of the sharpened twin? And the trained ones?
 
@@ -732,7 +732,7 @@ plt.show()
 # %% [markdown]
 # This is the picture to keep, with its last row and its open circles: the paper's Figure 7 has neither. A head that looks everywhere alike has about half of the image: 16.5 pixels of 32, and 14.4 of 28. The twin's heads are all near that line, since its scores differ little: a fact about the beginning of training, not about images.
 #
-# The trained heads have spread out. Before you call that learned, look at the open circles. In MNIST nearly all of *them* lie below the line as well, and they know nothing. The images do that: shuffle the patches of each image, and the sharpened twins come back to the line, on average to within 0.3 pixels. So what is learned is only what lies beyond the circles. In `cifar` more than half of the heads, most of them in the lower three layers, look nearer than any head of the sharpened twins; in `mnist` it is a third. The heads of `cifar` above the line are within the reach of chance.
+# The trained heads have spread out. Before you call that learned, look at the open circles. In MNIST nearly all of *them* lie below the line as well, and they know nothing. The images do that: shuffle the patches of each image, and the sharpened twins come back to the line, on average to within half a pixel. So what is learned is only what lies beyond the circles. In `cifar` about half of the heads, nearly all of them in the lower three layers, look nearer than any head of a sharpened twin; in `mnist` between a sixth and two fifths, depending on the twin. The heads of `cifar` above the line are within the reach of chance.
 #
 # The paper's panel, of a much larger model, has more to show. In its lowest layers some heads look at most of the image, and others have "consistently small attention distances". In hybrids, which put a ResNet before the transformer, such local heads are rarer. From that the authors infer that they "may serve a similar function as early convolutional layers in CNNs" (section 4.5). Our models have six layers, and even the nearest of their heads looks more than two patches far. So do not read the paper's sentence into our dots. Be sober about the first column, too. MNIST's components look as noisy to the eye as the random ones, and `cifar` has fewer orderly ones than `wide`.
 #
@@ -756,16 +756,16 @@ else:
 #
 # | what you see | trained | random | so it is |
 # |:--|:--|:--|:--|
-# | components of the filters with order in them | the first dozen of `wide` | none | learned |
+# | components of the filters with order in them | the first dozen of `wide` | none, or one | learned |
 # | a falling spectrum of the filters | yes, steeper | yes | in good part there at random |
 # | brightness and the finest turned down, middle scales up | `wide`, `cifar` | no | learned |
 # | near places alike, rows, columns | yes | no | learned |
 # | left and right alike | photographs, drawn shapes | no | learned, from the images |
 # | heads whose mean distance is about half the image | on average | all | there at random |
 # | digits: nearly all heads nearer than that | yes | yes, once sharpened | there at random, from the images |
-# | heads nearer than any of the sharpened twins | `cifar` more than half, `mnist` a third | | learned |
+# | heads nearer than any of a sharpened twin | `cifar` about half, `mnist` fewer | | learned |
 #
-# The last cell tests what the chapter says, with three twins of each model, so that nothing hangs on the luck of one.
+# The last cell tests what the chapter says, with five twins of each model, so that nothing hangs on the luck of one.
 
 # %% tags=["hide-input"]
 wide, cifar, shapes = (trained[key] for key in ("wide", "cifar", "shapes"))
@@ -794,13 +794,12 @@ def mirrors(similarity):
     return mirror_effect(columns), mirror_effect(rows), row - off, column - off
 
 
-models = cifar, random["cifar"], sharpened(random["cifar"])
-assert [round(effective_keys(model, images)) for model in models] == [41, 64, 44]
+assert round(effective_keys(cifar, images)) == 41
 nearer = {"cifar": [], "mnist": []}  # trained heads nearer than all of the twin
-for seed in range(3):
+for seed in range(5):
     twins = {key: twin(key, seed) for key in NAMES}
     components = interpret.patch_filters(twins["wide"], 28)
-    assert not orderly(components).any() and orderly(components, 0.6).sum() < 5
+    assert orderly(components).sum() < 3 and orderly(components, 0.6).sum() < 7
     assert 0.35 < interpret.patch_filter_variance(twins["wide"], 10).sum() < 0.45
     assert (gain("wide", twins) - 1).abs().max() < 0.5
     for key in LEARNED:
@@ -809,14 +808,15 @@ for seed in range(3):
     for key, inputs, alike in (("cifar", images, 16.5), ("mnist", digits, 14.4)):
         three = trained[key], twins[key], sharpened(twins[key])
         learned, flat, found = (distances(model, inputs) for model in three)
-        assert (flat - alike).abs().max() < 1 and learned.max() < found.max() + 0.3
+        assert (
+            flat - alike
+        ).abs().max() < 1.2 and learned.max() < found.max() + 0.4
         keys, flat, found_keys = (effective_keys(model, inputs) for model in three)
-        assert 0.8 < found_keys / keys < 1.2 and flat > 1.5 * keys
-        assert abs(distances(three[2], shuffled(inputs)).mean() - alike) < 0.3
+        assert 0.8 < found_keys / keys < 1.25 and flat > 1.4 * keys
+        assert abs(distances(three[2], shuffled(inputs)).mean() - alike) < 0.5
         nearer[key].append(learned < found.min())
-    assert (found < alike).sum() > 20 and alike - found.mean() > 0.5  # digits
-found = [orderly(shown[name], 0.6).sum().item() for name in ("trained", "random")]
-assert found == [14, 2] and wide.num_prefix_tokens == 0
+    assert (found < alike).sum() > 17 and alike - found.mean() > 0.4  # digits
+assert orderly(shown["trained"], 0.6).sum() == 14 and wide.num_prefix_tokens == 0
 assert orderly(shown["trained"])[:12].all() and orderly(shown["photographs"]).all()
 assert abs(interpret.patch_filter_variance(wide, 10).sum() - 0.57) < 0.02
 of_wide, of_cifar, of_shapes = gains_of.values()
@@ -855,8 +855,8 @@ found = distances(cifar, images)
 assert abs(everywhere_alike(cifar) - 16.5) < 0.1 and found.min() > 8  # two patches
 assert 16.6 < found.max() < 18 and found.max(dim=1).values[3:].max() > 17.3
 few, many = (torch.stack(nearer[key]).sum(dim=(1, 2)) for key in ("mnist", "cifar"))
-assert few.min() >= 6 and few.max() <= 9 and many.min() > 12 and many.max() <= 16
-assert nearer["cifar"][0][:3].sum() > nearer["cifar"][0][3:].sum() + 3
+assert 4 <= few.min() <= few.max() <= 9 and 10 <= many.min() <= many.max() <= 16
+assert all(each[:3].sum() > each[3:].sum() + 4 for each in nearer["cifar"])
 assert distances(trained["mnist"], digits).min() > 8
 assert abs(everywhere_alike(trained["mnist"]) - 14.4) < 0.1
 
@@ -867,7 +867,7 @@ with torch.no_grad():
         part *= 10
     kept = louder(images).argmax(dim=1) == cifar(images).argmax(dim=1)
 assert kept.float().mean() < 0.25
-print("what this chapter says holds, for three twins of each model")
+print("what this chapter says holds, for five twins of each model")
 
 # %% [markdown]
 # ## Three to think about

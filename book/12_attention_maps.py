@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 01 to 07 | 90 minutes | any CPU |
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 90 minutes | any CPU |
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
@@ -34,7 +34,7 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 #
 # Three models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. One knows coloured shapes, one MNIST's digits, one the photographs of CIFAR-10 (JPEG copy). The shapes are drawn by the course. So for them it is known which pixels are the object.
 #
-# Each has a **twin**: the same architecture with random weights, before any training.
+# Each has a **twin**: the same architecture with random weights, before any training. One twin is one draw, so where a sentence is about random models, there are four.
 
 
 # %%
@@ -45,9 +45,9 @@ def inputs(pixels, model):
     return (pixels - mean) / std
 
 
-def twin(model):
-    """A model of the same architecture with random weights, always the same ones."""
-    set_seed("a model that nobody has trained")
+def twin(model, *number):
+    """A model of the same architecture with random weights, always the same ones; with a number, others."""
+    set_seed("a model that nobody has trained", *number)
     return VisionTransformer(model.config).eval()
 
 
@@ -63,7 +63,7 @@ print("images", tuple(images.shape), "tokens", 1 + model.patch_embed.num_patches
 print("more than 85 % right:", right.item() > 0.85)
 
 # %% [markdown]
-# In chapter 02 the attention layer had a softmax, a dropout, and a product with the values. In this model each layer has its dropout still, `attn.attn_drop`, and it is made for the weights. A natural place to listen: a **hook** is a function that PyTorch calls each time a module has run.
+# In chapter 2 the attention layer had a softmax, a dropout, and a product with the values. In this model each layer has its dropout still, `attn.attn_drop`, and it is made for the weights. A natural place to listen: a **hook** is a function that PyTorch calls each time a module has run.
 #
 # > **Predict.** One hook on each of the six dropouts, five images through the model. How many maps are heard? What is the error message, if one is missing?
 
@@ -82,7 +82,7 @@ for handle in handles:
 print("hooks:", len(handles), "maps heard:", len(heard))
 
 # %% [markdown]
-# None, and no message. The layer calls `F.scaled_dot_product_attention`, the fused kernel of chapter 01. It goes from queries, keys and values to the output in one piece, and the $N \times N$ matrix is **never handed out**; the fast versions never even store it ([pytorch #98505](https://github.com/pytorch/pytorch/issues/98505)). The layer passes the dropout rate on as a number and never calls the module.
+# None, and no message. The layer calls `F.scaled_dot_product_attention`, the fused kernel of chapter 1. It goes from queries, keys and values to the output in one piece, and the $N \times N$ matrix is **never handed out**; the fast versions never even store it ([pytorch #98505](https://github.com/pytorch/pytorch/issues/98505)). The layer passes the dropout rate on as a number and never calls the module.
 #
 # timm does the same, and so this hook has fallen silent in many notebooks that once worked ([pytorch #102374](https://github.com/pytorch/pytorch/issues/102374), [vit-explain #23](https://github.com/jacobgil/vit-explain/issues/23)). With luck the empty list gives an error somewhere else, as in the second of these (`list index out of range`). Without it, yesterday's maps are drawn again.
 #
@@ -267,7 +267,7 @@ for ax, (name, values) in zip(axes, on_object.items()):
 plt.show()
 
 # %% [markdown]
-# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of "the attention", and not of every image. By their means, 22 of the 24 heads are at least a tenth above the area, but only 8 are above it in three images of four. A mean can be carried by some of the images. And one random head follows the object a little, too, in three images of four: it happens to like what stands out. One trap is left.
+# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of "the attention", and not of every image. By their means, 22 of the 24 heads are at least a tenth above the area, but only 8 are above it in three images of four. A mean can be carried by some of the images. And one head of this twin follows the object a little, too, in three images of four: it happens to like what stands out. One trap is left.
 #
 # > **Predict.** You look through all 24 heads *for each image*, and show the one that fits best. How much has the random model on the object then?
 
@@ -315,9 +315,7 @@ small = digits("test").images[:150]  # (150, 1, 8, 8)
 enlarged = F.interpolate(small, (28, 28), mode="bilinear", antialias=True)
 ink = F.avg_pool2d((enlarged > 0.5).float(), 4)[:, 0]  # (150, 7, 7)
 readers = {"trained": digit_model, "random": twin(digit_model)}
-for seed in range(3):
-    set_seed("another random model", seed)
-    readers[f"random {seed}"] = VisionTransformer(digit_model.config).eval()
+readers |= {f"random {n}": twin(digit_model, n) for n in (1, 2, 3)}
 on_ink = {}
 for name, which in readers.items():
     found = interpret.attention_maps(which, inputs(enlarged, digit_model))
@@ -325,16 +323,16 @@ for name, which in readers.items():
     print(f"{name:8} best head {on_ink[name].max():.2f}, area {ink.mean():.2f}")
 
 # %% [markdown]
-# Eight tenths, on three tenths of the area. But a random model's best head has about a half, ours 0.57, and without having learned a thing! Paper is all alike and ink is different, so random heads take sides: some give the ink more than its area, some less, and the best of 24 gives it much more. Measured against the area alone, that would have passed for understanding. The number to compare 0.80 with is not 0.30 but a half.
+# Eight tenths, on three tenths of the area. But a random model's best head has about a half, the first one's 0.57, and without having learned a thing! Paper is all alike and ink is different, so random heads take sides: some give the ink more than its area, some less, and the best of 24 gives it much more. Measured against the area alone, that would have passed for understanding. The number to compare 0.80 with is not 0.30 but a half.
 #
 # With photographs there is no such count, since nobody has marked the horse. This is the usual case. What is left then are words like "it looks at the legs", and there is always a cell that fits.
 #
 # ### Look for yourself
 #
-# Single heads, and any patch in place of the class token. The model is that of chapter 07: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
+# Single heads, and any patch in place of the class token. The model is that of chapter 7: three layers of four heads, no class token, so it is always a patch that looks. Choose it in the picture. (The rollout among the choices is explained further down.)
 
 # %%
-from course_lib.widgets.attention_explorer import AttentionExplorer
+from course_lib.widgets import AttentionExplorer
 
 reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
 two = digit[None]  # (1, 1, 28, 28)
@@ -352,7 +350,7 @@ AttentionExplorer(
 # * **shape**: how much must be moved to make its *average* map over all images an even one;
 # * **change**: how much must be moved to make the map of a single image the average one, on average.
 #
-# A head that follows positions has a shape, and changes little. Only what patches see of patches is counted here, for four models: the three, and the digits' model of chapter 07, whose positions are computed (chapter 05) and not learned. The photographs are 48 pieces of scikit-learn's two.
+# A head that follows positions has a shape, and changes little. Only what patches see of patches is counted here, for four models: the three, and the digits' model of chapter 7, whose positions are computed (chapter 5) and not learned. The photographs are 48 pieces of scikit-learn's two.
 #
 # > **Predict.** A shape may be anywhere in its image. A digit is always in the middle, and always as large. Which of the four models has heads with clearly more shape than change? And their twins?
 
@@ -394,10 +392,18 @@ for name, (trained, pixels) in subjects.items():
         seen[name, kind] = among_patches(found, which)
 
 scores = {key: shape_and_change(found) for key, found in seen.items()}
+averages = {key: found.mean(dim=0) for key, found in seen.items()}  # (L, H, n, n)
+for (name, (trained, pixels)), n in product(subjects.items(), (1, 2, 3)):
+    which = twin(trained, n)
+    found = interpret.attention_maps(which, inputs(pixels, trained))
+    found, key = among_patches(found, which), (name, f"random {n}")
+    scores[key], averages[key] = shape_and_change(found), found.mean(dim=0)
+past = {key: (shape > 1.2 * change) for key, (shape, change) in scores.items()}
 print("heads with at least 1.2 times as much shape as change")
-for (name, kind), (shape, change) in scores.items():
-    many = (shape > 1.2 * change).sum()
-    print(f"{name:16} {kind:7} {many:2} of {shape.numel()}")
+for name in subjects:
+    many = [heads.sum().item() for (of, _), heads in past.items() if of == name]
+    heads = past[name, "trained"].numel()
+    print(f"{name:16} trained {many[0]:2} of {heads}, random", *many[1:])
 
 # %% tags=["hide-input"]
 #| alt: Scatter plot with logarithmic axes, shape across and change upwards, and a dashed line where shape is 1.2 times change. Trained shapes and photographs: all above the line, the photographs nearer. Digits: in a band across the line, about half of them below it. Digits, computed: all below it. A black star, the imaginary head, is below the line, amid the digits. Random twins, hollow, lie further left and above the line; those of the two digit models reach nearest to it.
@@ -424,7 +430,7 @@ plt.show()
 print(f"imaginary head: shape {star[0].item():.2f}, change {star[1].item():.2f}")
 
 # %% [markdown]
-# The line is drawn where no random twin comes: their highest ratio is 1.1. The first three models have one body, and differ in what they were trained on. With digits, half of the heads keep much the same map whatever the digit; with shapes and photographs none. It fits: a digit's parts are where they always are.
+# The line is drawn where few random heads come: none with shapes or photographs, and of the digits' models now and then a few. The first three models have one body, and differ in what they were trained on. With digits, half of the heads keep much the same map whatever the digit; with shapes and photographs none. It fits: a digit's parts are where they always are.
 #
 # **It fits too well.** The ink is always in the middle, so a head that follows the *ink* has a shape, too. The star is such a head, an imaginary one. It gives all its weight to the ink, wherever that is, and knows of no position. It is past the line, so these two numbers cannot tell the difference.
 #
@@ -443,11 +449,9 @@ for name in ("digits", "digits, computed"):
     along = grid.roll((-1, -1), dims=(-3, -1)).reshape(old.shape)  # query and key
     stays[name] = moved(new, old).mean(dim=(0, -1))
     follows[name] = moved(new, along).mean(dim=(0, -1))
-    shape, change = scores[name, "trained"]
-    past = shape > 1.2 * change
-    keep = past & (stays[name] < follows[name])
+    keep = past[name, "trained"] & (stays[name] < follows[name])
     heads = [f"{layer + 1}.{head + 1}" for layer, head in keep.nonzero().tolist()]
-    print(f"{name:16} {keep.sum()} of {past.sum()}:", *heads)
+    print(f"{name:16} {keep.sum()} of {past[name, 'trained'].sum()}:", *heads)
 
 # %% [markdown]
 # None of 13, and 2 of 12. (The numbers are layer and head.) Sideways, not one of the digits' heads keeps to a place in the image: it was the digits that kept to theirs. With computed positions two heads stay, and there may be more: a head that counts from whoever asks, "one to the right", fits both ways but for the edges.
@@ -460,11 +464,11 @@ for name in ("digits", "digits, computed"):
 
 # %% tags=["hide-output"]
 keeps = {}  # (name, kind) -> for rows and columns, as multiples of the even share, (2, L, H)
-for (name, kind), found in seen.items():
-    side = round(found.shape[-1] ** 0.5)
+for (name, kind), average in averages.items():
+    side = round(average.shape[-1] ** 0.5)
     patch = torch.arange(side**2)
     apart = patch[:, None] != patch
-    others = found.mean(dim=0) * apart  # (L, H, n, n)
+    others = average * apart  # (L, H, n, n)
     others = others / others.sum(dim=-1, keepdim=True)
     lines = torch.stack([patch // side, patch % side])  # (2, n)
     same = lines[:, :, None] == lines[:, None]  # (2, n, n)
@@ -669,10 +673,8 @@ for first in range(6):
     by_depth.append(weight_on(rollout, covered).mean().item())
 print("rollout from layer 1, 2, ... on:", *(f"{v:.2f}" for v in by_depth))
 by_chance = []
-for seed in range(3):
-    set_seed("another random model", seed)
-    another = VisionTransformer(model.config).eval()
-    rollout = sharpened(interpret.attention_maps(another, images))
+for n in (1, 2, 3):
+    rollout = sharpened(interpret.attention_maps(twin(model, n), images))
     by_chance.append(weight_on(rollout, covered).mean().item())
 print("discarded, other random models:", *(f"{v:.2f}" for v in by_chance))
 
@@ -688,7 +690,7 @@ plt.show()
 # %% [markdown]
 # Less: 0.30. The early layers count as much as the last: begin with layer 4, and it is 0.38, with layer 6 alone 0.43. The maximum over the heads gives a little more, the minimum takes most of it away.
 #
-# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and three other random models about as much. Keeping only the largest weights and multiplying six layers of them blows small differences up, as stretching the colours did above. Most of the gain over the area, three quarters of it, comes from the method and not from what the model has learned. (Dosovitskiy et al. 2021 discarded nothing: figure 6 and appendix D.8 are rollout with the mean over the heads.)
+# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and three other random models nearly as much. Keeping only the largest weights and multiplying six layers of them blows small differences up, as stretching the colours did above. Most of the gain over the area, with these four models about three quarters of it, comes from the method and not from what the model has learned. (Dosovitskiy et al. 2021 discarded nothing: figure 6 and appendix D.8 are rollout with the mean over the heads.)
 #
 # Rollout has a second weakness: it never asks what the answer was. Of one image there is one map, for "circle" as for "square". Chapter 13 has the remedy, and asks whether any of these maps *explains*.
 #
@@ -766,7 +768,7 @@ axes[0].set(ylabel="pixels")
 plt.show()
 
 # %% [markdown]
-# In the photographs' model the distance grows with depth, as in the paper ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). The paper's heads that look far already in the lowest layers are not to be seen here: in layers 1 to 3 all lie below the even value. The digits' model looks nearest in its third layer; in that of chapter 07 one head of the first layer stays at half the even distance.
+# In the photographs' model the distance grows with depth, as in the paper ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). The paper's heads that look far already in the lowest layers are not to be seen here: in layers 1 to 3 all lie below the even value. The digits' model looks nearest in its third layer; in that of chapter 7 one head of the first layer stays at half the even distance.
 #
 # **The even value is not the upper end.** The two farthest heads of the photographs' model, 6.3 and 4.1, have more. They give a little less to what is near, and twice the even share to the two upper rows. **And near the even value does not mean "everywhere".** Six of the shapes' heads change by more than half from image to image, and lie within 2 pixels of the even value all the same.
 #
@@ -806,7 +808,7 @@ for name, (trained, pixels) in subjects.items():
         print(f"{name:16} {kind:7} {norms[name, kind]:.1f}")
 
 # %% [markdown]
-# No artefacts here: nowhere is a norm four times the median, and the largest ratio of all is a random model's. That is what we found in four small models, on these images, and no more. When your model is large, draw the norms beside the maps: a spot in the sky, at which all heads point, may be nothing that the model *sees* there.
+# No artefacts here: nowhere is a norm four times the median. Nor is a large ratio a sign of training: on digits a random model's is larger than the trained one's. That is what we found in four small models, on these images, and no more. When your model is large, draw the norms beside the maps: a spot in the sky, at which all heads point, may be nothing that the model *sees* there.
 #
 # ### The real one
 #
@@ -848,26 +850,35 @@ else:
 # It is asserted below, with room to spare. The functions used here are yours, tested: `course_lib.interpret` has all three.
 
 # %% tags=["hide-input"]
-best, chance = (on_object[kind].mean(dim=0) for kind in ("trained", "random"))
-assert best.max() > 2.5 * area.mean() and best.min() < chance.max() - 0.02
-assert chance.max() < 0.3 < chosen.mean()
+best = on_object["trained"].mean(dim=0)
+assert best.max() > 2.5 * area.mean() and chosen.mean() > 0.3
 assert (best > 1.1 * area.mean()).sum() == 22
 first = weight_on(maps[:1].mean(dim=2), covered[:1])[0]  # (6,) of the first image
 assert (first[[1, 4, 5]] > 2 * area[0]).all()
-even_share = share_of_patches(random_maps[0].mean(dim=1), 8) * 64
-assert even_share.min() > 0.5 and even_share.max() < 2
+for number in ((), (1,), (2,), (3,)):  # four random models
+    found = interpret.attention_maps(twin(model, *number), images)
+    chance = weight_on(found, covered)  # (240, 6, 4)
+    assert best.min() + 0.02 < chance.mean(dim=0).max() < 0.28
+    assert (chance.flatten(1).max(dim=1).values > area).float().mean() > 0.95
+    even_share = share_of_patches(found[0].mean(dim=1), 8) * 64
+    assert even_share.min() > 0.4 and even_share.max() < 2.5
+    for name, (trained, pixels) in subjects.items():
+        norm = largest_norm(twin(trained, *number), inputs(pixels, trained)).max()
+        assert norm < 4 and (
+            name != "digits" or norm > norms[name, "trained"] + 0.3
+        )
 assert 13 < 64 * share_of_patches(maps[0].mean(dim=1), 8).max() < 16
-assert on_ink["trained"].max() > 0.75 > 0.65 > on_ink["random"].max()
-assert on_ink["random"].max() > 1.7 * ink.mean() > 3 * on_ink["random"].min()
-for seed in range(3):
-    assert 0.42 < on_ink[f"random {seed}"].max() < 0.55
+assert on_ink.pop("trained").max() > 0.75
+for found in on_ink.values():
+    assert 0.4 < found.max() < 0.62 and found.min() < 0.7 * ink.mean()
 ratios = {key: shape / change for key, (shape, change) in scores.items()}
 assert 10 <= (ratios["digits", "trained"] > 1.2).sum() <= 14
 assert ratios["digits, computed", "trained"].min() > 1.25
-for name in subjects:
-    assert ratios[name, "random"].max() < 1.15
-for name in ("shapes", "photographs"):
-    assert ratios[name, "trained"].max() < 1.1
+for (name, kind), heads in past.items():
+    if name in ("shapes", "photographs"):
+        assert ratios[name, kind].max() < (1.1 if kind == "trained" else 0.6)
+    elif kind != "trained":
+        assert heads.sum() <= 4
 assert star[0].item() > 1.3 * star[1].item()
 assert enlarged[..., :4].max() < 0.5  # the left column of patches
 assert (stays["digits"] > follows["digits"]).all()
@@ -883,11 +894,13 @@ assert 0.28 < row_scores[0, 0, 0] / 8 < 0.36  # a third
 assert all(multiples.max() < 1.95 for multiples in keeps.values())
 assert abs(by_depth[3] - 0.38) < 0.015 and abs(by_depth[5] - 0.43) < 0.015
 tidied = "rollout, 9 in 10 discarded"
-method, both = (on[tidied, kind] - area.mean() for kind in ("random", "trained"))
-assert 0.68 < method / both < 0.82
+gain = on[tidied, "trained"] - area.mean()
+method = [
+    (on_it - area.mean()) / gain for on_it in (on[tidied, "random"], *by_chance)
+]
+assert min(method) > 0.6 and max(method) < 0.85
 assert on["rollout, mean", "trained"] < on["last layer, mean", "trained"] - 0.1
 assert abs(on[tidied, "random"] - 0.47) < 0.02
-assert min(by_chance) > 0.38 and max(by_chance) < 0.54
 depth = far["photographs", "trained"].mean(dim=1)  # (6,)
 assert depth[:3].max() < depth[3:].min() - 0.5 and depth[5] > depth[:5].max() + 0.5
 assert far["photographs", "trained"][:3].max() < even["photographs"] - 0.3
@@ -902,7 +915,7 @@ assert far["digits", "trained"].mean(dim=1).argmin() == 2
 assert abs(far["digits, computed", "trained"][0].min() / even["digits"] - 0.5) < 0.1
 assert (far["shapes", "trained"] - even["shapes"]).abs().max() < 2
 assert (scores["shapes", "trained"][1] > 0.5).sum() == 6
-assert max(norms.values()) == norms["digits", "random"] < 4
+assert max(norms.values()) < 4
 flat = torch.full((1, 12, 1, 197, 197), 1 / 197)  # of the first question below
 kept = interpret.attention_rollout(flat)[0, 0, :2].tolist()
 assert [round(share, 4) for share in kept] == [0.0053, 0.0051]

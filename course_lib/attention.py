@@ -4,13 +4,17 @@ Chapter 01 derives the first two functions, chapter 02 the rest.
 Legend: B batch, N tokens (Nq queries, Nk keys), D embedding dimension, H heads, d = D/H.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import nn
+from torch import Tensor, nn
+
+from course_lib.validate import is_count
 
 
-def attention_weights(query, key, mask=None, bias=None):
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """How much each query attends to each key: softmax(Q Kᵀ / √d), row by row.
 
     Args:
@@ -47,31 +51,31 @@ def attention_weights(query, key, mask=None, bias=None):
     return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
-def _check_mask(mask, scores_shape):
+def _check_mask(mask: Tensor, scores_shape: torch.Size) -> None:
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
         raise ValueError(
             f"mask must be a boolean tensor (True = may attend), got {getattr(mask, 'dtype', type(mask).__name__)}: "
             "use mask.bool() if 1 means 'may attend' in yours, mask == 0 if it is added to the scores."
         )
     try:
-        fits = torch.broadcast_shapes(mask.shape, scores_shape) == scores_shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+        mask.expand(scores_shape)
+    except RuntimeError as error:
         raise ValueError(
             f"mask {tuple(mask.shape)} does not broadcast to the scores {tuple(scores_shape)}: "
             "its last two dimensions are (queries, keys), or 1."
-        )
+        ) from error
 
 
-def scaled_dot_product_attention(query, key, value, mask=None):
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Average the values with the attention weights: softmax(Q Kᵀ / √d) V.
 
     Args:
         query: (..., Nq, d).
         key: (..., Nk, d).
         value: (..., Nk, dv). One value per key; dv may differ from d.
-        mask: boolean, broadcastable to (..., Nq, Nk); True = may attend. None = all may.
+        mask, bias: as for `attention_weights`.
 
     Returns:
         (output, weights): (..., Nq, dv) and (..., Nq, Nk). Where a row may attend to nothing, both
@@ -87,11 +91,11 @@ def scaled_dot_product_attention(query, key, value, mask=None):
             f"key {tuple(key.shape)} and value {tuple(value.shape)} must agree in their second-last "
             "dimension: each key needs one value."
         )
-    weights = attention_weights(query, key, mask)
+    weights = attention_weights(query, key, mask, bias)
     return weights @ value, weights
 
 
-def split_heads(x, num_heads):
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Cut the last dimension into heads: (B, N, D) -> (B, H, N, d), d = D/H. Head h gets columns h·d to (h+1)·d.
 
     Raises:
@@ -103,13 +107,13 @@ def split_heads(x, num_heads):
     return rearrange(x, "B N (H d) -> B H N d", H=num_heads)
 
 
-def merge_heads(x):
+def merge_heads(x: Tensor) -> Tensor:
     """Lay the heads side by side again, the inverse of `split_heads`: (B, H, N, d) -> (B, N, H·d). Chapter 02."""
     return rearrange(x, "B H N d -> B N (H d)")
 
 
-def _check_head_count(dim, num_heads):
-    if not isinstance(num_heads, int) or num_heads < 1 or dim % num_heads:
+def _check_head_count(dim: int, num_heads: int) -> None:
+    if not is_count(num_heads) or dim % num_heads:
         raise ValueError(
             f"dim {dim} cannot be cut into num_heads {num_heads} heads of equal width: choose an integer that divides {dim}."
         )
@@ -139,7 +143,16 @@ class MultiHeadSelfAttention(nn.Module):
     Source: Vaswani et al. 2017, section 3.2.2; Dosovitskiy et al. 2021, equations 5 to 8. Chapter 02.
     """
 
-    def __init__(self, dim, num_heads=8, *, qkv_bias=True, attn_drop=0.0, proj_drop=0.0, rel_pos=None):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        *,
+        qkv_bias: bool = True,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        rel_pos: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         _check_head_count(dim, num_heads)
         self.dim = dim
@@ -149,22 +162,31 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         self.rel_pos = rel_pos
-        self.recorder = None  # set by record_attention: a function that is given the weights
+        # Set by record_attention: a function that is given the weights.
+        self.recorder: Callable[[Tensor], object] | None = None
 
-    def forward(self, x):
-        if x.ndim != 3 or x.shape[-1] != self.dim:
-            raise ValueError(f"input {tuple(x.shape)} must be (B, N, {self.dim}): batch, tokens, embedding dimension.")
-        q, k, v = rearrange(self.qkv(x), "B N (three H d) -> three B H N d", three=3, H=self.num_heads)
+    def forward(self, x: Tensor) -> Tensor:
+        check_tokens(x, self.dim)
+        q, k, v = rearrange(self.qkv(x), "B N (three H d) -> three B H N d", three=3, H=self.num_heads)  # (B, H, N, d)
         return self.proj_drop(self.proj(merge_heads(self._attend(q, k, v))))  # (B, H, N, d) -> (B, N, D)
 
-    def _attend(self, q, k, v):
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         bias = self.rel_pos() if self.rel_pos is not None else None  # (H, N, N)
-        # PyTorch's fused kernel is the slower one for bfloat16 on a CPU, 2 to 3 times (benchmarks/vit_speed.py).
-        fused = self.recorder is None and not (q.dtype == torch.bfloat16 and q.device.type == "cpu")
-        if fused:
+        if self.recorder is None and not _fused_is_slower(q):
             dropout = self.attn_drop.p if self.training else 0.0
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-        weights = attention_weights(q.contiguous(), k.contiguous(), bias=bias)  # (B, H, N, N)
+        weights = attention_weights(q, k, bias=bias)  # (B, H, N, N)
         if self.recorder is not None:
             self.recorder(weights)
-        return self.attn_drop(weights) @ v.contiguous()
+        return self.attn_drop(weights) @ v
+
+
+def check_tokens(x: Tensor, dim: int) -> None:
+    """Raise a `ValueError` unless `x` is (B, N, dim)."""
+    if x.ndim != 3 or x.shape[-1] != dim:
+        raise ValueError(f"input {tuple(x.shape)} must be (B, N, {dim}): batch, tokens, embedding dimension.")
+
+
+def _fused_is_slower(x: Tensor) -> bool:
+    """For bfloat16 on a CPU PyTorch's fused kernel takes 2 to 3 times as long (benchmarks/vit_speed.py)."""
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu"

@@ -3,11 +3,12 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for what the reader can mend, 130 and 143 after a stop."""
     parser = argparse.ArgumentParser(prog="course", description="Train and look at the models of the course.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -70,14 +71,13 @@ def _add_run_options(train):
 
 def _train(options):
     from course_lib.files import places
-    from course_lib.recipes import runner as runs
-    from course_lib.recipes.catalogue import find_recipe
+    from course_lib.recipes import runner
     from course_lib.recipes.recipe import override
     from course_lib.train import distributed
     from course_lib.train.device import keep_memory
 
     keep_memory()
-    recipe = override(find_recipe(options.name), options.settings)
+    recipe = override(runner.find_recipe(options.name), options.settings)
     # Only a recipe as it stands is recorded (be it on another copy of the data), and only in a checkout; the run's
     # folder has its record.json anyway.
     changed = [setting for setting in options.settings if not setting.startswith("data=")]
@@ -86,7 +86,7 @@ def _train(options):
     for seed in options.seeds:
         seeded = replace(recipe, train=replace(recipe.train, seed=seed))
         folder = options.out / label / f"seed-{seed}"
-        _, record = runs.run_recipe(
+        _, record = runner.run_recipe(
             seeded,
             folder,
             copy_to=options.copy_to and options.copy_to / label / f"seed-{seed}",
@@ -101,20 +101,20 @@ def _train(options):
                 f"{record['seconds']:.0f} s; saved in {folder}"
             )
             if recorded:
-                print(f"Recorded in {runs.add_to_record(seeded, [record])}")
+                print(f"Recorded in {runner.add_to_record(seeded, [record])}")
     distributed.stop()
     return 0
 
 
 def _reproduce(options):
     from course_lib.recipes import reports
-    from course_lib.recipes.catalogue import find_recipe
     from course_lib.recipes.recipe import override
+    from course_lib.recipes.runner import find_recipe
 
     if options.name:
         experiment = reports.find_experiment(options.name)
         if experiment.recipe is None:
-            print(f"{experiment.name}, {experiment.what}: that is in chapter {experiment.chapter:02}.")
+            print(f"{experiment.name}, {experiment.what}: that is in chapter {experiment.chapter}.")
             return 0
         options.name = experiment.recipe
         reports.check_ready(override(find_recipe(options.name), options.settings))
@@ -123,14 +123,16 @@ def _reproduce(options):
         print(f"\nReport {letter}. {about}")
         for experiment in (e for e in reports.EXPERIMENTS if e.name.startswith(letter)):
             print(f"  {experiment.name:19} {experiment.what}")
-            figures = f"report {experiment.figure}, ours {reports.ours(experiment) or '-'}; " * bool(experiment.figure)
+            figures = (
+                f"report {experiment.figure}, ours {reports.ours(experiment) or '-'}; " if experiment.figure else ""
+            )
             print(f"  {'':19} {figures}{reports.state(experiment)}")
     return 0
 
 
 def _runs(options):
     from course_lib.files.places import RESULTS
-    from course_lib.recipes.catalogue import RECIPES
+    from course_lib.recipes.runner import RECIPES
 
     for recipe in RECIPES.values():
         print(f"{recipe.name}\n    {recipe.what}\n    data {recipe.data}; {recipe.cost}\n    {recipe.source}")
@@ -140,7 +142,7 @@ def _runs(options):
     return 0
 
 
-def _recorded(name):
+def _recorded(name: str) -> str:
     """What the record of that name holds, in one line; empty if there is none."""
     from course_lib.records import load_record
 
@@ -161,7 +163,8 @@ def _doctor(options):
 
     found = {name: version(name) for name in ("course-lib", "torch", "torchvision", "numpy")}
     print(", ".join(f"{name} {number}" for name, number in {"Python": python_version(), **found}.items()))
-    wanted = next(Requirement(line).specifier for line in requires("torchvision") if Requirement(line).name == "torch")
+    needed = map(Requirement, requires("torchvision") or ())
+    wanted = next(requirement.specifier for requirement in needed if requirement.name == "torch")
     if not wanted.contains(found["torch"], prereleases=True):
         raise ValueError(
             f"torch {found['torch']} and torchvision {found['torchvision']} do not belong together: this torchvision "

@@ -1,18 +1,24 @@
 """Make a trained model do something else: a new head, what is trained, how fast, and features kept for the head. Chapter 09."""
 
+import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from course_lib.data.image_set import ImageSet
 from course_lib.train.device import count_parameters
+from course_lib.validate import check_choice, is_count
 
-HEADS = (
-    "head",
-    "fc",
-    "classifier",
-)  # what the last layer is called by timm and us, by torchvision's ResNets, by others
+Model = TypeVar("Model", bound=nn.Module)
+
+# What the last layer is called by timm and us, by torchvision's ResNets, by others.
+HEADS = ("head", "fc", "classifier")
+
+# The names of parameters in a layer that has a number: in a ViT's block, our ResNet's stage, torchvision's stage.
+LAYER = re.compile(r"(?:blocks|stages)\.(?P<from_0>\d+)\.|layer(?P<from_1>\d+)\.")
 
 TRAINABLE = {  # parameters by name, * stands for anything
     "head": ("head.*", "fc.*"),
@@ -22,21 +28,21 @@ TRAINABLE = {  # parameters by name, * stands for anything
 }
 
 
-def get_head(model):
+def get_head(model: nn.Module) -> tuple[str, nn.Linear]:
     """(its name, the last linear layer) of a classifier.
 
     Raises:
         ValueError: it has none by one of the usual names.
     """
     for name in HEADS:
-        if isinstance(getattr(model, name, None), nn.Linear):
-            return name, getattr(model, name)
+        if isinstance(head := getattr(model, name, None), nn.Linear):
+            return name, head
     raise ValueError(
         f"the {type(model).__name__} has no linear layer called {', '.join(HEADS)}: it has no head to replace."
     )
 
 
-def replace_head(model, num_classes):
+def replace_head(model: Model, num_classes: int) -> Model:
     """Put a new head for `num_classes` classes in place of the old one; returns the model.
 
     Its weights and biases are 0: all classes are equally likely at the start, and the first step of the head does not
@@ -47,13 +53,13 @@ def replace_head(model, num_classes):
 
     Source: Dosovitskiy et al. 2021, section 3.2: "a zero-initialized D x K feedforward layer". Chapter 09.
     """
-    if num_classes < 2:
+    if not is_count(num_classes, least=2):
         raise ValueError(
             f"num_classes {num_classes} must be at least 2: with one class there is nothing to tell apart."
         )
     name, old = get_head(model)
-    if hasattr(model, "reset_classifier"):
-        model.reset_classifier(num_classes)
+    if reset := getattr(model, "reset_classifier", None):
+        reset(num_classes)
     else:
         setattr(model, name, nn.Linear(old.in_features, num_classes).to(old.weight))
     for parameter in getattr(model, name).parameters():
@@ -61,7 +67,7 @@ def replace_head(model, num_classes):
     return model
 
 
-def freeze_except(model, patterns):
+def freeze_except(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     """Train only the parameters whose name fits one of the patterns; returns the names of those.
 
     `train_one_epoch` leaves what is frozen as a whole in evaluation mode, so that its batch norms keep their statistics.
@@ -85,7 +91,7 @@ def freeze_except(model, patterns):
     return trained
 
 
-def set_trainable(model, what):
+def set_trainable(model: nn.Module, what: str) -> tuple[int, int]:
     """Freeze all but one of `TRAINABLE`: "head", "attention" (and head), "lora" (and head), "all".
 
     Returns:
@@ -94,8 +100,7 @@ def set_trainable(model, what):
     Raises:
         ValueError: there is no such choice, or the model has no such parts.
     """
-    if what not in TRAINABLE:
-        raise ValueError(f"what is trained, {what!r}, must be one of {', '.join(TRAINABLE)}.")
+    check_choice("trained", what, TRAINABLE)
     names = [name for name, _ in model.named_parameters()]
     if what in ("attention", "lora") and not any(fnmatchcase(name, TRAINABLE[what][0]) for name in names):
         help = "call add_lora first" if what == "lora" else "choose head or all"
@@ -104,7 +109,7 @@ def set_trainable(model, what):
     return count_parameters(model), sum(parameter.numel() for parameter in model.parameters())
 
 
-def layerwise_lr(model, decay):
+def layerwise_lr(model: nn.Module, decay: float) -> dict[str, float]:
     """By how much the learning rate of each parameter is multiplied: 1 for the head, `decay` less for each layer below.
 
     A layer is a block of a ViT, or a stage of a ResNet. What comes before the first is one more layer, and the last
@@ -124,28 +129,26 @@ def layerwise_lr(model, decay):
     """
     if not 0 < decay <= 1:
         raise ValueError(f"decay {decay!r} must be above 0 and at most 1.")
-    names = [name for name, _ in model.named_parameters()]
-    numbers = [_layer_number(name) for name in names]
-    depth = max((number for number in numbers if number is not None), default=0)
+    numbers = {name: _layer_number(name) for name, _ in model.named_parameters()}
+    depth = max(numbers.values(), default=0)
     if not depth:
         raise ValueError(
             f"the {type(model).__name__} has no parts called blocks.0, layer1 or stages.0: no layers to count."
         )
     after = dict.fromkeys((*HEADS, "pre_logits"), depth + 1) | {"norm": depth}
-    layers = [after.get(name.split(".")[0], number or 0) for name, number in zip(names, numbers, strict=True)]
-    return {name: decay ** (depth + 1 - layer) for name, layer in zip(names, layers, strict=True)}
+    layers = {name: after.get(name.split(".")[0], number) for name, number in numbers.items()}
+    return {name: decay ** (depth + 1 - layer) for name, layer in layers.items()}
 
 
-def _layer_number(name):
-    """The number of a parameter's layer, from 1; None if it is in none: blocks.0.* is 1, layer1.* is 1, stages.0.* is 1."""
-    part, _, rest = name.partition(".")
-    if part in ("blocks", "stages"):
-        return int(rest.partition(".")[0]) + 1
-    return int(part.removeprefix("layer")) if part.removeprefix("layer").isdigit() else None
+def _layer_number(name: str) -> int:
+    """The number of a parameter's layer, from 1; 0 if it is in none."""
+    if not (layer := LAYER.match(name)):
+        return 0
+    return int(layer["from_0"]) + 1 if layer["from_0"] else int(layer["from_1"])
 
 
 @torch.no_grad()
-def cache_features(model, data, batch_size=250):
+def cache_features(model: nn.Module, data: ImageSet, batch_size: int = 250) -> ImageSet:
     """What the head is given for each image, computed once: an `ImageSet` with "images" of (D, 1, 1).
 
     If only the head is trained, and the images are not augmented, the rest of the model gives the same numbers in every
@@ -160,7 +163,8 @@ def cache_features(model, data, batch_size=250):
     Source: Kornblith et al. 2019, section 3.1, for classifiers on fixed features. Chapter 09.
     """
     model.eval()
-    weight, found = next(model.parameters()), []
+    weight = next(model.parameters())
+    found: list[torch.Tensor] = []
     watch = get_head(model)[1].register_forward_pre_hook(lambda head, inputs: found.append(inputs[0].float()))
     try:
         for images, _ in data.batches(batch_size):
@@ -171,6 +175,6 @@ def cache_features(model, data, batch_size=250):
     return ImageSet(f"{data.name}, features", features, data.labels, data.classes, (0.0,), (1.0,))
 
 
-def head_alone(model):
+def head_alone(model: nn.Module) -> nn.Sequential:
     """The model's own head as a classifier of features: (B, D, 1, 1) -> (B, K). What it learns, the model has learned."""
     return nn.Sequential(nn.Flatten(), get_head(model)[1])

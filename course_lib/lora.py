@@ -1,15 +1,18 @@
 """Low-rank adaptation: train a narrow detour around a frozen linear layer. Chapter 09."""
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-TARGETS = ("attn.qkv", "attn.proj")
+Model = TypeVar("Model", bound=nn.Module)
+
+TARGETS = ("attn.qkv", "attn.proj")  # how the names of the adapted layers end
 
 
-def lora_linear(x, weight, bias, down, up, scale):
+def lora_linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
     """A linear layer and a detour through `rank` dimensions: x Wᵀ + b + scale · x downᵀ upᵀ.
 
     Args:
@@ -44,7 +47,7 @@ class LoRALinear(nn.Linear):
     Source: Hu et al. 2022, section 4.1. Chapter 09.
     """
 
-    def __init__(self, linear, rank, alpha):
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         if not 1 <= rank <= min(linear.weight.shape):
             raise ValueError(
                 f"rank {rank} must be between 1 and the smaller side of weight {tuple(linear.weight.shape)}."
@@ -59,30 +62,36 @@ class LoRALinear(nn.Linear):
         for parameter in linear.parameters():
             parameter.requires_grad_(False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return lora_linear(x, self.weight, self.bias, self.lora_down, self.lora_up, self.scale)
 
 
-def add_lora(model, rank=8, alpha=16, targets=TARGETS):
-    """Put a `LoRALinear` in place of each linear layer whose name ends in one of `targets`; returns the model.
+def add_lora(model: Model, rank: int = 8, alpha: float = 16) -> Model:
+    """Put a `LoRALinear` in place of each linear layer of the attention (see `TARGETS`); returns the model.
 
     Raises:
-        ValueError: no linear layer has such a name.
+        ValueError: no linear layer has such a name, the rank is too large for one, or the model has detours already.
 
     Source: Hu et al. 2022, section 4.2, which adapts the attention weights only. Chapter 09.
     """
-    found = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and name.endswith(targets)]
+    linear = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    detours = [name for name, part in linear.items() if isinstance(part, LoRALinear)]
+    if detours:
+        raise ValueError(
+            f"{detours[0]} has a detour already: merge_lora keeps what it has learned, then add a new one."
+        )
+    found = {name: LoRALinear(part, rank, alpha) for name, part in linear.items() if name.endswith(TARGETS)}
     if not found:
         raise ValueError(
-            f"no linear layer of the {type(model).__name__} has a name that ends in {' or '.join(targets)}."
+            f"no linear layer of the {type(model).__name__} has a name that ends in {' or '.join(TARGETS)}."
         )
-    for name in found:
-        _put(model, name, LoRALinear(model.get_submodule(name), rank, alpha))
+    for name, part in found.items():
+        model.set_submodule(name, part)
     return model
 
 
 @torch.no_grad()
-def merge_lora(model):
+def merge_lora(model: Model) -> Model:
     """Add each detour to the weight beside it, and put plain linear layers back: same answers, no cost. Returns the model.
 
     Source: Hu et al. 2022, section 4.1. Chapter 09.
@@ -92,10 +101,5 @@ def merge_lora(model):
             linear = nn.Linear(part.in_features, part.out_features, part.bias is not None, device="meta")
             linear.weight, linear.bias = part.weight, part.bias
             linear.weight += part.scale * part.lora_up @ part.lora_down
-            _put(model, name, linear)
+            model.set_submodule(name, linear)
     return model
-
-
-def _put(model, name, part):
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, part)

@@ -1,12 +1,14 @@
 """How good a classifier is, in more than one number: confusions, F1, calibration. Chapter 09."""
 
-from dataclasses import replace
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 
-def confusion_matrix(labels, answers, classes):
+def confusion_matrix(labels: Tensor, answers: Tensor, classes: int) -> Tensor:
     """Count which class is taken for which: (n,), (n,) -> (K, K) int64, row = the true class, column = the answer.
 
     Args:
@@ -18,19 +20,19 @@ def confusion_matrix(labels, answers, classes):
 
     Source: chapter 09.
     """
+    from sklearn import metrics  # not above: it takes most of a second
+
     if labels.shape != answers.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(
             f"labels {tuple(labels.shape)} and answers {tuple(answers.shape)} must be two lists of the same length, "
             "with at least one image."
         )
-    for name, numbers in (("label", labels), ("answer", answers)):
-        wrong = numbers[(numbers < 0) | (numbers >= classes)]
-        if len(wrong):
-            raise ValueError(f"{name} {wrong[0].item()} is not among the classes 0 to {classes - 1}.")
-    return (labels * classes + answers).bincount(minlength=classes * classes).view(classes, classes)
+    if strange := {*labels.tolist(), *answers.tolist()} - set(range(classes)):
+        raise ValueError(f"labels and answers must be from 0 to {classes - 1}: {min(strange)} is none of the classes.")
+    return torch.from_numpy(metrics.confusion_matrix(labels.cpu(), answers.cpu(), labels=range(classes)))
 
 
-def macro_f1(counts):
+def macro_f1(counts: Tensor) -> float:
     """The mean over classes of F1, which is the harmonic mean of precision and recall: (K, K) -> a float.
 
     Every class counts the same, however few images it has. A class that is neither among the labels nor among the
@@ -46,7 +48,7 @@ def macro_f1(counts):
     return (2 * right / either)[either > 0].mean().item()
 
 
-def calibration(probabilities, labels, bins=15):
+def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> tuple[Tensor, Tensor, Tensor, float]:
     """How often a classifier is right when it says that it is p sure.
 
     The images are sorted into bins of equal width by the probability of the answer.
@@ -63,7 +65,7 @@ def calibration(probabilities, labels, bins=15):
     Raises:
         ValueError: the shapes do not fit.
 
-    Source: Guo et al. 2017, equation 3. Chapter 09.
+    Source: Guo et al. 2017, equation 3. Chapter 10.
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
@@ -79,8 +81,14 @@ def calibration(probabilities, labels, bins=15):
     return confidence, accuracy, share, error
 
 
+class Batched(Protocol):
+    """Whatever gives its images in batches, with their labels, as an `ImageSet` does."""
+
+    def batches(self, size: int, /) -> Iterable[tuple[Tensor, Tensor]]: ...
+
+
 @torch.no_grad()
-def predict(model, data, batch_size=250):
+def predict(model: nn.Module, data: Batched, batch_size: int = 250) -> Tensor:
     """The logits of all images of an `ImageSet`, in their order: (n, K) float32 on the CPU. The model is in evaluation mode afterwards.
 
     Source: chapter 09.
@@ -90,31 +98,7 @@ def predict(model, data, batch_size=250):
     return torch.cat([model(images.to(weight)).float().cpu() for images, _ in data.batches(batch_size)])
 
 
-def predict_shifted(model, data, pixels=1):
-    """As `predict`, but each image is looked at five times, as it is and shifted in four directions, and the probabilities averaged.
-
-    Five times the work, the same parameters. What it gains is what the model has not learned about shifts.
-
-    Args:
-        model: a classifier.
-        data: an `ImageSet`; what comes in at the edge is black.
-        pixels: how far.
-
-    Returns:
-        (n, K): the logarithms of the averaged probabilities.
-
-    Source: Krizhevsky et al. 2012, section 4.1, with ten views. Chapter 07.
-    """
-    height, width = data.images.shape[-2:]
-    padded = F.pad(data.images, (pixels,) * 4)  # (n, C, h + 2p, w + 2p)
-    views = [
-        padded[:, :, top : top + height, left : left + width]
-        for top, left in ((pixels, pixels), (0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels))
-    ]
-    return torch.stack([predict(model, replace(data, images=view)).softmax(dim=1) for view in views]).mean(dim=0).log()
-
-
-def score(logits, labels):
+def score(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     """Everything that is reported of a classifier, ready for a record.
 
     Args:

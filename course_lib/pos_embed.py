@@ -3,15 +3,20 @@
 Chapter 05 derives and compares them. Legend: N positions, (gh, gw) patch grid, D embedding dimension, H heads.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import nn
+from torch import Tensor, nn
+
+from course_lib.validate import as_pair, check_choice, is_count
 
 POS_EMBEDS = ("learn", "sincos1d", "sincos2d", "relative", "none")
 
 
-def sincos_pos_embed_1d(positions, embed_dim, temperature=10_000.0):
+def sincos_pos_embed_1d(positions: Tensor | Sequence[float], embed_dim: int, temperature: float = 10_000.0) -> Tensor:
     """Sines and cosines of a position at D/2 frequencies, from 1 down to almost 1/temperature.
 
     Args:
@@ -28,7 +33,7 @@ def sincos_pos_embed_1d(positions, embed_dim, temperature=10_000.0):
 
     Source: Vaswani et al. 2017, section 3.5. Chapter 05.
     """
-    if embed_dim < 2 or embed_dim % 2:
+    if not is_count(embed_dim) or embed_dim % 2:
         raise ValueError(f"embed_dim {embed_dim} must be a positive multiple of 2: a sine and a cosine per frequency.")
     half = embed_dim // 2
     frequencies = temperature ** -(torch.arange(half, dtype=torch.float64) / half)  # (D/2,)
@@ -36,7 +41,7 @@ def sincos_pos_embed_1d(positions, embed_dim, temperature=10_000.0):
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
-def sincos_pos_embed_2d(grid_size, embed_dim, temperature=10_000.0):
+def sincos_pos_embed_2d(grid_size: int | Sequence[int], embed_dim: int, temperature: float = 10_000.0) -> Tensor:
     """One half of the vector says in which column a patch stands, the other half in which row.
 
     Args:
@@ -52,17 +57,17 @@ def sincos_pos_embed_2d(grid_size, embed_dim, temperature=10_000.0):
 
     Source: the layout is that of the code of He et al. 2022 (MAE); other libraries put the row first. Chapter 05.
     """
-    if embed_dim < 4 or embed_dim % 4:
+    if not is_count(embed_dim) or embed_dim % 4:
         raise ValueError(
             f"embed_dim {embed_dim} must be a positive multiple of 4: sine and cosine of the row and of the column."
         )
-    gh, gw = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
+    gh, gw = as_pair("grid_size", grid_size)
     rows, columns = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")  # (gh, gw) each
     halves = [sincos_pos_embed_1d(axis.flatten(), embed_dim // 2, temperature) for axis in (columns, rows)]
     return torch.cat(halves, dim=1)
 
 
-def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
+def resample_pos_embed(pos_embed: Tensor, new_grid_size: int | Sequence[int], num_prefix_tokens: int = 1) -> Tensor:
     """Stretch position embeddings to another patch grid, as for images of another size.
 
     The patches' embeddings are treated as a small image of D channels and resized with the bicubic filter and
@@ -70,35 +75,34 @@ def resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1):
 
     Args:
         pos_embed: (1, prefix + g·g, D), the old grid square.
-        new_grid_size: (gh, gw).
+        new_grid_size: (gh, gw), or one number if the grid is square.
         num_prefix_tokens: how many embeddings at the front belong to no patch: 1 for a class token.
 
     Returns:
         (1, prefix + gh·gw, D); `pos_embed` itself if the grid is already that.
 
     Raises:
-        ValueError: `pos_embed` is not (1, N, D), its patches are not a square grid, or the new grid is empty.
+        ValueError: `pos_embed` is not (1, N, D), its patches are not a square grid, or the new grid is none.
 
     Source: Dosovitskiy et al. 2021, section 3.2; the filter is the one that timm uses. Chapter 05.
     """
     if pos_embed.ndim != 3 or pos_embed.shape[0] != 1:
         raise ValueError(f"pos_embed {tuple(pos_embed.shape)} must be (1, N, D): use pos_embed[None] if it is (N, D).")
-    if min(new_grid_size) < 1:
-        raise ValueError(f"the new grid {tuple(new_grid_size)} must have at least 1 row and 1 column.")
+    new_grid = as_pair("new_grid_size", new_grid_size)
     num_patches = pos_embed.shape[1] - num_prefix_tokens
-    side = round(max(num_patches, 0) ** 0.5)
+    side = math.isqrt(max(num_patches, 0))
     if num_patches < 1 or side * side != num_patches:
         raise ValueError(
             f"pos_embed {tuple(pos_embed.shape)} less {num_prefix_tokens} prefix tokens leaves {num_patches} patches, "
             "which is no square grid: check num_prefix_tokens."
         )
-    if tuple(new_grid_size) == (side, side):
+    if new_grid == (side, side):
         return pos_embed
     prefix, patches = pos_embed.split([num_prefix_tokens, num_patches], dim=1)
     # Channels stay last in memory: in the usual layout torch's filter goes wrong for a target one column wide.
     picture = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, g·g, D) -> (1, D, g, g)
     picture = picture.to(torch.promote_types(patches.dtype, torch.float32))
-    picture = F.interpolate(picture, size=tuple(new_grid_size), mode="bicubic", antialias=True)
+    picture = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=True)
     return torch.cat([prefix, rearrange(picture, "1 D gh gw -> 1 (gh gw) D").to(patches.dtype)], dim=1)
 
 
@@ -111,39 +115,40 @@ class RelativePositionBias(nn.Module):
     The parameter carries timm's name: `relative_position_bias_table`, ((2gh-1)·(2gw-1) + 3, H).
 
     Args:
-        grid_size: (gh, gw).
+        grid_size: (gh, gw), or one number if the grid is square.
         num_heads: H.
         num_prefix_tokens: 1 with a class token (the table then has the three rows more), 0 without.
 
     Shapes: () -> (H, N, N), N = prefix + gh·gw; row = query, column = key.
 
     Raises:
-        ValueError: `num_prefix_tokens` is neither 0 nor 1.
+        ValueError: `num_prefix_tokens` is neither 0 nor 1, or the grid is none.
 
     Source: Liu et al. 2021 (Swin), section 3.2; Bao et al. 2022 (BEiT) for the class token. Chapter 05.
     """
 
-    def __init__(self, grid_size, num_heads, num_prefix_tokens=1):
+    index: Tensor
+
+    def __init__(self, grid_size: int | Sequence[int], num_heads: int, num_prefix_tokens: int = 1) -> None:
         super().__init__()
-        if num_prefix_tokens not in (0, 1):
-            raise ValueError(
-                f"num_prefix_tokens {num_prefix_tokens} must be 0 or 1: only a class token has rows of its own here."
-            )
+        check_choice("num_prefix_tokens", num_prefix_tokens, (0, 1))  # only a class token has rows of its own here
         index, offsets = relative_position_index(grid_size)
         if num_prefix_tokens:
-            index = F.pad(index, (1, 0, 1, 0))
-            index[0, :], index[:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
+            index = F.pad(index, (1, 0, 1, 0))  # (1 + gh·gw, 1 + gh·gw)
+            index[0, :] = offsets  # class to patch
+            index[:, 0] = offsets + 1  # patch to class
+            index[0, 0] = offsets + 2
             offsets += 3
         self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, num_heads))
         self.register_buffer("index", index, persistent=False)
 
-    def forward(self):
+    def forward(self) -> Tensor:
         return rearrange(self.relative_position_bias_table[self.index], "Nq Nk H -> H Nq Nk")
 
 
-def relative_position_index(grid_size):
+def relative_position_index(grid_size: int | Sequence[int]) -> tuple[Tensor, int]:
     """Number the offsets between patches: ((gh·gw, gh·gw) integers, how many there are). Chapter 05."""
-    gh, gw = grid_size
+    gh, gw = as_pair("grid_size", grid_size)
     row, column = torch.arange(gh).repeat_interleave(gw), torch.arange(gw).repeat(gh)  # (gh·gw,) each
     down = row[:, None] - row + gh - 1  # 0 ... 2gh-2, query row minus key row
     right = column[:, None] - column + gw - 1  # 0 ... 2gw-2

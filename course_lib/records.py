@@ -1,19 +1,18 @@
 """Run records: what was measured once, with its configuration and versions, and is drawn in the chapters."""
 
+import hashlib
 import json
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from course_lib.files import places
 from course_lib.files.atomic import write_atomically
-from course_lib.train import distributed
 
 
-def load_record(name):
+def load_record(name: str) -> dict[str, Any]:
     """Read the record `name` (without .json) as a dict.
 
     Raises:
@@ -27,26 +26,12 @@ def load_record(name):
     raise ValueError(f"no record {name!r}; there are {', '.join(known) or 'none'}: run the script that writes it.")
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: object) -> None:
     """Write a record; complete or not at all."""
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def describe(device):
-    """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    capability = torch.backends.cpu.get_cpu_capability()
-    count = torch.get_num_threads() * distributed.world_size()
-    return f"{device.type}, {name}, {capability}, {count} thread{'s' if count > 1 else ''}"
-
-
-def versions():
+def versions() -> dict[str, str]:
     """Of what a run depends on."""
     return {
         "python": platform.python_version(),
@@ -56,10 +41,22 @@ def versions():
     }
 
 
-def commit():
-    """The commit of the checkout that runs, or None."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+def commit() -> str | None:
+    """The commit of the course's checkout, or None: an installed copy may lie in somebody else's repository."""
+    project = places.CHECKOUT / "pyproject.toml"
+    ours = project.is_file() and 'name = "course-lib"' in project.read_text(encoding="utf-8")
+    if not ours or not (places.CHECKOUT / ".git").exists():
+        return None
+    command = ["git", "-C", str(places.CHECKOUT), "rev-parse", "--short=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def code_digest() -> str:
+    """The SHA-256 of the library's own code, its first 16 digits: what ran, installed or changed since the commit."""
+    digest = hashlib.sha256()
+    for path in sorted(places.PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(places.PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

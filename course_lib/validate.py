@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 
 def is_count(value: object, least: int = 1) -> TypeGuard[int]:
@@ -34,7 +34,7 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
         raise ValueError(f"{name} {value!r} must be one of {', '.join(map(str, choices))}.")
 
 
-def as_pair(name: str, value: object) -> tuple[int, int]:
+def as_pair(name: str, value: Any) -> tuple[int, int]:
     """(height, width) or (rows, columns) from two positive whole numbers, or from one if they are the same.
 
     A tuple, a list, a shape, an array or a tensor will do.
@@ -44,8 +44,9 @@ def as_pair(name: str, value: object) -> tuple[int, int]:
     """
     given = value.tolist() if hasattr(value, "tolist") else value
     pair = tuple(given) if isinstance(given, list | tuple) else (given, given)
+    pair = tuple(each.item() if hasattr(each, "item") else each for each in pair)  # NumPy's numbers
     if len(pair) != 2 or not all(map(is_count, pair)):
         raise ValueError(
             f"{name} {value!r} must be two positive whole numbers, height first, or one if they are equal."
         )
-    return pair
+    return pair[0], pair[1]

@@ -4,15 +4,19 @@ Chapter 03 derives the MLP and the block, chapter 06 the model. Legend: B batch,
 dimension, H heads, L depth, (gh, gw) patch grid.
 """
 
-import math
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from course_lib.attention import MultiHeadSelfAttention
+from course_lib.attention import MultiHeadSelfAttention, check_tokens
 from course_lib.patch_embed import PatchEmbed
 from course_lib.pos_embed import POS_EMBEDS, RelativePositionBias, sincos_pos_embed_1d, sincos_pos_embed_2d
+from course_lib.validate import as_pair, check_choice, check_count, check_rate, is_number
+
+STD = 0.02  # of the starting values: see `init_weights`
 
 
 class MLP(nn.Module):
@@ -31,14 +35,14 @@ class MLP(nn.Module):
     Source: Dosovitskiy et al. 2021, section 3.1; Hendrycks & Gimpel 2016 for GELU. Chapter 03.
     """
 
-    def __init__(self, dim, hidden_dim, drop=0.0):
+    def __init__(self, dim: int, hidden_dim: int, drop: float = 0.0) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
@@ -55,12 +59,12 @@ class DropPath(nn.Module):
     Source: Huang et al. 2016. Chapter 08.
     """
 
-    def __init__(self, rate=0.0):
+    def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
-        _check_rate("rate", rate)
+        check_rate("rate", rate)
         self.rate = rate
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
         keep = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(1 - self.rate)
@@ -93,17 +97,17 @@ class EncoderBlock(nn.Module):
 
     def __init__(
         self,
-        dim,
-        num_heads,
+        dim: int,
+        num_heads: int,
         *,
-        mlp_ratio=4.0,
-        qkv_bias=True,
-        norm_eps=1e-6,
-        attn_drop=0.0,
-        proj_drop=0.0,
-        drop_path=0.0,
-        rel_pos=None,
-    ):
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        norm_eps: float = 1e-6,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        drop_path: float = 0.0,
+        rel_pos: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = MultiHeadSelfAttention(
@@ -113,11 +117,8 @@ class EncoderBlock(nn.Module):
         self.mlp = MLP(dim, int(dim * mlp_ratio), drop=proj_drop)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x):
-        if x.ndim != 3 or x.shape[-1] != self.attn.dim:
-            raise ValueError(
-                f"input {tuple(x.shape)} must be (B, N, {self.attn.dim}): batch, tokens, embedding dimension."
-            )
+    def forward(self, x: Tensor) -> Tensor:
+        check_tokens(x, self.attn.dim)
         x = x + self.drop_path(self.attn(self.norm1(x)))
         x = x + self.drop_path(self.mlp(self.norm2(x)))
         return x
@@ -144,8 +145,9 @@ class ViTConfig:
         pos_embed: "learn", "sincos1d", "sincos2d", "relative" or "none".
         global_pool: "token" reads the answer off a class token; "avg" averages the patches, without one.
         representation_size: width of the hidden layer (tanh) of the head used in pre-training; None for none.
-        weight_init: how the blocks' linear layers start: "normal" (std 0.02, as DeiT and timm) or "xavier" (by their
-            width, as the paper's code; in a narrow model 0.02 is too little to start with).
+        weight_init: how the blocks' linear layers start: "normal" (std 0.02, as DeiT and timm), or "xavier" (uniform
+            within √(6 / (width in + width out)); in a narrow model 0.02 is too little to start with). `qkv` is one
+            layer, D to 3D, here as in timm's "jax"; the paper's code draws q, k and v apart, √2 times as wide.
 
     Raises:
         ValueError: a value that no model can have, when the config is made.
@@ -171,114 +173,69 @@ class ViTConfig:
     representation_size: int | None = None
     weight_init: str = "normal"
 
-    def __post_init__(self):
-        if isinstance(self.img_size, list):
-            object.__setattr__(self, "img_size", tuple(self.img_size))
-        sides = self.img_size if isinstance(self.img_size, tuple) else (self.img_size, self.img_size)
-        if len(sides) != 2 or not all(_is_count(side) for side in sides):
-            raise ValueError(f"img_size {self.img_size!r} must be a positive integer, or two of them: (height, width).")
+    def __post_init__(self) -> None:
+        sides = as_pair("img_size", self.img_size)
+        if not isinstance(self.img_size, int):
+            object.__setattr__(self, "img_size", sides)
         for name in ("patch_size", "in_chans", "embed_dim", "depth", "num_heads"):
-            if not _is_count(getattr(self, name)):
-                raise ValueError(f"{name} {getattr(self, name)!r} must be a positive integer.")
-        if self.num_classes != 0 and not _is_count(self.num_classes):
-            raise ValueError(f"num_classes {self.num_classes!r} must be a positive integer, or 0 for no head.")
-        if self.representation_size is not None and not _is_count(self.representation_size):
-            raise ValueError(f"representation_size {self.representation_size!r} must be a positive integer or None.")
-        if not (_is_number(self.mlp_ratio) and self.embed_dim * self.mlp_ratio >= 1):
+            check_count(name, getattr(self, name))
+        check_count("num_classes", self.num_classes, least=0)
+        if self.representation_size is not None:
+            check_count("representation_size", self.representation_size)
+        if not (is_number(self.mlp_ratio) and self.embed_dim * self.mlp_ratio >= 1):
             raise ValueError(
                 f"mlp_ratio {self.mlp_ratio!r} leaves no hidden width for embed_dim {self.embed_dim}: 4 is usual."
             )
-        if not (_is_number(self.norm_eps) and self.norm_eps > 0):
+        if not (is_number(self.norm_eps) and self.norm_eps > 0):
             raise ValueError(f"norm_eps {self.norm_eps!r} must be a positive number, such as 1e-6.")
-        if self.pos_embed not in POS_EMBEDS:
-            raise ValueError(f"pos_embed {self.pos_embed!r} must be one of {', '.join(POS_EMBEDS)}.")
-        if self.global_pool not in ("token", "avg"):
-            raise ValueError(f"global_pool {self.global_pool!r} must be 'token' or 'avg'.")
-        if self.weight_init not in ("normal", "xavier"):
-            raise ValueError(f"weight_init {self.weight_init!r} must be 'normal' or 'xavier'.")
+        check_choice("pos_embed", self.pos_embed, POS_EMBEDS)
+        check_choice("global_pool", self.global_pool, ("token", "avg"))
+        check_choice("weight_init", self.weight_init, ("normal", "xavier"))
         for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
-            _check_rate(name, getattr(self, name))
+            check_rate(name, getattr(self, name))
 
-
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _check_rate(name, rate):
-    if not (_is_number(rate) and 0 <= rate < 1):
-        raise ValueError(f"{name} {rate!r} must be at least 0 and below 1.")
-
-
-_TINY = {"embed_dim": 192, "depth": 12, "num_heads": 3}
-_SMALL = {"embed_dim": 384, "depth": 12, "num_heads": 6}
-_BASE = {"embed_dim": 768, "depth": 12, "num_heads": 12}
-_LARGE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
-_HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
-_TOKEN = {"patch_size": 4, "embed_dim": 64, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "weight_init": "xavier"}
 
 # Base, Large and Huge are the paper's Table 1; Tiny and Small are those of DeiT (Touvron et al. 2021).
+_TINY = ViTConfig(embed_dim=192, num_heads=3)
+_SMALL = ViTConfig(embed_dim=384, num_heads=6)
+_BASE = ViTConfig()
+_LARGE = ViTConfig(embed_dim=1024, depth=24, num_heads=16)
+_HUGE = ViTConfig(embed_dim=1280, depth=32, num_heads=16, patch_size=14)
+# Small enough to train on a laptop. Of _TOKEN there are three, to be looked into: one body, and a class token.
+_DIGITS = ViTConfig(
+    img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=48, depth=4, num_heads=3, mlp_ratio=2.0
+)
+_TOKEN = ViTConfig(
+    img_size=32, patch_size=4, num_classes=10, embed_dim=64, depth=6, num_heads=4, mlp_ratio=2.0, weight_init="xavier"
+)
+_AVERAGE = replace(_TOKEN, embed_dim=128, pos_embed="sincos2d", global_pool="avg")
+
 VIT_CONFIGS = {
-    "vit_tiny_patch16_224": ViTConfig(patch_size=16, **_TINY),
-    "vit_tiny_patch16_384": ViTConfig(patch_size=16, img_size=384, **_TINY),
-    "vit_small_patch16_224": ViTConfig(patch_size=16, **_SMALL),
-    "vit_small_patch16_384": ViTConfig(patch_size=16, img_size=384, **_SMALL),
-    "vit_small_patch32_224": ViTConfig(patch_size=32, **_SMALL),
-    "vit_small_patch32_384": ViTConfig(patch_size=32, img_size=384, **_SMALL),
-    "vit_base_patch8_224": ViTConfig(patch_size=8, **_BASE),
-    "vit_base_patch16_224": ViTConfig(patch_size=16, **_BASE),
-    "vit_base_patch16_384": ViTConfig(patch_size=16, img_size=384, **_BASE),
-    "vit_base_patch32_224": ViTConfig(patch_size=32, **_BASE),
-    "vit_base_patch32_384": ViTConfig(patch_size=32, img_size=384, **_BASE),
-    "vit_large_patch16_224": ViTConfig(patch_size=16, **_LARGE),
-    "vit_large_patch16_384": ViTConfig(patch_size=16, img_size=384, **_LARGE),
-    "vit_large_patch16_512": ViTConfig(patch_size=16, img_size=512, **_LARGE),
-    "vit_large_patch32_224": ViTConfig(patch_size=32, **_LARGE),
-    "vit_large_patch32_384": ViTConfig(patch_size=32, img_size=384, **_LARGE),
-    "vit_huge_patch14_224": ViTConfig(patch_size=14, **_HUGE),
-    "vit_huge_patch14_518": ViTConfig(patch_size=14, img_size=518, **_HUGE),
-    # Small enough to train on a laptop.
-    "vit_digits_patch2_8": ViTConfig(
-        img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=48, depth=4, num_heads=3, mlp_ratio=2.0
-    ),
-    "vit_mnist_patch7_28": ViTConfig(
-        img_size=28, patch_size=7, in_chans=1, num_classes=10, embed_dim=64, depth=6, num_heads=4, mlp_ratio=2.0
-    ),
-    "vit_mnist_patch4_28": ViTConfig(
-        img_size=28,
-        patch_size=4,
-        in_chans=1,
-        num_classes=10,
-        embed_dim=96,
-        depth=3,
-        num_heads=4,
-        mlp_ratio=2.0,
-        pos_embed="sincos2d",
-        global_pool="avg",
-        weight_init="xavier",
-    ),
-    "vit_cifar_small_patch4_32": ViTConfig(
-        img_size=32,
-        patch_size=4,
-        num_classes=10,
-        embed_dim=128,
-        depth=6,
-        num_heads=4,
-        mlp_ratio=2.0,
-        pos_embed="sincos2d",
-        global_pool="avg",
-        weight_init="xavier",
-    ),
-    # Three with one body, to be looked into: class token, learned positions, six blocks of four heads.
-    "vit_mnist_token_patch4_28": ViTConfig(img_size=28, in_chans=1, num_classes=10, **_TOKEN),
-    "vit_cifar_token_patch4_32": ViTConfig(img_size=32, num_classes=10, **_TOKEN),
-    "vit_shapes_token_patch4_32": ViTConfig(img_size=32, num_classes=8, **_TOKEN),
-    "vit_cifar_patch4_32": ViTConfig(
-        img_size=32, patch_size=4, num_classes=10, embed_dim=192, depth=9, num_heads=3, mlp_ratio=2.0
-    ),
+    "vit_tiny_patch16_224": _TINY,
+    "vit_tiny_patch16_384": replace(_TINY, img_size=384),
+    "vit_small_patch16_224": _SMALL,
+    "vit_small_patch16_384": replace(_SMALL, img_size=384),
+    "vit_small_patch32_224": replace(_SMALL, patch_size=32),
+    "vit_small_patch32_384": replace(_SMALL, patch_size=32, img_size=384),
+    "vit_base_patch8_224": replace(_BASE, patch_size=8),
+    "vit_base_patch16_224": _BASE,
+    "vit_base_patch16_384": replace(_BASE, img_size=384),
+    "vit_base_patch32_224": replace(_BASE, patch_size=32),
+    "vit_base_patch32_384": replace(_BASE, patch_size=32, img_size=384),
+    "vit_large_patch16_224": _LARGE,
+    "vit_large_patch16_384": replace(_LARGE, img_size=384),
+    "vit_large_patch16_512": replace(_LARGE, img_size=512),
+    "vit_large_patch32_224": replace(_LARGE, patch_size=32),
+    "vit_large_patch32_384": replace(_LARGE, patch_size=32, img_size=384),
+    "vit_huge_patch14_224": _HUGE,
+    "vit_huge_patch14_518": replace(_HUGE, img_size=518),
+    "vit_digits_patch2_8": _DIGITS,
+    "vit_mnist_patch7_28": replace(_DIGITS, img_size=28, patch_size=7, embed_dim=64, depth=6, num_heads=4),
+    "vit_mnist_patch4_28": replace(_AVERAGE, img_size=28, in_chans=1, embed_dim=96, depth=3),
+    "vit_cifar_small_patch4_32": _AVERAGE,
+    "vit_mnist_token_patch4_28": replace(_TOKEN, img_size=28, in_chans=1),
+    "vit_cifar_token_patch4_32": _TOKEN,
+    "vit_shapes_token_patch4_32": replace(_TOKEN, num_classes=8),
 }
 
 
@@ -286,7 +243,8 @@ class VisionTransformer(nn.Module):
     """An image classifier: cut into patches, embed, add positions, L encoder blocks, norm, pool, head.
 
     Parameters and submodules carry timm's names: `patch_embed.proj`, `cls_token` (1, 1, D), `pos_embed`
-    (1, N, D), `blocks.i`, `norm`, `head`, and `pre_logits.fc` where there is a representation layer.
+    (1, N, D), `blocks.i`, `norm`, `head`, and `pre_logits.fc` where there is a representation layer (section 3.1 of the
+    paper), as in Google's weights from ImageNet-21k.
 
     Args:
         config: a `ViTConfig`.
@@ -303,48 +261,41 @@ class VisionTransformer(nn.Module):
     Source: Dosovitskiy et al. 2021, equations 1 to 4. Chapter 06.
     """
 
-    def __init__(self, config):
+    block_class: type[EncoderBlock] = EncoderBlock
+
+    def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
-        dim, prefix = config.embed_dim, int(config.global_pool == "token")
-        self.num_prefix_tokens = prefix
-        self.preprocessing = None
-        self.patch_embed = PatchEmbed(config.img_size, config.patch_size, config.in_chans, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if prefix else None
-        self._make_pos_embed()
+        self.preprocessing: Any = None
+        self.num_prefix_tokens = int(config.global_pool == "token")
+        self.patch_embed = PatchEmbed(config.img_size, config.patch_size, config.in_chans, config.embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim)) if self.num_prefix_tokens else None
+        self.pos_embed = self._make_pos_embed()
         self.pos_drop = nn.Dropout(config.drop_rate)
-        self.blocks = nn.Sequential(*(self._make_block(i) for i in range(config.depth)))
-        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.pre_logits = (
-            Representation(dim, config.representation_size) if config.representation_size else nn.Identity()
-        )
-        self.head = _make_head(config.representation_size or dim, config.num_classes)
-        self.apply(init_weights)
-        if config.weight_init == "xavier":
-            for module in self.blocks.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.xavier_uniform_(module.weight)
+        self.blocks = nn.Sequential(*map(self._make_block, range(config.depth)))
+        self.norm = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
+        self.pre_logits, self.head = self._make_head()
+        init_weights(self, config.weight_init)
 
-    def _make_pos_embed(self):
-        config, grid, prefix = self.config, self.patch_embed.grid_size, self.num_prefix_tokens
+    def _make_pos_embed(self) -> nn.Parameter | nn.Buffer | None:
+        """What is added to the tokens, (1, N, D): learned, or computed and then no weight, or nothing."""
+        dim, prefix = self.config.embed_dim, self.num_prefix_tokens
         tokens = prefix + self.patch_embed.num_patches
-        if config.pos_embed == "learn":
-            self.pos_embed = nn.Parameter(0.02 * torch.randn(1, tokens, config.embed_dim))
-        elif config.pos_embed == "sincos1d":
-            self.register_buffer("pos_embed", sincos_pos_embed_1d(torch.arange(tokens), config.embed_dim)[None], False)
-        elif config.pos_embed == "sincos2d":
-            patches = sincos_pos_embed_2d(grid, config.embed_dim)
-            table = torch.cat([torch.zeros(prefix, config.embed_dim), patches])  # the class token has no place
-            self.register_buffer("pos_embed", table[None], False)
-        else:
-            self.pos_embed = None
+        if self.config.pos_embed == "learn":
+            return nn.Parameter(STD * torch.randn(1, tokens, dim))
+        if self.config.pos_embed == "sincos1d":
+            return nn.Buffer(sincos_pos_embed_1d(torch.arange(tokens), dim)[None], persistent=False)
+        if self.config.pos_embed == "sincos2d":
+            patches = sincos_pos_embed_2d(self.patch_embed.grid_size, dim)
+            table = torch.cat([torch.zeros(prefix, dim), patches])  # the class token has no place
+            return nn.Buffer(table[None], persistent=False)
+        return None
 
-    def _make_block(self, index):
-        config = self.config
-        rel_pos = None
+    def _make_block(self, index: int) -> EncoderBlock:
+        config, rel_pos = self.config, None
         if config.pos_embed == "relative":
             rel_pos = RelativePositionBias(self.patch_embed.grid_size, config.num_heads, self.num_prefix_tokens)
-        return EncoderBlock(
+        return self.block_class(
             config.embed_dim,
             config.num_heads,
             mlp_ratio=config.mlp_ratio,
@@ -356,67 +307,69 @@ class VisionTransformer(nn.Module):
             rel_pos=rel_pos,
         )
 
-    def forward_features(self, images):
-        """All tokens after the last norm: (B, C, height, width) -> (B, N, D), the class token first if there is one."""
+    def _make_head(self) -> tuple[nn.Module, nn.Module]:
+        """The representation layer, tanh(fc(x)), and the layer that answers; where there is none, it passes on."""
+        dim, hidden, classes = self.config.embed_dim, self.config.representation_size, self.config.num_classes
+        pre_logits: nn.Module = nn.Identity()
+        if hidden:
+            pre_logits = nn.Sequential(OrderedDict(fc=nn.Linear(dim, hidden), act=nn.Tanh()))
+        return pre_logits, nn.Linear(hidden or dim, classes) if classes else nn.Identity()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The tokens, each with its place: (B, C, height, width) -> (B, N, D), the class token first if there is one."""
         x = self.patch_embed(images)  # (B, gh·gw, D)
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)  # (B, 1 + gh·gw, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
-        return self.norm(self.blocks(self.pos_drop(x)))
+        return self.pos_drop(x)
 
-    def forward_head(self, tokens):
+    def encode(self, tokens: Tensor) -> Tensor:
+        """The blocks and the last norm: (B, N, D) -> (B, N, D)."""
+        return self.norm(self.blocks(tokens))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """All tokens after the last norm: (B, C, height, width) -> (B, N, D)."""
+        return self.encode(self.embed(images))
+
+    def forward_head(self, tokens: Tensor) -> Tensor:
         """From the tokens to the answer: (B, N, D) -> (B, num_classes)."""
         pooled = tokens[:, 0] if self.cls_token is not None else tokens.mean(dim=1)  # (B, D)
         return self.head(self.pre_logits(pooled))
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(images))
 
-    def reset_classifier(self, num_classes):
+    def reset_classifier(self, num_classes: int) -> None:
         """Put a new head with `num_classes` outputs in place of the old one (0: none); all else stays.
 
         As in fine-tuning (Dosovitskiy et al. 2021, section 3.2), a representation layer goes with the old head.
         """
         self.config = replace(self.config, num_classes=num_classes, representation_size=None)
-        self.pre_logits = nn.Identity()
-        self.head = _make_head(self.config.embed_dim, num_classes)
+        self.pre_logits, self.head = self._make_head()
         init_weights(self.head)
-        self.head.to(self.norm.weight)  # its device and dtype
+        self.head.to(self.patch_embed.proj.weight)  # its device and dtype
 
 
-class Representation(nn.Module):
-    """The hidden layer of the head used in pre-training: tanh(fc(x)), (B, D) -> (B, representation_size).
-
-    Source: Dosovitskiy et al. 2021, section 3.1. Chapter 06.
-    """
-
-    def __init__(self, dim, representation_size):
-        super().__init__()
-        self.fc = nn.Linear(dim, representation_size)
-
-    def forward(self, x):
-        return self.fc(x).tanh()
-
-
-def _make_head(dim, num_classes):
-    return nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-
-
-def init_weights(module):
+def init_weights(model: nn.Module, weight_init: str = "normal") -> None:
     """Starting values: linear weights and tables small and random (std 0.02), biases 0, patch filters by fan-in.
 
-    Nothing is cut off: the usual bounds, -2 and 2, are 100 deviations away, and PyTorch's `trunc_normal_` gives other
-    numbers from version to version.
+    With "xavier" the blocks' linear weights are drawn again, by their width. Learned positions are drawn where they
+    are made: the order of the draws decides what a seed gives, and recorded runs hold to it. Nothing is cut off: the
+    usual bounds, -2 and 2, are 100 deviations away, and PyTorch's `trunc_normal_` differs from version to version.
 
-    Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for 0.02. Chapter 05.
+    Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for 0.02; Glorot & Bengio 2010, equation 16,
+    for "xavier". Chapters 05 and 08.
     """
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
-    elif isinstance(module, nn.Conv2d):
-        fan_in = module.weight[0].numel()  # C·P·P
-        nn.init.normal_(module.weight, std=fan_in**-0.5)
-    elif isinstance(module, RelativePositionBias):
-        nn.init.normal_(module.relative_position_bias_table, std=0.02)
-    if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=STD)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)  # fan-in: C·P·P
+        elif isinstance(module, RelativePositionBias):
+            nn.init.normal_(module.relative_position_bias_table, std=STD)
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for name, module in model.named_modules():
+        if weight_init == "xavier" and name.startswith("blocks.") and isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)

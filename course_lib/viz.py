@@ -1,8 +1,14 @@
 """The course's figures: one style, one colour for each role, functions that draw on an Axes and return it."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # Okabe and Ito's colours, told apart with every common kind of colour blindness. The roles are the
@@ -22,7 +28,7 @@ WEIGHTS = LinearSegmentedColormap.from_list("weights", [PAPER, "#9ecae8", KEY, "
 SIGNED = LinearSegmentedColormap.from_list("signed", [QUERY, "#f0b78f", PAPER, "#93c3e2", KEY])
 
 
-def set_style():
+def set_style() -> None:
     """Use the course's style for all figures from here on. Every setup cell calls it."""
     set_matplotlib_formats("retina")
     plt.rcParams.update(
@@ -42,7 +48,7 @@ def set_style():
             "axes.labelsize": 11,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(color=[KEY, QUERY, VALUE, OUTPUT, MUTED]),
+            "axes.prop_cycle": cycler(color=[KEY, QUERY, VALUE, OUTPUT, MUTED]),
             "xtick.color": MUTED,
             "ytick.color": MUTED,
             "xtick.labelcolor": INK,
@@ -57,7 +63,17 @@ def set_style():
     )
 
 
-def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=False, cmap=WEIGHTS, limits=(0.0, 1.0)):
+def heatmap(
+    matrix: Any,
+    ax: Axes | None = None,
+    *,
+    rows: Iterable[Any] | None = None,
+    columns: Iterable[Any] | None = None,
+    title: str = "",
+    annotate: bool = False,
+    cmap: Colormap = WEIGHTS,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Axes:
     """Draw a matrix as coloured cells, row 0 on top: for weights, row = query, column = key.
 
     Args:
@@ -67,9 +83,6 @@ def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=Fals
         title: above the map.
         annotate: write each value into its cell.
         cmap, limits: colours, and the values at both ends of them.
-
-    Returns:
-        the Axes.
     """
     matrix = np.asarray(matrix)
     ax = ax or plt.subplots()[1]
@@ -88,7 +101,18 @@ def heatmap(matrix, ax=None, *, rows=None, columns=None, title="", annotate=Fals
     return ax
 
 
-def draw_matrix(ax, x, rows, columns, color, name="", *, y=0.0, caption="", dark=()):
+def draw_matrix(
+    ax: Axes,
+    x: float,
+    rows: int,
+    columns: int,
+    color: str,
+    name: str = "",
+    *,
+    y: float = 0.0,
+    caption: str = "",
+    dark: Sequence[int] = (),
+) -> Axes:
     """Draw a matrix to scale as a grid of unit cells, for diagrams of shapes.
 
     Args:
@@ -98,20 +122,26 @@ def draw_matrix(ax, x, rows, columns, color, name="", *, y=0.0, caption="", dark
         color: of all cells.
         name, caption: above and below the grid.
         dark: the rows that stand out.
-
-    Returns:
-        the Axes.
     """
     for i in range(rows):
         for j in range(columns):
-            style = {"facecolor": color, "edgecolor": PAPER, "alpha": 0.9 if i in dark else 0.45}
-            ax.add_patch(plt.Rectangle((x + j, y + rows / 2 - 1 - i), 1, 1, **style))
+            corner, alpha = (x + j, y + rows / 2 - 1 - i), 0.9 if i in dark else 0.45
+            ax.add_patch(Rectangle(corner, 1, 1, facecolor=color, edgecolor=PAPER, alpha=alpha))
     ax.text(x + columns / 2, y + rows / 2 + 0.4, name, ha="center", fontsize=13)
     ax.text(x + columns / 2, y - rows / 2 - 1.1, caption, ha="center", color=MUTED)
     return ax
 
 
-def learning_curves(runs, value="val_accuracy", ax=None, *, label="", color=KEY, style="-", across="epoch"):
+def learning_curves(
+    runs: Sequence[Mapping[str, Any]],
+    value: str = "val_accuracy",
+    ax: Axes | None = None,
+    *,
+    label: str = "",
+    color: str = KEY,
+    style: str = "-",
+    across: str = "epoch",
+) -> Axes:
     """Draw one value of several runs: a line for their mean, and a band from the lowest run to the highest.
 
     Call it once for each recipe, with the same `ax`.
@@ -123,9 +153,6 @@ def learning_curves(runs, value="val_accuracy", ax=None, *, label="", color=KEY,
         label: of the line, for the legend.
         color, style: of the line.
         across: the name of what is drawn along the horizontal axis: "epoch", or "seconds" (the mean over the runs).
-
-    Returns:
-        the Axes.
 
     Raises:
         ValueError: there are no runs, or they have not all the same number of epochs.
@@ -144,7 +171,9 @@ def learning_curves(runs, value="val_accuracy", ax=None, *, label="", color=KEY,
     return ax
 
 
-def confusion_matrix(counts, ax=None, *, classes=None, title=""):
+def confusion_matrix(
+    counts: Any, ax: Axes | None = None, *, classes: Sequence[str] | None = None, title: str = ""
+) -> Axes:
     """Draw which classes are taken for which: row = the true class, column = the answer.
 
     The mistakes are coloured, the most frequent one darkest. The diagonal, what is right, is written and left blank:
@@ -156,22 +185,19 @@ def confusion_matrix(counts, ax=None, *, classes=None, title=""):
         classes: K names; the numbers from 0 if None.
         title: above the matrix.
 
-    Returns:
-        the Axes.
-
     Raises:
         ValueError: `counts` is not square, or there are not as many names.
 
     Source: chapter 07.
     """
     counts = np.asarray(counts)
-    classes = range(len(counts)) if classes is None else classes
-    if counts.shape != (len(classes), len(classes)):
-        raise ValueError(f"counts {counts.shape} must be square, with {len(classes)} classes.")
+    names = range(len(counts)) if classes is None else classes
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"counts {counts.shape} must be square, with {len(names)} classes.")
     right = np.eye(len(counts), dtype=bool)
     mistakes = np.where(right, 0, counts)
     limits = (0, max(mistakes.max(), 1))
-    ax = heatmap(mistakes, ax, rows=classes, columns=classes, title=title, limits=limits)
+    ax = heatmap(mistakes, ax, rows=names, columns=names, title=title, limits=limits)
     ax.set(xlabel="answer", ylabel="true class")
     for (row, column), count in np.ndenumerate(counts):
         color = MUTED if row == column else _readable_on(WEIGHTS, count, limits)
@@ -180,7 +206,7 @@ def confusion_matrix(counts, ax=None, *, classes=None, title=""):
     return ax
 
 
-def reliability(bins, ax=None, *, label="", color=KEY, style="o-"):
+def reliability(bins: Any, ax: Axes | None = None, *, label: str = "", color: str = KEY, style: str = "o-") -> Axes:
     """Draw how often a classifier is right against how sure it says that it is. On the diagonal it is calibrated.
 
     Call it once for each classifier, with the same `ax`. The area around a point is the share of images in its bin.
@@ -191,13 +217,10 @@ def reliability(bins, ax=None, *, label="", color=KEY, style="o-"):
         label: of the line, for the legend.
         color, style: of the line; the first letter of `style` is the shape of the points.
 
-    Returns:
-        the Axes.
-
     Raises:
         ValueError: `bins` is not a list of such triples.
 
-    Source: Guo et al. 2017, figure 1; chapter 09.
+    Source: Guo et al. 2017, figure 1; chapter 10.
     """
     bins = np.asarray(bins, dtype=float)
     if bins.ndim != 2 or bins.shape[1] != 3 or not len(bins):
@@ -211,7 +234,15 @@ def reliability(bins, ax=None, *, label="", color=KEY, style="o-"):
     return ax
 
 
-def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""):
+def image_grid(
+    images: Any,
+    ax: Axes | None = None,
+    *,
+    columns: int = 8,
+    titles: Sequence[str] = (),
+    colors: Sequence[str] = (),
+    title: str = "",
+) -> Axes:
     """Draw images side by side, row by row, each with a title above it if there are any.
 
     Args:
@@ -222,9 +253,6 @@ def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""
         colors: n colours of the titles.
         title: above everything.
 
-    Returns:
-        the Axes.
-
     Raises:
         ValueError: other images, or not one title and colour for each.
 
@@ -234,7 +262,8 @@ def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images {images.shape} must be (n, C, h, w) with C = 1 or 3.")
     count, _, height, width = images.shape
-    titles, colors = (titles or [""] * count), (colors or [INK] * count)
+    titles = titles or [""] * count
+    colors = colors or [INK] * count
     if not len(titles) == len(colors) == count:
         raise ValueError(f"{count} images have {len(titles)} titles and {len(colors)} colours: one of each is needed.")
     if images.dtype == np.uint8:
@@ -257,7 +286,13 @@ def image_grid(images, ax=None, *, columns=8, titles=None, colors=None, title=""
     return ax
 
 
-def staircase(values, labels, ax=None, *, half_widths=None):
+def staircase(
+    values: Iterable[float],
+    labels: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    half_widths: Iterable[float] | None = None,
+) -> Axes:
     """Draw values as steps, the first at the bottom: each bar grey up to the value before it, and coloured from there.
 
     What is gained is blue, what is lost vermilion and hatched. The values stand beside the bars.
@@ -268,35 +303,32 @@ def staircase(values, labels, ax=None, *, half_widths=None):
         ax: where to draw; a new figure if None.
         half_widths: n numbers, how far the interval about each value reaches; 0 for none.
 
-    Returns:
-        the Axes.
-
     Raises:
         ValueError: not one label and half width for each value.
 
     Source: chapter 08.
     """
-    values, count = list(map(float, values)), len(values)
-    half_widths = [0.0] * count if half_widths is None else list(half_widths)
-    if not len(labels) == len(half_widths) == count:
-        raise ValueError(f"{count} values have {len(labels)} labels and {len(half_widths)} half widths: one of each.")
-    ax = ax or plt.subplots(figsize=(7, 0.4 * count + 0.6))[1]
-    before = values[0]
-    for y, (value, half) in enumerate(zip(values, half_widths, strict=True)):
+    steps = [float(value) for value in values]
+    halves = list(half_widths or [0.0 for _ in steps])
+    if not len(labels) == len(halves) == len(steps):
+        raise ValueError(f"{len(steps)} values have {len(labels)} labels and {len(halves)} half widths: one of each.")
+    ax = ax or plt.subplots(figsize=(7, 0.4 * len(steps) + 0.6))[1]
+    before = steps[0]
+    for y, (value, half) in enumerate(zip(steps, halves, strict=True)):
         ax.barh(y, min(before, value), height=0.7, color=LINE)
         lost = value < before
-        style = {"color": "none", "edgecolor": QUERY, "hatch": "///"} if lost else {"color": KEY}
+        style: dict[str, Any] = {"color": "none", "edgecolor": QUERY, "hatch": "///"} if lost else {"color": KEY}
         ax.barh(y, abs(value - before), left=min(before, value), height=0.7, **style)
         if half:
             ax.errorbar(value, y, xerr=half, color=INK, capsize=3, linewidth=1.2)
         ax.text(max(value + half, before), y, f"  {value:.1f}", va="center")
         before = value
-    ax.set_yticks(range(count), labels)
+    ax.set_yticks(range(len(steps)), labels)
     ax.tick_params(axis="y", length=0)
     return ax
 
 
-def _readable_on(cmap, value, limits):
+def _readable_on(cmap: Colormap, value: float, limits: tuple[float, float]) -> str:
     """Black or white, whichever stands out from the colour of a cell (WCAG contrast of at least 4.5)."""
     red, green, blue, _ = cmap((value - limits[0]) / (limits[1] - limits[0]))
     luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2

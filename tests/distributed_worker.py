@@ -1,6 +1,7 @@
 """What one of several processes does in the tests of `course_lib.train.distributed`: `torchrun ... MODE FOLDER`."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from course_lib.data.augment import Augment
 from course_lib.train import distributed
 from course_lib.train.device import set_seed
 from course_lib.train.loop import evaluate_set, fit, train_step
-from course_lib.train.optim import param_groups, smooth, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.optim import param_groups, soft_cross_entropy, warmup_cosine_lr
 from course_lib.train.run import Run
 
 AUGMENT = Augment(crop=1, flip=True, rotate=10, scale=0.1, erase=0.3, mixup=0.4, cutmix=1.0)
@@ -35,8 +36,8 @@ def train(weights=0, **changes):
     """20 steps of AdamW; returns all that they changed, and the losses."""
     run = Run(tiny.model(weights), data(), config(**changes))
     losses = []
-    for run.step in range(STEPS):
-        losses.append(train_step(run, torch.arange(run.step, run.step + BATCH)))
+    for run.progress.step in range(STEPS):
+        losses.append(train_step(run, torch.arange(run.progress.step, run.progress.step + BATCH)))
     return {"model": run.model.state_dict(), "average": run.average.state_dict(), "losses": losses}
 
 
@@ -51,12 +52,12 @@ def train_with_accelerate(accumulate):
         set_seed(settings.seed, "augment", step)
         images, targets = AUGMENT(images_of, torch.arange(step, step + BATCH), 5)
         mine = slice(accelerator.process_index, None, accelerator.num_processes)
-        images, targets = images[mine].double(), smooth(targets, 0.1)[mine].double()
+        images, targets = images[mine].double(), targets[mine].double()
         for group in optimizer.param_groups:
             group["lr"] = warmup_cosine_lr(step, 20, 5, settings.lr)
         for part, wanted in zip(images.chunk(accumulate), targets.chunk(accumulate), strict=True):
             with accelerator.accumulate(model):
-                accelerator.backward(soft_cross_entropy(model(part), wanted))
+                accelerator.backward(soft_cross_entropy(model(part), wanted, 0.1))
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(model.parameters(), settings.clip_grad)
                 optimizer.step()
@@ -94,7 +95,7 @@ def before_step(number, act):
     real = course_lib.train.loop.train_step
 
     def step(run, rows):
-        if run.step >= number:
+        if run.progress.step >= number:
             act()
         return real(run, rows)
 
@@ -119,13 +120,14 @@ def crash(folder):
 
 
 def wait(folder):
-    """Train, slowly from the eighth step on, until SIGTERM comes."""
+    """Train; in the middle of the eighth step wait for SIGTERM."""
 
-    def slow():
+    def hold():
         (folder / "going").touch()
-        time.sleep(0.3)
+        while not signal.getsignal(signal.SIGTERM).__self__.number:  # of the `StopSignals` that listen
+            time.sleep(0.02)
 
-    before_step(7, slow)
+    before_step(7, hold)
     go(folder / "run")
 
 

@@ -15,6 +15,7 @@ from reference import Pass, vision_transformer
 from torch import nn
 
 from course_lib.interpret.maps import record_attention
+from course_lib.validate import as_pair
 from course_lib.vit import VisionTransformer
 
 # The bar, for every element: the largest error allowed, absolute, and as a share of the largest number in the tensor.
@@ -63,15 +64,22 @@ def random_weights(model, seed=0):
 
 
 def random_images(config, batch=2, seed=1, dtype=torch.float32):
-    height, width = config.img_size if isinstance(config.img_size, tuple) else (config.img_size,) * 2
+    height, width = as_pair("img_size", config.img_size)
     z = np.random.default_rng(seed).standard_normal((batch, config.in_chans, height, width), dtype=np.float32)
     return torch.from_numpy(z).to(dtype)
 
 
+def built(build):
+    """A module whose weights will all be replaced: no time is lost on starting values unless it computes tables."""
+    with torch.device("meta"):
+        model = build()
+    return build() if [*model.buffers()] else model
+
+
 def ours(config, dtype=torch.float32, seed=0):
     """Our model of that config in evaluation mode, its weights from `random_weights`."""
-    model = VisionTransformer(config)
-    model.load_state_dict(random_weights(model, seed))
+    model = built(lambda: VisionTransformer(config))
+    model.load_state_dict(random_weights(model, seed), assign=True)
     return model.to(dtype).eval()
 
 
@@ -160,7 +168,7 @@ def timm_run(model, images):
 
 
 def torchvision_knows(config):
-    square = isinstance(config.img_size, int) or len(set(config.img_size)) == 1
+    square = len(set(as_pair("img_size", config.img_size))) == 1
     return square and config.in_chans == 3 and config.qkv_bias and config.pos_embed != "relative" and has_token(config)
 
 
@@ -348,10 +356,6 @@ def as_published(library, model):
 def twin(library, model):
     """The library's own model with the config, weights and dtype of ours, in evaluation mode."""
     library = LIBRARIES[library]
-    with torch.device("meta"):  # no time lost on starting values: every one is replaced
-        theirs = library.build(model.config)
-    buffers = [name for name, _ in theirs.named_buffers()]
-    if buffers:  # tables that are computed and not loaded
-        theirs = library.build(model.config)
+    theirs = built(lambda: library.build(model.config))
     theirs.load_state_dict(library.weights(model), strict=True, assign=True)
     return theirs.to(next(model.parameters()).dtype).eval()

@@ -1,6 +1,7 @@
 """The changes to a training batch: each against torchvision or a loop over images, and what is drawn against its odds."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -652,14 +653,27 @@ def test_nothing_waits_for_the_device():
     assert affine(images.float(), torch.zeros(4, 2, 3, device="meta"), 0.0).shape == images.shape
 
 
+@pytest.mark.parametrize("mixing", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_a_whole_batch_never_waits_for_the_device(mixing):
+    """On any device, also where a Beta cannot be drawn (Apple's): what is drawn on the CPU is sent there."""
+    on_cpu = image_set(pictures(4))
+    data = SimpleNamespace(
+        images=on_cpu.images.to("meta"), labels=on_cpu.labels.to("meta"), normalised=on_cpu.normalised
+    )
+    settings = {name: value for name, value in EVERYTHING.items() if name not in ("mixup", "cutmix")} | mixing
+    images, targets = Augment(**settings)(data, torch.arange(4, device="meta"), 5)
+    assert images.device.type == targets.device.type == "meta" and targets.shape == (4, 5)
+    assert images.shape == on_cpu.images.shape and images.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"images": torch.rand(2, 3, 8, 8)}, "images are torch.float32, RandAugment needs torch.uint8"),
         ({"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}, r"images \(3, 8, 8\) must be \(B, C, h, w\)"),
         ({"images": torch.zeros(2, 4, 8, 8, dtype=torch.uint8)}, r"images \(2, 4, 8, 8\) must be .* C = 1 or 3"),
-        ({"number": -1}, "number -1 of operations must be a whole number"),
-        ({"number": 1.5}, "number 1.5 of operations must be a whole number"),
+        ({"number": -1}, "number -1 must be a whole number"),
+        ({"number": 1.5}, "number 1.5 must be a whole number"),
         ({"magnitude": 31}, "magnitude 31 must be a whole number between 0 and 30"),
         ({"magnitude": -1}, "magnitude -1 must be a whole number between 0 and 30"),
         ({"magnitude": 9.5}, "magnitude 9.5 must be a whole number between 0 and 30"),

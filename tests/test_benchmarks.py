@@ -1,16 +1,21 @@
 """The scripts behind the records run the chapters' own code, and still give what was recorded."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
+import torch
 
+from course_lib.metrics import predict
 from course_lib.records import load_record
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 import chapter
 import encoder_ablation
+import mnist_looks
 import number_of_heads
 import position_kinds
 import train_digits
@@ -50,3 +55,17 @@ def test_a_recorded_kind_of_positions_again():
 def test_the_recorded_digits_again():
     _, curve = train_digits.train(0, stop=6)
     assert curve == pytest.approx(load_record("digits_vit")["runs"][0]["val"][:6], abs=0.05)
+
+
+def test_five_looks_are_five_shifted_images():
+    data, model = tiny.val_set(), tiny.model().double()
+    averaged = mnist_looks.five_looks(model, data, pixels=2)
+    assert averaged.exp().sum(dim=1).sub(1).abs().max() <= 1e-6
+    total = 0
+    for down, right in ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2)):
+        moved = torch.zeros_like(data.images)
+        rows, columns = slice(max(down, 0), 8 + min(down, 0)), slice(max(right, 0), 8 + min(right, 0))
+        moved[:, :, rows, columns] = data.images.roll((down, right), (2, 3))[:, :, rows, columns]
+        total = total + predict(model, replace(data, images=moved)).softmax(dim=1)
+    assert (averaged.exp() - total / 5).abs().max() <= 1e-6
+    assert (averaged - predict(model, data).log_softmax(dim=1)).abs().max() > 1e-4

@@ -1,6 +1,7 @@
 """The notebook builder: deterministic, and never content with outputs that the sources no longer give."""
 
 import json
+import shutil
 
 import nbformat
 import notebooks
@@ -52,25 +53,46 @@ def double(x):
 """
 
 
+FILES = {
+    "_config.yml": "repository:\n  url: https://example.org/course\n  branch: trunk\n",
+    "book/01_small.py": CHAPTER,
+    "course_lib/__init__.py": "",
+    "course_lib/outer.py": OUTER,
+    "course_lib/inner.py": "factor = 2\n",
+    "course_lib/unused.py": "",
+    "data/results/run.json": '{"accuracy": 0.5}',
+}
+
+
+def found_project(folder, monkeypatch):
+    """A small course of one chapter, with a library and a record of its own."""
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(notebooks, "ROOT", folder)
+    monkeypatch.setattr(notebooks, "BOOK", folder / "book")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A small course of one chapter, with a library and a record of its own."""
-    files = {
-        "_config.yml": "repository:\n  url: https://example.org/course\n  branch: trunk\n",
-        "book/01_small.py": CHAPTER,
-        "course_lib/__init__.py": "",
-        "course_lib/outer.py": OUTER,
-        "course_lib/inner.py": "factor = 2\n",
-        "course_lib/unused.py": "",
-        "data/results/run.json": '{"accuracy": 0.5}',
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    monkeypatch.setattr(notebooks, "BOOK", tmp_path / "book")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found_project(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory):
+    """The project with its notebooks. It is executed here, and in other folders only copied."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found_project(folder, monkeypatch)
+        notebooks.build(folder / "book/01_small.py")
+    return folder
+
+
+@pytest.fixture
+def built(project, built_once):
+    shutil.copytree(built_once, project, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -105,6 +127,7 @@ def test_what_is_built(path):
     assert [cell.id for cell in solved.cells] == [cell.id for cell in learner.cells]
     cells = {cell.id: cell for cell in learner.cells}
 
+    assert learner.cells[0].source == "# 1. A chapter"
     assert "course-lib @ git+https://example.org/course@trunk" in learner.cells[1].source
     assert [output.text for output in learner.cells[2].outputs] == ["6 0.5\n"]
     assert learner.cells[3].metadata.mystnb.image.alt == "A line that rises."
@@ -119,25 +142,23 @@ def test_what_is_built(path):
     assert all("SOLUTION" not in text for text in texts(path))
 
 
+@pytest.mark.usefixtures("built")
 def test_two_executions_give_the_same_bytes(path, capsys):
-    notebooks.build(path)
     first = texts(path)
-    capsys.readouterr()
     notebooks.build(path, force=True)
     assert capsys.readouterr().out == "01_small.py: executing (asked for)\n"
     assert texts(path) == first
 
 
+@pytest.mark.usefixtures("built")
 def test_nothing_changed_nothing_executed(path, monkeypatch, capsys):
-    notebooks.build(path)
-    capsys.readouterr()
     forbid_execution(monkeypatch)
     notebooks.build(path)
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.usefixtures("built")
 def test_new_prose_needs_no_execution(path, monkeypatch):
-    notebooks.build(path)
     edit(path, "# A hint.", "# A better hint.")
     assert "is not what the source gives" in notebooks.stale(path)
     forbid_execution(monkeypatch)
@@ -156,8 +177,8 @@ def test_new_prose_needs_no_execution(path, monkeypatch):
         ("data/results/run.json", "0.5", "0.6", "data/results/run.json changed"),
     ],
 )
+@pytest.mark.usefixtures("built")
 def test_a_change_underneath_is_noticed(project, path, monkeypatch, name, old, new, reason):
-    notebooks.build(path)
     edit(project / name, old, new)
     assert notebooks.stale(path) == reason
     forbid_execution(monkeypatch)
@@ -165,46 +186,172 @@ def test_a_change_underneath_is_noticed(project, path, monkeypatch, name, old, n
         notebooks.build(path)
 
 
+@pytest.mark.usefixtures("built")
 def test_a_missing_input_is_noticed(project, path):
-    notebooks.build(path)
     (project / "course_lib/inner.py").unlink()
     assert notebooks.stale(path) == "course_lib/inner.py changed"
 
 
+@pytest.mark.usefixtures("built")
 def test_an_unused_module_may_change(project, path):
-    notebooks.build(path)
     (project / "course_lib/unused.py").write_text("x = 1\n")
     assert notebooks.stale(path) is None
 
 
 @pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.usefixtures("built")
 def test_an_edit_by_hand_is_noticed_and_undone(path, which):
-    notebooks.build(path)
     before = texts(path)
-    edit(notebooks.products(path)[which], "# A chapter", "# My chapter")
+    edit(notebooks.products(path)[which], "A chapter", "My chapter")
     assert "is not what the source gives" in notebooks.stale(path)
     notebooks.build(path)
     assert texts(path) == before
 
 
+def test_the_title_carries_the_chapters_number(path):
+    assert notebooks.read_source(path).cells[0].source == "# 1. A chapter"
+
+
+@pytest.fixture
+def chapters(project):
+    """Chapters 1, 9 and 10, with an exercise in each of the last two."""
+    for name, exercise in (
+        ("09_tuning", "### Exercise 9.2 · `macro_f1`"),
+        ("10_twin", "### Exercise 10.1 · Past 91 %"),
+    ):
+        text = f"# %% [markdown]\n# # A chapter\n#\n# {exercise}\n"
+        (project / f"book/{name}.py").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "linked"),
+    [
+        ("as in chapter 9.", "as in [chapter 9](09_tuning.ipynb)."),
+        ("Chapter 10's twin", "[Chapter 10](10_twin.ipynb)'s twin"),
+        ("Chapters 9 and 10", "[Chapters 9](09_tuning.ipynb) and [10](10_twin.ipynb)"),
+        (
+            "chapters 1, 9 to 10, and 9",
+            "chapters 1, [9](09_tuning.ipynb) to [10](10_twin.ipynb), and [9](09_tuning.ipynb)",
+        ),
+        ("in chapter 9, 10 images", "in [chapter 9](09_tuning.ipynb), 10 images"),
+        ("in chapter\n9", "in [chapter\n9](09_tuning.ipynb)"),
+        ("from **chapter 9** on", "from **[chapter 9](09_tuning.ipynb)** on"),
+        ("exercise 9.2", "[exercise 9.2](09_tuning.ipynb#exercise-92--macro_f1)"),
+        ("Exercise 10.1", "[Exercise 10.1](10_twin.ipynb#exercise-101--past-91-)"),
+        ("this is chapter 1, then chapters 1 to 9", "this is chapter 1, then chapters 1 to [9](09_tuning.ipynb)"),
+        ("the chapters, an exercise, section 9.2", "the chapters, an exercise, section 9.2"),
+        ("## After chapter 9", "## After chapter 9"),
+        ("`chapter 9` and $chapter 9$", "`chapter 9` and $chapter 9$"),
+        ("$$\nchapter 9\n$$", "$$\nchapter 9\n$$"),
+        ("```\nchapter 9\n```", "```\nchapter 9\n```"),
+        ("[see chapter 9](elsewhere.md)", "[see chapter 9](elsewhere.md)"),
+        ("<summary>chapter 9</summary>", "<summary>chapter 9</summary>"),
+    ],
+)
+def test_a_mention_becomes_a_link(chapters, text, linked):
+    assert notebooks.link_mentions(text, notebooks.targets(), own=1) == linked
+    assert notebooks.link_mentions(linked, notebooks.targets(), own=1) == linked
+
+
+@pytest.mark.parametrize("mention", ["chapter 2", "Chapters 9 and 11", "exercise 9.3"])
+def test_a_mention_of_what_is_not_there_is_refused(chapters, mention):
+    with pytest.raises(ValueError, match=f"there is no (chapter|exercise) {mention.split()[-1]}: '{mention} is it"):
+        notebooks.link_mentions(f"{mention} is it", notebooks.targets())
+
+
+def test_mentions_in_prose_are_links_and_those_in_code_are_not(path, chapters):
+    edit(path, "# A hint.", "# A hint of chapter 9.")
+    edit(path, "return 3 * x", "return 3 * x  # see chapter 9")
+    notebook = notebooks.read_source(path)
+    cells = {cell.id: cell.source for cell in notebook.cells}
+    assert cells["help-triple"] == "A hint of [chapter 9](09_tuning.ipynb)."
+    assert "# see chapter 9\n" in cells["exercise-triple"]
+
+
+ANSWER = ("...  # your code here", "return x + x + x")
+
+
+def kept(path):
+    return {file.name: file.read_text() for file in path.parent.glob("*.yours*")}
+
+
+@pytest.mark.usefixtures("built")
 def test_answers_are_kept(path, capsys):
-    notebooks.build(path)
     mine = notebooks.products(path)[1]
-    edit(mine, "...  # your code here", "return x + x + x")
+    edit(mine, *ANSWER)
     answered = mine.read_text()
     notebooks.build(path)
     assert "your answers are kept in book/01_small.yours.ipynb" in capsys.readouterr().out
-    assert mine.with_suffix(".yours.ipynb").read_text() == answered and "your code here" in mine.read_text()
+    assert kept(path) == {"01_small.yours.ipynb": answered} and "your code here" in mine.read_text()
 
 
-def test_a_broken_notebook_is_built_again(path):
+@pytest.mark.usefixtures("built")
+def test_a_later_set_of_answers_leaves_the_earlier_ones(path, capsys):
+    mine, sets = notebooks.products(path)[1], []
+    for answer in ("return x + x + x", "return 2 * x + x", "return x * 3"):
+        edit(mine, ANSWER[0], answer)
+        sets.append(mine.read_text())
+        notebooks.build(path)
+    names = ("01_small.yours.ipynb", "01_small.yours-2.ipynb", "01_small.yours-3.ipynb")
+    assert kept(path) == dict(zip(names, sets, strict=True))
+    assert "your answers are kept in book/01_small.yours-3.ipynb" in capsys.readouterr().out
+
+
+def add_cell(notebook, source):
+    notebook.cells.append(nbformat.v4.new_code_cell(source))
+
+
+def write_above_the_stub(notebook, _):
+    (cell,) = [cell for cell in notebook.cells if cell.id == "exercise-triple"]
+    cell.source = cell.source.replace("    ...", "    y = x\n    ...")
+
+
+def take_notes(notebook, _):
+    notebook.cells[0].source += "\n\nMy notes."
+
+
+@pytest.mark.parametrize("change", [add_cell, write_above_the_stub, take_notes], ids=lambda change: change.__name__)
+@pytest.mark.usefixtures("built")
+def test_whatever_a_reader_wrote_is_kept(path, change):
+    mine = notebooks.products(path)[1]
+    notebook = nbformat.read(mine, as_version=4)
+    change(notebook, "print(triple(2))")
+    nbformat.write(notebook, mine)
+    written = mine.read_text()
+    edit(path, "# A hint.", "# A better hint.")
     notebooks.build(path)
+    assert kept(path) == {"01_small.yours.ipynb": written}
+
+
+@pytest.mark.usefixtures("built")
+def test_what_cannot_be_read_is_kept(path):
+    mine = notebooks.products(path)[1]
+    mine.write_text("<<<<<<< HEAD\n" + mine.read_text())
+    broken = mine.read_text()
+    notebooks.build(path)
+    assert kept(path) == {"01_small.yours.ipynb": broken}
+
+
+@pytest.mark.usefixtures("built")
+def test_running_a_notebook_is_no_work_to_keep(path):
+    mine = notebooks.products(path)[1]
+    notebook = nbformat.read(mine, as_version=4)
+    add_cell(notebook, "")  # JupyterLab adds it after the last one
+    notebook.metadata["language_info"]["version"] = "3.13.0"
+    notebook.cells[2].outputs, notebook.cells[2].execution_count = [], 7
+    nbformat.write(notebook, mine)
+    notebooks.build(path)
+    assert kept(path) == {}
+
+
+@pytest.mark.usefixtures("built")
+def test_a_broken_notebook_is_built_again(path):
     before = texts(path)
     for text in ("<<<<<<< HEAD", "", "{}"):
         notebooks.products(path)[0].write_text(text)
         assert notebooks.stale(path) == "not executed yet"
-        notebooks.build(path)
-        assert texts(path) == before
+    notebooks.build(path)
+    assert texts(path) == before
 
 
 @pytest.mark.parametrize(
@@ -215,8 +362,8 @@ def test_a_broken_notebook_is_built_again(path):
         ("    # BEGIN SOLUTION\n", "", ValueError, "no BEGIN/END SOLUTION"),
     ],
 )
+@pytest.mark.usefixtures("built")
 def test_a_failure_leaves_the_old_notebooks(path, old, new, error, words):
-    notebooks.build(path)
     before = texts(path)
     edit(path, old, new)
     with pytest.raises(error, match=words):
@@ -239,8 +386,8 @@ def test_the_command_line(project, path, monkeypatch, capsys):
     assert "no chapter 07_missing; there are 01_small" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("built")
 def test_the_inputs_are_recorded(path):
-    notebooks.build(path)
     solved = json.loads(texts(path)[0])
     assert list(solved["metadata"]["course"]["inputs"]) == [
         "course_lib/__init__.py",

@@ -1,5 +1,6 @@
 """The checks are checked: right answers pass, wrong ones are rejected, each with its own hint."""
 
+import functools
 import importlib
 import itertools
 import linecache
@@ -10,11 +11,13 @@ import notebooks
 import numpy as np
 import pytest
 import torch
+from judging import judge
+from nightly import full
 from syntax_mutants import mutants
 
 from course_lib import checks
 from course_lib.attention import split_heads
-from course_lib.checks import EXERCISES
+from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 
 CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
@@ -23,7 +26,7 @@ RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
 SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
 EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}
-SEEDS = range(20)
+SEEDS = range(full(20, 5))
 
 
 def chapter_functions(chapter, text):
@@ -41,20 +44,40 @@ def chapter_functions(chapter, text):
     return names
 
 
-SOLVED = {chapter: chapter_functions(chapter, notebooks.solution) for chapter in CHAPTERS}
-STUBS = {chapter: chapter_functions(chapter, notebooks.stub) for chapter in CHAPTERS}
+class Chapters(dict):
+    """{chapter: its functions}, each chapter executed when it is first asked for."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __missing__(self, chapter):
+        self[chapter] = chapter_functions(chapter, self.text)
+        return self[chapter]
+
+
+SOLVED, STUBS = Chapters(notebooks.solution), Chapters(notebooks.stub)
 
 
 def wrong_answers():
-    """(exercise, answer, words of its hint): those written out, and the chapters' own with something changed."""
+    """(exercise, answer, words of its hint): those written out, and what is changed in the chapters' own."""
     for name, answers in WRONG.items():
         yield from ((name, answer, words) for answer, words in answers.items())
     for name, text in SLIPS.items():
-        solution = SOLVED[EXERCISES[name].chapter][name]
-        yield from ((name, Edited(solution, changes).function, words) for words, changes in listed(text))
+        yield from ((name, tuple(changes), words) for words, changes in listed(text))
+
+
+@functools.cache
+def function_of(name, answer):
+    """The function that a wrong answer is: the chapter's own, if only its changes are given."""
+    return answer if callable(answer) else Edited(SOLVED[EXERCISES[name].chapter][name], answer).function
 
 
 WRONG_ANSWERS = list(wrong_answers())
+
+
+def wrong_answers_to(exercise):
+    return [function_of(name, answer) for name, answer, _ in WRONG_ANSWERS if name == exercise]
+
 
 # A chapter whose mistakes are edits: they are wrong answers themselves, and its mutants are judged.
 EDITED = [exercise for exercise in EXERCISES.values() if exercise.name in EQUIVALENT]
@@ -66,7 +89,7 @@ every_edited_exercise = pytest.mark.parametrize("exercise", EDITED, ids=lambda e
 @every_exercise
 def test_the_chapters_solution_passes(exercise):
     for seed in SEEDS:
-        verdict = exercise.judge(SOLVED[exercise.chapter][exercise.name], seed)
+        verdict = judge(exercise.name, SOLVED[exercise.chapter][exercise.name], seed)
         assert verdict.status == "passed", verdict.line
 
 
@@ -91,7 +114,7 @@ def test_there_are_enough_answers(exercise):
 )
 def test_other_right_answers_pass(name, answer):
     for seed in SEEDS:
-        verdict = EXERCISES[name].judge(answer, seed)
+        verdict = judge(name, answer, seed)
         assert verdict.status == "passed", verdict.line
 
 
@@ -103,7 +126,7 @@ def test_other_right_answers_pass(name, answer):
 @pytest.mark.filterwarnings("ignore:The use of `x.T`")
 def test_wrong_answers_get_their_own_hint(name, answer, words):
     for seed in SEEDS:
-        verdict = EXERCISES[name].judge(answer, seed)
+        verdict = judge(name, function_of(name, answer), seed)
         assert verdict.status in ("wrong", "error"), verdict.line
         assert words in verdict.hint, verdict.line
         assert "\n" not in verdict.line
@@ -113,7 +136,7 @@ def test_wrong_answers_get_their_own_hint(name, answer, words):
 def test_every_known_mistake_gets_its_own_hint(exercise):
     """So each can be seen on the probes, and no mistake before it is taken for it."""
     for mistake, seed in itertools.product(exercise.mistakes, SEEDS):
-        verdict = exercise.judge(mistake.gives, seed)
+        verdict = judge(exercise.name, mistake.gives, seed)
         assert verdict.status in ("wrong", "error") and verdict.hint == mistake.hint, f"{mistake.hint}\n{verdict.line}"
 
 
@@ -134,7 +157,7 @@ def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
         exercise.judge(watched, 1)
         return bool(errors)
 
-    written = {exercise.judge(answer, 1).hint for name, answer, _ in WRONG_ANSWERS if name == exercise.name}
+    written = {judge(exercise.name, answer, 1).hint for answer in wrong_answers_to(exercise.name)}
     assert {mistake.hint for mistake in exercise.mistakes if raises(mistake.gives)} - written == set()
 
 
@@ -144,7 +167,7 @@ def test_every_mutant_of_a_right_answer_is_rejected(exercise):
         f"{answer.__name__}: {change}"
         for answer in (SOLVED[exercise.chapter][exercise.name], *RIGHT[exercise.name])
         for change, mutant in mutants(answer).items()
-        if exercise.judge(mutant, 1).status == "passed"
+        if judge(exercise.name, mutant, 1).status == "passed"
     }
     assert survivors == {f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes}
 
@@ -191,8 +214,17 @@ def test_an_edit_that_does_not_fit_is_refused(change, words):
 
 @every_exercise
 def test_no_two_wrong_answers_share_a_hint(exercise):
-    hints = [exercise.judge(answer, seed=1).hint for name, answer, _ in WRONG_ANSWERS if name == exercise.name]
+    hints = [judge(exercise.name, answer, 1).hint for answer in wrong_answers_to(exercise.name)]
     assert len(set(hints)) == len(hints)
+
+
+@every_exercise
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:The use of `x.T`")
+def test_judged_together_or_alone_the_verdict_is_the_same(exercise):
+    """What the oracle and the mistakes gave once is what they give."""
+    for answer in (*RIGHT[exercise.name], *wrong_answers_to(exercise.name)):
+        assert judge(exercise.name, answer, seed=1) == exercise.judge(answer, seed=1)
 
 
 def sizes(value):
@@ -254,7 +286,8 @@ def test_parameters_may_have_other_names_and_pairs_may_be_lists():
     assert EXERCISES["scaled_dot_product_attention"].judge(lambda q, k, v: list(attend(q, k, v))).status == "passed"
 
 
-softmax = SOLVED["01"]["softmax"]
+def softmax(scores, dim=-1):
+    return SOLVED["01"]["softmax"](scores, dim)
 
 
 def changes_its_input(scores, dim=-1):
@@ -380,7 +413,7 @@ def test_a_float_for_the_number_of_heads_does_not_stick():
 
 
 def test_every_exercise_has_its_check(capsys):
-    assert [name for names in checks.CHAPTERS.values() for name in names] == list(EXERCISES)
+    assert [name for names in catalogue.CHAPTERS.values() for name in names] == list(EXERCISES)
     with pytest.raises(AttributeError, match="check_nothing"):
         _ = checks.check_nothing
     for name, exercise in EXERCISES.items():

@@ -1,6 +1,7 @@
 """The scores of maps, and the ways to take patches away: each against plain loops."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,6 +237,14 @@ def test_randomise_from_top(blocks):
         assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
+def test_a_representation_layer_is_randomised_with_the_head():
+    config = replace(CONFIG, representation_size=7)
+    model, fresh = model_of(config, seed=1), model_of(config, seed=5)
+    result = explain.randomise_from_top(model, fresh, 0)
+    assert torch.equal(result.pre_logits.fc.weight, fresh.pre_logits.fc.weight)
+    assert torch.equal(result.blocks[2].mlp.fc1.weight, model.blocks[2].mlp.fc1.weight)
+
+
 @pytest.mark.parametrize("blocks", [-1, 4])
 def test_there_must_be_as_many_blocks(blocks):
     with pytest.raises(ValueError, match=f"blocks {blocks} must be between 0 and 3"):
@@ -252,13 +261,33 @@ def test_rank_correlation_is_scipys():
         explain.rank_correlation(a, b[:2])
 
 
-def test_what_a_model_does_in_training_does_not_matter():
-    """Dropout is off: the answers are those of evaluation mode."""
+ASKED = {
+    "replacing": lambda model, images, kept, classes: explain.replacing(model, images, 0 * images)(kept),
+    "leaving_out": lambda model, images, kept, classes: explain.leaving_out(model, images)(kept),
+    "input_gradient": lambda model, images, kept, classes: explain.input_gradient(model, images, classes),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_a_model_in_training_is_asked_in_evaluation_mode_and_is_as_it_was(ask):
+    """Also if only a part of it trains, and after an error."""
     model, (images, maps, classes) = model_of(), case()
-    expected = explain.replacing(model, images, images)(maps > 0), explain.input_gradient(model, images, classes)
+    kept = maps.flatten(1).argsort(dim=1).argsort(dim=1).view_as(maps) >= 2
+    wanted = ask(model, images, kept, classes)
     model.pos_drop = nn.Dropout(0.5)
-    for function, wanted in (
-        (lambda m: explain.replacing(m, images, images)(maps > 0), expected[0]),
-        (lambda m: explain.input_gradient(m, images, classes), expected[1]),
-    ):
-        assert torch.equal(function(model.train()), wanted)
+    model.train()
+    model.blocks[1].eval()
+    modes = [part.training for part in model.modules()]
+    assert torch.equal(ask(model, images, kept, classes), wanted)
+    with pytest.raises(ValueError):
+        ask(model, images[:, :, :5], kept, classes)
+    assert [part.training for part in model.modules()] == modes
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_images_of_another_dtype_are_refused(ask, dtype):
+    model, (images, maps, classes) = model_of(), case()
+    with pytest.raises(ValueError, match=rf"images are {dtype}, the (model|weights).* torch\.float64: ") as error:
+        ask(model, images.to(dtype), maps > -9, classes)
+    assert "\n" not in str(error.value)

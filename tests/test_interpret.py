@@ -4,12 +4,18 @@ A check is given the library that it checks, so that it can be given a wrong one
 own source with one change, and the check named beside each must refuse them.
 """
 
+import copy
+import gc
 import inspect
+import io
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
-from types import ModuleType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +23,7 @@ import torch
 from libraries import ours, random_images, run_reference, twin, within_bar
 from sklearn.decomposition import PCA
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from course_lib.attention import MultiHeadSelfAttention
 from course_lib.interpret import maps as interpret
@@ -296,7 +303,7 @@ class Sudden(Exception):
 
 def check_nothing_is_left(lib, library):
     model, images = model_of(library), images_of()
-    before, fast = state_of(model), torch.backends.mha.get_fastpath_enabled()
+    before = state_of(model)
     with torch.no_grad():
         with pytest.raises(Sudden), lib.record_attention(model) as maps:
             model(images)
@@ -318,7 +325,7 @@ def check_nothing_is_left(lib, library):
         model(images)
     assert (len(maps), len(outer), len(inner)) == (CONFIG.depth, 2 * CONFIG.depth, CONFIG.depth)
     assert state_of(model) == before
-    assert torch.backends.mha.get_fastpath_enabled() == fast and not lib.taps._open_recordings
+    assert nothing_is_open(lib)
 
 
 def sudden(weights):
@@ -328,6 +335,123 @@ def sudden(weights):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_nothing_is_left_behind(library):
     check_nothing_is_left(REAL, library)
+
+
+def nothing_is_open(lib):
+    return torch.backends.mha.get_fastpath_enabled() and not lib.taps._recordings and not lib.taps._tapped
+
+
+def check_any_order_of_closing(lib, library):
+    """Also if one is never closed, but forgotten."""
+    model, images = model_of(library), images_of()
+    before = state_of(model)
+    first, second, forgotten = (lib.record_attention(model) for _ in range(3))
+    with torch.no_grad():
+        early = first.__enter__()
+        model(images)
+        late = second.__enter__()
+        model(images)
+        assert first.__exit__(None, None, None) is False
+        model(images)
+        assert second.__exit__(None, None, None) is False
+        model(images)
+        assert state_of(model) == before and nothing_is_open(lib)
+        forgotten.__enter__()
+        del forgotten
+        gc.collect()
+    assert (len(early), len(late)) == (CONFIG.depth, 2 * CONFIG.depth)
+    close(torch.stack(early, 1), reference_maps())
+    close(torch.stack(late[CONFIG.depth :], 1), reference_maps())
+    assert state_of(model) == before and nothing_is_open(lib)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_recordings_may_be_closed_in_any_order(library):
+    check_any_order_of_closing(REAL, library)
+
+
+def check_threads(lib, library):
+    """Two record the same model at once, each its own images; a third only runs it."""
+    model, images, answer = model_of(library), images_of(), model_of(library)(images_of()).detach()
+    before, together = state_of(model), threading.Barrier(3, timeout=200)
+
+    @torch.no_grad()
+    def record(rows):
+        with lib.record_attention(model) as maps:
+            for _ in range(4):
+                together.wait()
+                model(images[rows])
+            if rows == [0]:  # goes on while the other has closed
+                together.wait()
+                model(images[rows])
+        if rows != [0]:
+            together.wait()
+        close(torch.cat(maps), torch.cat([*reference_maps()[rows].unbind(1)] * (len(maps) // CONFIG.depth)))
+        return len(maps) // CONFIG.depth
+
+    @torch.no_grad()
+    def run():
+        for _ in range(5):
+            together.wait()
+            close(model(images), answer)
+        return 0
+
+    def aborting(work, *arguments):  # or the others would wait for a thread that is gone
+        try:
+            return work(*arguments)
+        except BaseException:
+            together.abort()
+            raise
+
+    with ThreadPoolExecutor(3) as threads:
+        tasks = [threads.submit(aborting, *work) for work in ((record, [0]), (record, [2, 1]), (run,))]
+        assert [task.result() for task in tasks] == [5, 4, 0]
+    assert state_of(model) == before and nothing_is_open(lib)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_two_threads_record_the_same_model(library):
+    check_threads(REAL, library)
+
+
+def test_what_another_thread_runs_is_not_recorded():
+    model, images = model_of(), images_of()
+    with (
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(ValueError, match="0 attention maps .* inside the `with` block, in the same thread"),
+        record_attention(model),
+    ):
+        threads.submit(model, images).result()
+
+
+def check_copies(lib, library, make_copy=copy.deepcopy):
+    """What is copied in the middle of a recording is the plain model."""
+    model, images = model_of(library), images_of()
+    answer = model(images)
+    with torch.no_grad(), lib.record_attention(model) as maps:
+        copied = make_copy(model)
+        copied(images)
+        model(images)
+    assert torch.equal(copied(images), answer) and len(maps) == CONFIG.depth
+    for own, its in zip(model.modules(), copied.modules(), strict=True):
+        assert type(own) is type(its) and getattr(own, "fused_attn", 0) is getattr(its, "fused_attn", 0)
+        assert its.forward == MethodType(type(its).forward, its)
+        assert getattr(its, "recorder", None) is None
+    close(lib.attention_maps(copied, images), reference_maps())
+    close(lib.attention_maps(copy.deepcopy(copied), images), reference_maps())
+
+
+def stored_and_loaded(model):
+    stored = io.BytesIO()
+    torch.save(model, stored)
+    stored.seek(0)
+    return torch.load(stored, weights_only=False)
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, stored_and_loaded])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_copy_is_not_recorded(library, make_copy):
+    check_copies(REAL, library, make_copy)
 
 
 def check_never_silent(lib):
@@ -716,6 +840,29 @@ def test_gradient_rollout_of_a_frozen_model_without_gradients(library):
     close(torch.stack(maps, 1), before, 0)  # its own pass is not in the list
 
 
+@pytest.mark.parametrize("library", ["course_lib", "timm"])
+def test_gradient_rollout_with_activation_checkpointing(library):
+    """Layers run again on the way back; reentrant checkpointing runs them without gradients first."""
+    expected, model = gradient_rollout(model_of(), images_of()), model_of(library)
+    for block in model.blocks:
+        block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=False)
+    close(gradient_rollout(model, images_of()), expected)
+    for block in model.blocks:
+        block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=True)
+    before = state_of(model)
+    with pytest.raises(
+        ValueError, match="maps of the VisionTransformer have no gradients: use_reentrant=False"
+    ) as error:
+        gradient_rollout(model, images_of())
+    assert "\n" not in str(error.value) and state_of(model) == before
+
+
+def test_gradient_rollout_with_timms_own_checkpointing():
+    model = model_of("timm")
+    model.set_grad_checkpointing()
+    close(gradient_rollout(model, images_of()), gradient_rollout(model_of(), images_of()))
+
+
 def test_gradient_rollout_in_bfloat16():
     found = gradient_rollout(model_of().bfloat16(), images_of().bfloat16(), 2)
     assert found.dtype == torch.float32
@@ -939,11 +1086,62 @@ ERRORS = {
         r"classes \(2,\) of torch.int64 .* or 3: one an image",
     ),
     "one-hot": (lambda: gradient_rollout(model_of(), images_of(), torch.eye(3)), r"classes \(3, 3\) of torch.float32"),
+    "no classes": (
+        lambda: gradient_rollout(model_of(config=replace(CONFIG, num_classes=0)), images_of()),
+        "the VisionTransformer gives features, not the logits of classes",
+    ),
+    "no classes in timm": (
+        lambda: gradient_rollout(headless("timm"), images_of()),
+        "the VisionTransformer gives features, not the logits of classes",
+    ),
+    "no tensor": (lambda: gradient_rollout(Dictionary(model_of()), images_of()), "gives a dict, and logits"),
+    "float64": (
+        lambda: attention_maps(model_of(dtype=torch.float32), images_of()),
+        "images are torch.float64, the model is torch.float32: give it images.to",
+    ),
+    "bytes": (
+        lambda: gradient_rollout(model_of(), images_of().byte()),
+        "images are torch.uint8, the weights torch.float64",
+    ),
+    "array": (lambda: attention_rollout(MAPS.numpy()), "maps are a ndarray, and not a tensor .* torch.from_numpy"),
+    "arrays": (lambda: attention_rollout([MAPS.numpy()[:, 0]]), "maps are a list, and not .* list of tensors"),
+    "one image": (lambda: attention_rollout(MAPS[0, 0]), r"maps \(2, 7, 7\) must be \(B, L, H, N, N\)"),
+    "list of one image": (
+        lambda: attention_rollout([MAPS[0, 0]]),
+        r"a map \(2, 7, 7\) beside the first, \(2, 7, 7\), must be \(B, H, N, N\)",
+    ),
+    "list of numbers": (lambda: attention_rollout([torch.ones(())]), r"a map \(\) beside the first"),
+    "distance of an array": (lambda: mean_attention_distance(MAPS.numpy(), (2, 3), 4), "maps are a ndarray"),
+    "cls of an array": (lambda: cls_attention(MAPS.numpy(), (2, 3)), "maps are a ndarray, not one tensor.*from_numpy"),
+    "grid of nothing": (lambda: cls_attention(MAPS, None), "grid_size None must be two"),
     "no logits": (
         lambda: gradient_rollout(MultiHeadSelfAttention(4, 2), torch.ones(1, 3, 4)),
         r"gives \(1, 3, 4\), and logits \(B, K\)",
     ),
 }
+
+
+def headless(library):
+    model = model_of(library)
+    model.reset_classifier(0)
+    return model
+
+
+class Dictionary(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return {"logits": self.model(images)}
+
+
+def test_a_grid_may_be_of_any_make():
+    expected = cls_attention(MAPS, (2, 3))
+    for grid in ([2, 3], torch.Size([2, 3]), np.array([2, 3]), tuple(np.array([2, 3])), torch.tensor([2, 3])):
+        close(cls_attention(MAPS, grid), expected, 0)
+    square = torch.eye(10).expand(1, 1, 1, 10, 10)
+    close(cls_attention(square, np.int64(3)), cls_attention(square, 3), 0)
 
 
 @pytest.mark.parametrize(("call", "message"), ERRORS.values(), ids=ERRORS)
@@ -960,6 +1158,9 @@ CHECKS = {
     "training": lambda lib: [check_training(lib, library) for library in LIBRARIES],
     "multihead": check_multihead,
     "left": lambda lib: [check_nothing_is_left(lib, library) for library in LIBRARIES],
+    "order": lambda lib: [check_any_order_of_closing(lib, library) for library in LIBRARIES],
+    "threads": lambda lib: [check_threads(lib, library) for library in LIBRARIES],
+    "copies": lambda lib: [check_copies(lib, library) for library in LIBRARIES],
     "silent": check_never_silent,
     "compiled": check_compiled,
     "maps": check_attention_maps,
@@ -980,20 +1181,20 @@ MEAN = "found.append(far.where(looks, 0.0).sum(dim=(0, 2)) / looks.sum(dim=(0, 2
 MUTANTS = {  # name: (check, source, what stands there instead)
     "timm: after the dropout": (
         "training",
-        "        hand_over(weights)\n        return type(dropout).forward(dropout, weights)",
-        "        weights = type(dropout).forward(dropout, weights)\n        hand_over(weights)\n        return weights",
+        "        _hand_over(layer, weights)\n        return type(dropout).forward(dropout, weights)",
+        "        weights = type(dropout).forward(dropout, weights)\n        _hand_over(layer, weights)\n        return weights",
     ),
     "timm: no dropout": ("training", "return type(dropout).forward(dropout, weights)", "return weights"),
-    "timm: left fused": ("recorded", 'layer, "fused_attn", False', 'layer, "fused_attn", layer.fused_attn'),
+    "timm: left fused": ("recorded", "        return False\n", "        return self.made == (bool, (True,))\n"),
     "timm: fused afterwards or not": (
         "left",
-        'with _replaced(layer, "fused_attn", False), _replaced',
-        "layer.fused_attn = False\n    with _replaced",
+        '_replaced(layer, "fused_attn", _StandIn(None, bool, layer.fused_attn)),',
+        'setattr(layer, "fused_attn", False) or nullcontext(),',
     ),
     "multihead: after the dropout": (
         "training",
-        "    hand_over(weights)\n    weights = F.dropout(weights, layer.dropout, layer.training)",
-        "    weights = F.dropout(weights, layer.dropout, layer.training)\n    hand_over(weights)",
+        "    _hand_over(layer, weights)\n    weights = F.dropout(weights, layer.dropout, layer.training)",
+        "    weights = F.dropout(weights, layer.dropout, layer.training)\n    _hand_over(layer, weights)",
     ),
     "multihead: no dropout": ("training", "F.dropout(weights, layer.dropout, layer.training)", "weights"),
     "multihead: dropout in evaluation": ("training", "layer.dropout, layer.training)", "layer.dropout, True)"),
@@ -1009,20 +1210,46 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "fast path stays off": ("left", "set_fastpath_enabled(fast)", "set_fastpath_enabled(False)"),
     "not put back after an error": (
         "left",
-        "    try:\n        yield\n    finally:\n        if had:\n            setattr(thing, name, before)\n        else:\n",
-        "    yield\n    if True:\n        if had:\n            setattr(thing, name, before)\n        else:\n",
+        "    try:\n        _open(mine)\n        yield\n    finally:\n        _close(mine)\n",
+        "    _open(mine)\n    yield\n    _close(mine)\n",
     ),
     "always deleted": ("left", "if had:", "if False:"),
     "always put back": ("left", "if had:", "if True:"),
     "all recordings get all": (
         "left",
-        "        take(weights)\n",
-        "        [each.append(weights) for each in [take.__self__]]\n" * 2,
+        "        listening[-1].take(weights)\n",
+        "        [each.take(weights) for each in listening]\n",
     ),
     "silence is no error": ("silent", "if silent:", "if False:"),
-    "nothing is no error": ("silent", "if not taken:", "if False:"),
-    "heard by the innermost only": ("silent", "for each in _open_recordings:", "for each in _open_recordings[-1:]:"),
-    "the outermost stays open": ("left", "stack.callback(_open_recordings.remove, mine)", "pass"),
+    "nothing is no error": ("silent", "if not mine.taken:", "if False:"),
+    "heard by the innermost only": ("silent", "for each in listening:", "for each in listening[-1:]:"),
+    "the outermost stays open": ("left", "if each is not mine)", "if each is not mine or each is _recordings[0])"),
+    "the first to close ends all": (
+        "order",
+        "for each in _recordings for what in each.taps}",
+        "for each in () for what in each.taps}",
+    ),
+    "the last to open is closed first": (
+        "order",
+        "tuple(each for each in _recordings if each is not mine)",
+        "_recordings[:-1]",
+    ),
+    "tapped twice": ("order", "            if what not in _tapped:\n", "            if True:\n"),
+    "forgotten is for ever": (
+        "order",
+        "    finally:\n        _close(mine)\n",
+        "    except Exception:\n        _close(mine)\n        raise\n    else:\n        _close(mine)\n",
+    ),
+    "other threads' too": ("threads", " and each.thread == threading.get_ident()", ""),
+    "of the thread whatever the layer": ("silent", "if layer in each.taps and each.thread", "if each.thread"),
+    "copies are recorded": ("copies", "_StandIn(partial(_hand_over, layer), type(None))", "partial(_hand_over, layer)"),
+    "copies of timm's are not fused": ("copies", "_StandIn(None, bool, layer.fused_attn)", "_StandIn(None, bool, 0)"),
+    "copies of timm's share a dropout": ("copies", '_StandIn(forward, getattr, dropout, "forward")', "forward"),
+    "copies of multihead are recorded": (
+        "copies",
+        '_StandIn(partial(_multihead_forward, layer), getattr, layer, "forward")',
+        "partial(_multihead_forward, layer)",
+    ),
     "compiled code runs": ("compiled", '"force_eager"', '"default"'),
     "not in evaluation mode": ("maps", "    model.eval()\n", ""),
     "trains afterwards": ("maps", "            part.training = mode\n", "            part.training = True\n"),
@@ -1030,12 +1257,12 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "layers reversed": ("maps", "maps[:, done] = weights", "maps[:, -1 - done] = weights"),
     "with gradients": ("maps", "@torch.no_grad()\ndef attention_maps", "def attention_maps"),
     "cls: column": ("cls", "maps[..., 0, prefix:]", "maps[..., prefix:, 0]"),
-    "cls: registers are patches": ("cls", "maps[..., 0, prefix:]", "maps[..., 0, 1 : 1 + gh * gw]"),
+    "cls: registers are patches": ("cls", "maps[..., 0, prefix:]", "maps[..., 0, 1 : 1 + math.prod(grid)]"),
     "cls: second token": ("cls", "maps[..., 0, prefix:]", "maps[..., 1, prefix:]"),
     "cls: grid turned": (
         "cls",
         "prefix:].unflatten(-1, grid)  # (..., gh·gw) ->",
-        "prefix:].unflatten(-1, (gw, gh)).mT  # ->",
+        "prefix:].unflatten(-1, grid[::-1]).mT  # ->",
     ),
     "patch: queries are keys": (
         "patch",
@@ -1124,12 +1351,16 @@ MUTANTS = {  # name: (check, source, what stands there instead)
     "gradient: always the best class": ("gradient", "_class_of_each(logits, classes)", "_class_of_each(logits, None)"),
     "gradient: class of the first": (
         "gradient",
-        "(logits, classes)[:, None]",
-        "(logits, classes)[:1].expand(len(logits))[:, None]",
+        "gather(1, which[:, None])",
+        "gather(1, which[:1].expand(len(logits))[:, None])",
     ),
     "gradient: of the probability": ("gradient", "score = logits.gather", "score = logits.softmax(-1).gather"),
     "gradient: mean of the images": ("gradient", "[:, None]).sum()", "[:, None]).mean()"),
-    "gradient: in training mode": ("gradient", "torch.enable_grad(), _evaluation_mode(model),", "torch.enable_grad(),"),
+    "gradient: in training mode": (
+        "gradient",
+        "        evaluating(model, images),\n",
+        "",
+    ),
     "gradient: into the parameters": (
         "gradient",
         "torch.autograd.grad(score, maps)",
@@ -1211,7 +1442,7 @@ def load(old="", new=""):
         assert sum(source.count(old) for source in sources) == 1, old
     made = [ModuleType(module.__name__) for module in (taps, interpret)]
     for module, source in zip(made, sources, strict=True):
-        vars(module)["math"] = math
+        vars(module).update(math=math, nullcontext=nullcontext)
         exec(compile(source.replace(old, new) if old else source, module.__name__, "exec"), vars(module))
     made[1].attention_layers, made[1].recording = made[0].attention_layers, made[0].recording
     return SimpleNamespace(**vars(made[1]), taps=made[0])
@@ -1225,10 +1456,10 @@ def test_the_source_as_it_stands_passes(name):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_are_caught(name):
     check, old, new = MUTANTS[name]
-    fast = torch.backends.mha.get_fastpath_enabled()
+    mutant, fast = load(old, new), torch.backends.mha.get_fastpath_enabled()
     # Other errors would mean that the mutant is no program at all.
     with pytest.raises((AssertionError, ValueError, RuntimeError, pytest.fail.Exception)):
-        CHECKS[check](load(old, new))
+        CHECKS[check](mutant)
     torch.backends.mha.set_fastpath_enabled(fast)
 
 

@@ -65,7 +65,7 @@ def test_from_one_notebook_to_another(tmp_path):
     )
     assert printed.splitlines()[:2] == [
         "attention_weights                yours",
-        "merge_heads                      the course's (exercise of chapter 02)",
+        "merge_heads                      the course's (exercise of chapter 2)",
     ]
     assert "0.2500" in printed and "[2, 5, 12]" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["my_pieces.py"]

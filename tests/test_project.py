@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from course_lib import __version__, attention, checks, records, vit, viz
 from course_lib.interpret import maps as interpret
-from course_lib.recipes.catalogue import RECIPES
+from course_lib.recipes.runner import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

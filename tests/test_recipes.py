@@ -2,7 +2,9 @@
 
 import json
 import math
+import random
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -11,14 +13,16 @@ import pytest
 import torch
 from torchvision.models.resnet import BasicBlock
 
-from course_lib import cli
+from course_lib import cli, records
 from course_lib.data.augment import Augment
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.files import places
+from course_lib.models.cnn import CNN, CNNConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.recipes import runner as runs
-from course_lib.recipes.catalogue import RECIPES, find_recipe
 from course_lib.recipes.finetuning import FINE_TUNING
 from course_lib.recipes.recipe import Recipe, balanced_rows, override
+from course_lib.recipes.runner import RECIPES, find_recipe
 from course_lib.records import load_record
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters
@@ -76,7 +80,12 @@ def test_every_recipe_trains_a_step(name):
 
 
 def test_starting_weights_depend_on_the_seed_alone():
+    """And the reader's random numbers go on as if no model had been built."""
+    torch.manual_seed(8)
+    random.seed(8)
+    before = torch.get_rng_state(), random.getstate()
     first, again = TINY.build(), TINY.build()
+    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
     other = replace(TINY, train=replace(TINY.train, seed=1)).build()
     assert torch.equal(first.head.weight, again.head.weight)
     assert not torch.equal(first.head.weight, other.head.weight)
@@ -149,7 +158,7 @@ def test_a_run_leaves_its_record_and_its_weights(tiny, tmp_path):
     assert written["runs"] == [json.loads(json.dumps(record))] and written["settings"] == TINY.settings()
     assert len(record["curve"]) == 2 and record["parameters"] == count_parameters(model)
     assert record["val_accuracy"] == record["curve"][-1]["val_accuracy"]
-    assert {"seed", "device", "versions", "commit", "seconds", "test_accuracy"} <= record.keys()
+    assert {"seed", "device", "versions", "commit", "code", "seconds", "test_accuracy"} <= record.keys()
     scores, test = record["test_scores"], TINY.load("test")
     assert scores.keys() == {"macro_f1", "calibration_error", "reliability", "confusion"}
     right, images = sum(row[k] for k, row in enumerate(scores["confusion"])), sum(map(sum, scores["confusion"]))
@@ -162,6 +171,49 @@ def test_a_run_leaves_its_record_and_its_weights(tiny, tmp_path):
     load_pretrained(again, tmp_path / "run" / "model.safetensors")
     assert all(map(torch.equal, again.state_dict().values(), model.state_dict().values()))
     assert again.preprocessing.mean == (0.5,) and again.preprocessing.input_size == (8, 8)
+
+
+def git(folder, *words):
+    """Run git there, for nobody in particular; returns what it says."""
+    nobody = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    command = ["git", "-C", str(folder), *nobody, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("project", [None, '[project]\nname = "somebodys"\n'])
+def test_an_installed_copy_does_not_record_somebodys_commit(tmp_path, monkeypatch, project):
+    """The package lies in a repository that is not the course's, as in a virtual environment or a copied folder."""
+    copied = tmp_path / "course_lib"
+    shutil.copytree(places.PACKAGE, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    if project:
+        (tmp_path / "pyproject.toml").write_text(project)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "theirs")
+    script = "from course_lib.records import code_digest, commit; print(commit(), code_digest())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["None", records.code_digest()]
+
+
+def test_a_checkout_records_its_commit(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "course-lib"\n')
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path)
+    assert records.commit() is None  # a copy without history
+    git(tmp_path, "init", "-q")
+    assert records.commit() is None  # nor is there any yet
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "ours")
+    assert records.commit() == git(tmp_path, "rev-parse", "--short=12", "HEAD")
+
+
+def test_the_digest_is_of_the_code(tmp_path, monkeypatch):
+    (tmp_path / "wing").mkdir()
+    monkeypatch.setattr(places, "PACKAGE", tmp_path)
+    found = set()
+    for name, content in (("a.py", "1"), ("wing/b.py", "1"), ("wing/b.py", "2"), ("data.json", "2")):
+        (tmp_path / name).write_text(content)
+        found.add(records.code_digest())
+    assert len(found) == 3 and all(re.fullmatch("[0-9a-f]{16}", digest) for digest in found)
 
 
 def test_runs_are_gathered_by_seed(tmp_path):

@@ -1,4 +1,4 @@
-"""The five reports: every experiment has a way to it, and what is missing is named. Chapter 09."""
+"""The five reports: every experiment has a way to it, and what is missing is named. Chapter 10."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from weight_files import random_state, write
 
 from course_lib import cli
 from course_lib.recipes import reports
-from course_lib.recipes.catalogue import RECIPES
+from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
 from course_lib.vit import VisionTransformer, ViTConfig
 
@@ -60,7 +60,7 @@ def test_the_list_names_everything(capsys):
 
 def test_an_experiment_of_a_chapter(capsys):
     assert cli.main(["reproduce", "C.positions"]) == 0
-    assert "chapter 05" in capsys.readouterr().out
+    assert "chapter 5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

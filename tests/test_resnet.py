@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from course_lib import finetune
 from course_lib.models import resnet
-from course_lib.models.resnet import create_resnet
+from course_lib.models.resnet import ResNet, ResNetConfig, create_resnet
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,7 @@ def published(theirs, tmp_path, monkeypatch):
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [True, "IMAGENET1K_V1", "the file"])
 def test_published_weights_give_their_answers(theirs, published, wanted):
     model = create_resnet("resnet18", pretrained=published if wanted == "the file" else wanted, num_classes=7).eval()
@@ -64,6 +65,7 @@ def test_published_weights_give_their_answers(theirs, published, wanted):
     assert model.preprocessing.mean == (0.485, 0.456, 0.406)
 
 
+@pytest.mark.slow
 def test_their_preprocessing_is_torchvisions(published):
     model = create_resnet("resnet18", pretrained=True, num_classes=7)
     picture = to_pil_image(torch.rand(3, 90, 120))
@@ -74,6 +76,7 @@ def test_their_preprocessing_is_torchvisions(published):
     assert (ours - reference).abs().max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_new_head_for_other_classes(theirs, published, capsys):
     model = create_resnet("resnet18", pretrained=True, num_classes=3)
     assert "its head (7 classes) is left out; the new one (3 classes) is untrained" in capsys.readouterr().out
@@ -83,6 +86,7 @@ def test_a_new_head_for_other_classes(theirs, published, capsys):
     assert finetune.set_trainable(model, "head")[0] == 512 * 5 + 5
 
 
+@pytest.mark.slow
 def test_older_files_count_no_batches(theirs, tmp_path):
     state = {name: value for name, value in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
     (tmp_path / "mine.pth").write_bytes(written(state))
@@ -90,31 +94,40 @@ def test_older_files_count_no_batches(theirs, tmp_path):
     assert torch.equal(model(IMAGES), theirs(IMAGES)) and model.preprocessing is None
 
 
-def changed(**changes):
-    return lambda state: state | changes
+SMALL = ResNetConfig(num_classes=7, width=2, blocks=1)
+STATE = ResNet(SMALL).state_dict()
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("state", "message"),
     [
-        (lambda state: {"head.weight": torch.ones(2)} | state, "0 tensors missing, 1 left over, such as head.weight"),
+        (STATE | {"fc.weight": torch.ones(2)}, "does not fit it: 0 tensors missing, 1 left over, such as fc.weight"),
         (
-            lambda state: {k: v for k, v in state.items() if "layer4" not in k},
-            "tensors missing, 0 left over, such as layer4",
+            {name: value for name, value in STATE.items() if "stages.2" not in name},
+            "15 tensors missing, 0 left over, such as stages.2.0.bn1.bias",
         ),
         (
-            changed(**{"conv1.weight": torch.ones(64, 1, 7, 7)}),
-            "conv1.weight has shape (64, 1, 7, 7) in the file and (64, 3, 7, 7)",
+            STATE | {"stem.0.weight": torch.ones(2, 1, 3, 3)},
+            "stem.0.weight has shape (2, 1, 3, 3) in the file and (2, 3,",
         ),
-        (changed(**{"bn1.bias": torch.full((64,), torch.nan)}), "bn1.bias holds NaN or infinity"),
-        (changed(**{"fc.weight": torch.ones(7, 99)}), "fc.weight has shape (7, 99)"),
+        (STATE | {"stem.1.bias": torch.full((2,), torch.nan)}, "stem.1.bias holds NaN or infinity"),
+        (STATE | {"head.weight": torch.ones(7, 99)}, "head.weight has shape (7, 99)"),
     ],
 )
-def test_files_that_do_not_fit(theirs, change, message, tmp_path):
-    (tmp_path / "mine.pth").write_bytes(written(change(dict(theirs.state_dict()))))
+def test_files_that_do_not_fit(state, message, tmp_path):
+    (tmp_path / "mine.pth").write_bytes(written(state))
+    model = ResNet(SMALL)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError) as caught:
-        create_resnet("resnet18", pretrained=tmp_path / "mine.pth", num_classes=7)
+        resnet.load_strictly(model, tmp_path / "mine.pth", head="head", what="it")
     assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_file_of_another_model(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(written(STATE))
+    with pytest.raises(ValueError, match=r"does not fit a resnet18: \d+ tensors missing, \d+ left over"):
+        create_resnet("resnet18", pretrained=tmp_path / "mine.pth")
 
 
 def test_a_damaged_download_is_noticed(published):
@@ -128,7 +141,7 @@ def test_a_damaged_download_is_noticed(published):
 @pytest.mark.parametrize(
     ("name", "weights", "message"),
     [
-        ("resnet7", False, "no model 'resnet7'; there are resnet18"),
+        ("resnet7", False, "model 'resnet7' must be one of resnet18"),
         ("resnet18", "IMAGENET22K", "no weights 'IMAGENET22K': neither a file, nor a name of torchvision's"),
     ],
 )

@@ -84,6 +84,19 @@ def test_colab_button_opens_the_pages_own_notebook(site_dir, name):
     assert expected in links and links.count(expected) == len(links)
 
 
+def test_chapters_carry_their_number(site_dir):
+    """In the tab, in the sidebar, and in previous and next."""
+    titles = {
+        name: re.search("<title>(.*?) &#8212; ", (site_dir / f"{name}.html").read_text())[1] for name in NOTEBOOKS
+    }
+    assert [title.split(". ")[0] for title in titles.values()] == [str(n) for n in range(1, len(NOTEBOOKS) + 1)]
+    sidebar = re.findall('<li class="toctree-l1"><a [^>]*>(.*?)</a>', (site_dir / f"{TOC['root']}.html").read_text())
+    assert sidebar[: len(titles)] == list(titles.values())
+    for before, name, after in zip(NOTEBOOKS, NOTEBOOKS[1:], NOTEBOOKS[2:], strict=False):
+        beside = re.findall('<p class="prev-next-title">(.*?)</p>', (site_dir / f"{name}.html").read_text())
+        assert beside == [titles[before], titles[after]]
+
+
 def test_the_bare_address_leads_home(site_dir):
     refresh = [a for a in Tags(site_dir / "index.html").all("meta") if a.get("http-equiv") == "Refresh"]
     assert [a["content"].partition("url=")[2] for a in refresh] == [f"{TOC['root']}.html"]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import processes
 import pytest
 import tiny
 import torch
@@ -26,7 +27,7 @@ from course_lib.train.checkpoint import CheckpointError, Store, list_checkpoints
 from course_lib.train.config import TrainConfig
 from course_lib.train.loop import TrainingError, fit, train_step
 from course_lib.train.run import Run
-from course_lib.train.signals import StopSignals, leave
+from course_lib.train.watch import StopSignals, leave
 
 HERE = Path(__file__).parent
 EVERYTHING = {"ema": 0.9, "accumulate": 2, "label_smoothing": 0.1, "warmup_epochs": 0.5}
@@ -51,13 +52,6 @@ def saved(folder):
         return store.load()
 
 
-@pytest.fixture(autouse=True)
-def cheap_seeds(monkeypatch):
-    """Without a graphics card, PyTorch writes down the whole call stack at each seed, and pytest's is deep."""
-    if not torch.cuda.is_available():
-        monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: None)
-
-
 class Crash(Exception):
     """The process is gone."""
 
@@ -67,7 +61,7 @@ def crash_at(monkeypatch, step, error=Crash):
     real = train.compute_gradients
 
     def compute_gradients(run, rows):
-        if run.step == step:
+        if run.progress.step == step:
             raise error
         return real(run, rows)
 
@@ -80,7 +74,7 @@ def whole_run(folder, data):
 
     def after_step(watch):
         real(watch)
-        states[watch.run.step] = tiny.frozen(watch.run.state())
+        states[watch.run.progress.step] = tiny.frozen(watch.run.state())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watch.Watch, "after_step", after_step)
@@ -269,7 +263,7 @@ def test_another_batch_size_within_an_epoch(tmp_path, monkeypatch, done):
             go(tmp_path, data=LONG)
     run = Run(model(), LONG, tiny.config(**EVERYTHING | {"batch_size": 8}))  # 6 steps an epoch
     run.restore(saved(tmp_path)[1], allow_change=True)
-    assert (run.epoch, run.step) == (1, round((13 + done) * 6 / 13))
+    assert (run.progress.epoch, run.progress.step) == (1, round((13 + done) * 6 / 13))
     assert 1 < train.train_one_epoch(run) < 3  # a mean loss, as of five classes
 
 
@@ -355,8 +349,8 @@ def runs(net=None, **changes):
     run = Run(net or model(), LONG, tiny.config(**settings))
     run.model.train()
     for step in range(3):
-        run.last_loss = train_step(run, torch.arange(4 * step, 4 * step + 4))
-        run.step += 1
+        run.progress.last_loss = train_step(run, torch.arange(4 * step, 4 * step + 4))
+        run.progress.step += 1
     return run
 
 
@@ -386,7 +380,7 @@ def test_stops_before_the_step(spoil):
     assert words.startswith("step 3: loss ") and "\n" not in words
     for part in (
         f"learning rate {rate:.3g};",
-        f"loss of the step before: {run.last_loss:.4g};",
+        f"loss of the step before: {run.progress.last_loss:.4g};",
         "images [12, 13, 14, 15].",
     ):
         assert part in words
@@ -431,27 +425,27 @@ def test_a_validation_that_is_not_finite_saves_nothing(tmp_path):
 
 def test_an_overflow_is_skipped_and_counted():
     run = runs(precision="float16")
-    assert run.skipped == 0
+    assert run.progress.skipped == 0
     run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24, growth_interval=1000)
     rates = []
     for step in range(3, 13):
         before = tiny.frozen(run.state())
-        skipped = run.skipped
+        skipped = run.progress.skipped
         train_step(run, torch.arange(4 * step, 4 * step + 4))
-        if run.skipped > skipped:
-            assert run.overflows == before["progress"]["overflows"] + 1
+        if run.progress.skipped > skipped:
+            assert run.progress.overflows == before["progress"]["overflows"] + 1
             for part in ("model", "average"):
                 assert same(run.state()[part], before[part])
             assert same(run.state()["optimizer"]["state"], before["optimizer"]["state"])
         else:
-            assert run.overflows == 0 and not same(run.state()["model"], before["model"])
+            assert run.progress.overflows == 0 and not same(run.state()["model"], before["model"])
             assert not same(run.state()["average"], before["average"])
-        run.step += 1
+        run.progress.step += 1
         rates.append(run.optimizer.param_groups[0]["lr"])
-    assert 1 <= run.skipped <= 8
-    applied = 10 - run.skipped
+    assert 1 <= run.progress.skipped <= 8
+    applied = 10 - run.progress.skipped
     assert rates[-1] == train.warmup_cosine_lr(3 + applied - 1, 26, 6, 1e-3)  # the schedule did not advance meanwhile
-    assert run.scaler.get_scale() == 2.0 ** (24 - run.skipped)
+    assert run.scaler.get_scale() == 2.0 ** (24 - run.progress.skipped)
 
 
 def test_twenty_overflows_in_a_row_are_an_error():
@@ -460,10 +454,10 @@ def test_twenty_overflows_in_a_row_are_an_error():
     before = tiny.frozen(run.model.state_dict())
     for _ in range(19):
         train_step(run, torch.arange(4))
-        run.step += 1
+        run.progress.step += 1
     with pytest.raises(TrainingError, match="20 steps in a row overflowed in float16: use precision='bfloat16'"):
         train_step(run, torch.arange(4))
-    assert same(run.model.state_dict(), before) and run.skipped == 20
+    assert same(run.model.state_dict(), before) and run.progress.skipped == 20
 
 
 def test_only_float16_may_overflow():
@@ -472,7 +466,7 @@ def test_only_float16_may_overflow():
         spoil_gradient(run)
         with pytest.raises(TrainingError, match="length of the gradient"):
             train_step(run, torch.arange(4))
-        assert run.skipped == 0
+        assert run.progress.skipped == 0
 
 
 def test_a_loss_that_is_not_finite_is_no_overflow():
@@ -480,7 +474,7 @@ def test_a_loss_that_is_not_finite_is_no_overflow():
     spoil_weight(run)
     with pytest.raises(TrainingError, match="step 3: loss nan"):
         train_step(run, torch.arange(4))
-    assert run.skipped == 0
+    assert run.progress.skipped == 0
 
 
 # Row 33: out of memory
@@ -652,7 +646,7 @@ def test_a_drive_that_fails_loses_nothing(tmp_path, monkeypatch, uninterrupted, 
 def stopped(tmp_path_factory):
     """What became of real processes that got real signals: see processes.py."""
     command = [sys.executable, str(HERE / "processes.py"), str(tmp_path_factory.mktemp("stopped"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=HERE.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=processes.LONG - 20, cwd=HERE.parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -666,9 +660,9 @@ def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
 
 @pytest.mark.parametrize("case", ["Ctrl-C twice", "SIGTERM, then Ctrl-C"])
 def test_a_second_ctrl_c_stops_at_once(stopped, case):
+    """In the middle of a step that would have lasted longer than the tests wait."""
     found = stopped[case]
     assert (found["status"], found["steps"], found["said"]) == (130, [0], "")
-    assert found["seconds"] < 10  # the step would have lasted 30
 
 
 def test_a_real_process_that_is_killed(stopped):
@@ -747,7 +741,7 @@ def test_stopped_without_a_folder(monkeypatch, capsys):
     real = train.train_step
 
     def train_step(run, rows):
-        if run.step == 2:
+        if run.progress.step == 2:
             signal.raise_signal(signal.SIGINT)
         return real(run, rows)
 
@@ -878,14 +872,14 @@ def test_a_device_that_is_not_there(monkeypatch, device):
 
 def test_auto_takes_what_is_there(monkeypatch):
     without_cards(monkeypatch)
-    assert train.get_device("auto") == train.get_device() == train.get_device("cpu") == torch.device("cpu")
+    assert machine.get_device("auto") == machine.get_device() == machine.get_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert train.get_device() == torch.device("mps")
+    assert machine.get_device() == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert train.get_device() == torch.device("cuda") and train.get_device("cuda:1") == torch.device("cuda:1")
+    assert machine.get_device() == torch.device("cuda") and machine.get_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(ValueError, match="'cuda:2' is not here; .* finds cuda, cuda:0, cuda:1, mps, cpu"):
-        train.get_device("cuda:2")
+        machine.get_device("cuda:2")
 
 
 def test_precisions(monkeypatch):

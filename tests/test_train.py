@@ -3,10 +3,13 @@
 import csv
 import json
 import math
+import random
 import subprocess
 import sys
+import timeit
 import types
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -22,7 +25,7 @@ from course_lib.train import watch
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, set_seed
 from course_lib.train.loop import evaluate, evaluate_set, fit
-from course_lib.train.optim import ema_update, param_groups, smooth, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.optim import ema_update, param_groups, soft_cross_entropy, warmup_cosine_lr
 
 # The learning rate
 
@@ -102,23 +105,22 @@ def test_what_decays():
 # The loss
 
 
-def test_soft_cross_entropy_is_pytorchs():
+def by_the_formula(logits, targets, share=0.0):
+    targets = targets * (1 - share) + share / targets.shape[1]
+    return -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_soft_cross_entropy_is_the_formula(share):
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(11, 7, generator=random, dtype=torch.float64) * 3
     shares = torch.rand(11, 7, generator=random, dtype=torch.float64)
     shares /= shares.sum(1, keepdim=True)
-    torch.testing.assert_close(soft_cross_entropy(logits, shares), F.cross_entropy(logits, shares), rtol=1e-14, atol=0)
-    labels = torch.randint(7, (11,), generator=random)
-    for share in (0.0, 0.1, 0.9):
-        ours = soft_cross_entropy(logits, smooth(F.one_hot(labels, 7).double(), share))
-        theirs = F.cross_entropy(logits, labels, label_smoothing=share)
-        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
-
-
-def test_smoothed_targets():
-    found = smooth(torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0]], dtype=torch.float64), 0.2)
-    wanted = [[0.85, 0.05, 0.05, 0.05], [0.05, 0.45, 0.45, 0.05]]
-    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), rtol=1e-14, atol=0)
+    hard = F.one_hot(torch.randint(7, (11,), generator=random), 7).double()
+    for targets in (shares, hard):
+        found, wanted = soft_cross_entropy(logits, targets, share), by_the_formula(logits, targets, share)
+        torch.testing.assert_close(found, wanted, rtol=1e-14, atol=0)
+    assert soft_cross_entropy(logits, shares) == soft_cross_entropy(logits, shares, 0.0)
 
 
 # The average of the weights
@@ -208,9 +210,8 @@ def test_a_run_is_a_plain_loop(clip, average, share):
             step, rows = 5 * epoch + number, order[4 * number : 4 * number + 4]
             set_seed(5, "augment", step)
             images, targets = tiny.AUGMENT(data, rows, 5)
-            targets = targets * (1 - share) + share / 5
             set_seed(5, "dropout", step, 0, 0)
-            loss = -(targets * F.log_softmax(theirs(images), dim=1)).sum(1).mean()
+            loss = F.cross_entropy(theirs(images), targets, label_smoothing=share)
             loss.backward()
             if clip:
                 torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
@@ -247,6 +248,61 @@ def test_the_same_seed_is_the_same_run():
         return net.state_dict()
 
     assert same(run(0), run(0)) and not same(run(0), run(1))
+
+
+def where_generators_stand():
+    """Python's, NumPy's and PyTorch's, also on a graphics card where there is one."""
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state(), *cards
+
+
+def check_generators(work):
+    """What a reader draws next does not depend on whether `work` was done before."""
+    random.seed(3)
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = where_generators_stand()
+    work()
+    after = where_generators_stand()
+    assert same(before, after)
+
+
+def test_a_run_leaves_the_readers_random_numbers_alone(tmp_path):
+    net, data, val = tiny.model(drop_rate=0.1), tiny.image_set(), tiny.val_set()
+    config = tiny.config(epochs=1, warmup_epochs=0)
+    check_generators(lambda: fit(net, data, val, config, quiet=True))
+    check_generators(lambda: fit(net, data, val, config, folder=tmp_path, quiet=True))
+    wrong = tiny.model(num_classes=7)
+    with pytest.raises(ValueError):
+        check_generators(lambda: fit(wrong, data, val, config, quiet=True))
+    assert same(torch.get_rng_state(), torch.manual_seed(3).get_state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_a_run_on_a_graphics_card_leaves_the_readers_random_numbers_alone():
+    net, config = tiny.model(drop_rate=0.1), tiny.config(epochs=1, warmup_epochs=0, device="cuda")
+    check_generators(lambda: fit(net, tiny.image_set(), tiny.val_set(), config, quiet=True))
+
+
+def test_a_seed_for_one_device_is_the_seed_for_all():
+    set_seed(5, "word")
+    everywhere = random.getstate(), torch.get_rng_state()
+    random.seed(0)
+    torch.manual_seed(0)
+    set_seed(5, "word", device=torch.device("cpu"))
+    assert same((random.getstate(), torch.get_rng_state()), everywhere)
+    set_seed(5, "another", device=torch.device("cpu"))
+    assert not same(torch.get_rng_state(), everywhere[1])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is dear is a card that is not in use")
+def test_a_seed_for_one_device_is_cheap():
+    """A tenth of PyTorch's own, which writes down the call stack for cards that are not there."""
+    everywhere, here = (
+        min(timeit.repeat(lambda device=device: set_seed(1, device=device), number=20, repeat=9))
+        for device in (None, torch.device("cpu"))
+    )
+    assert here <= everywhere / 10
 
 
 def test_a_batch_in_parts_is_the_same_batch():
@@ -427,6 +483,7 @@ def test_tensorboard_without_a_folder():
         fit(tiny.model(), tiny.image_set(), tiny.val_set(), tiny.config(), tensorboard=True, quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_kept_memory_is_not_asked_for_again():
     """Of a process that keeps its memory, the second round of large tensors costs next to no new pages."""
@@ -444,8 +501,11 @@ before = pages()
 work()
 print(pages() - before)
 """
-    faults = {}
-    for mode in ("keep", "give"):
+
+    def faults(mode):
         command = [sys.executable, "-c", script, mode]
-        faults[mode] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert faults["keep"] < 1000 < faults["give"]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("keep") < 1000
+    # Others mostly ask again; where something happens to lie behind the last large tensor, in one of five, they do not.
+    assert any(faults("give") > 1000 for _ in range(8))

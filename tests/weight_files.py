@@ -253,3 +253,21 @@ def check_message(message, file):
     assert file.name in message, message
     assert len(message.replace(str(file), file.name)) <= LONGEST, message
     assert "weights_only" not in message and "allow_pickle=True" not in message, message
+
+
+def torchvision_weights():
+    """{our name: torchvision's entry} of its Vision Transformers."""
+    import torchvision.models as models
+
+    enums = (
+        models.ViT_B_16_Weights,
+        models.ViT_B_32_Weights,
+        models.ViT_L_16_Weights,
+        models.ViT_L_32_Weights,
+        models.ViT_H_14_Weights,
+    )
+    return {
+        f"torchvision/{enum.__name__.removesuffix('_Weights').lower()}.{weights.name.lower()}": weights
+        for enum in enums
+        for weights in enum
+    }

@@ -13,7 +13,8 @@ told apart by tags:
     hide-output on the site the output is folded until asked for: the reader predicts first
     hide-input  on the site the code is folded: it only draws (setup cells get this by themselves)
 
-A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata.
+A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata. In prose a mention
+of another chapter or of an exercise becomes a link, and the title gets the chapter's number.
 
 The solved notebook remembers what its outputs were made from: a digest of its code, and one of every
 file of the repository that the execution imported or read. So a change in `course_lib` or `data` is
@@ -46,6 +47,16 @@ BOOK = ROOT / "book"
 SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
 STUB = "...  # your code here"
 ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
+
+NUMBER = r"\d+(?:\.\d+)?"
+# What a mention is looked for outside of: code, headings, formulas, links, tags; and the mention, one or a list.
+MENTION = re.compile(
+    r"```.*?^```|^#.*?$|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\[[^\]]*\]\([^)]*\)|<summary>.*?</summary>|"
+    rf"\b(?P<mention>(?:chapter|exercise)(?:s\s{NUMBER}(?:(?:,|,? and| to)\s{NUMBER})*|\s{NUMBER}))",
+    re.M | re.S | re.I,
+)
+ONE = re.compile(rf"(?:(?:chapter|exercise)s?\s)?(?P<number>{NUMBER})", re.I)
+EXERCISE = re.compile(rf"^# ### (?P<title>Exercise (?P<number>{NUMBER}) .*)$", re.M)
 
 # Without this the kernel warns on the terminal that its (local) connection is not encrypted.
 KERNEL = Config({"KernelManager": {"transport_encryption": "auto"}})
@@ -81,6 +92,42 @@ def sources():
     return sorted(BOOK.glob("[0-9][0-9]_*.py"))
 
 
+def targets():
+    """{number of a chapter or exercise: where a link to it leads}, such as 9.2: 09_slug.ipynb#exercise-92--macro_f1."""
+    found = {}
+    for path in sources():
+        page = f"{path.stem}.ipynb"
+        found[str(int(path.name[:2]))] = page
+        for match in EXERCISE.finditer(path.read_text(encoding="utf-8")):
+            anchor = re.sub(r"[^\w -]", "", match["title"].lower()).replace(" ", "-")  # as MyST and GitHub make it
+            found[match["number"]] = f"{page}#{anchor}"
+    return found
+
+
+def link_mentions(text, known, own=None):
+    """`text` (Markdown) with every mention of a chapter or an exercise as a link; that of chapter `own` stays plain.
+
+    Args:
+        text: Markdown; code, headings, formulas and what is a link already stay as they are.
+        known: the targets.
+        own: the number of the chapter that the text stands in.
+
+    Raises:
+        ValueError: there is no such chapter or exercise.
+    """
+
+    def link(match):
+        words, number = match[0], match["number"]
+        if number == str(own):
+            return words
+        if number not in known:
+            kind = "exercise" if "." in number else "chapter"
+            raise ValueError(f"there is no {kind} {number}: {text[:60]!r}.")
+        return f"[{words}]({known[number]})"
+
+    return MENTION.sub(lambda match: ONE.sub(link, match[0]) if match["mention"] else match[0], text)
+
+
 def read_source(path):
     """The chapter as a notebook: cells tagged, named, alt texts and setup in place, solutions still marked."""
     notebook = jupytext.read(path, fmt="py:percent")
@@ -92,6 +139,7 @@ def read_source(path):
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
+    number, known = int(path.name[:2]), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
     for cell in notebook.cells:
@@ -113,6 +161,9 @@ def read_source(path):
         if {"exercise", "check", "help"} & set(tags):
             cell.metadata["exercise"] = exercise
         cell.id = _cell_id(cell, used)
+        if cell.cell_type == "markdown":
+            cell.source = link_mentions(cell.source, known, number)
+    notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
     return notebook
 
 
@@ -156,7 +207,13 @@ def learner(source, executed):
             cell.source, cell.outputs = stub(cell), []
         elif "help" in tags:
             cell.source += f"\n\n<details>\n<summary>Answer</summary>\n\n```python\n{answer}\n```\n\n</details>"
+    notebook.metadata["course"] = {"written": _written(notebook)}
     return notebook
+
+
+def _written(notebook):
+    """A digest of what stands in the cells, whatever came out of them. (JupyterLab adds an empty one at the end.)"""
+    return _digest(json.dumps([cell.source for cell in notebook.cells if cell.source]).encode())
 
 
 def _with_outputs(source, executed):
@@ -289,15 +346,21 @@ def build(path, force=False):
 
 
 def set_answers_aside(product):
-    """Keep a copy of a learner's notebook in which somebody has worked on an exercise."""
-    try:
-        exercises = [c for c in nbformat.read(product, as_version=4).cells if "exercise" in c.metadata.get("tags", [])]
-    except (FileNotFoundError, ValueError, nbformat.ValidationError):
+    """Keep a copy of a learner's notebook in which somebody has written something, and every earlier copy."""
+    if product.parent != BOOK or not product.is_file():
         return
-    if product.parent == BOOK and any(STUB not in cell.source for cell in exercises):
-        copy = product.with_suffix(".yours.ipynb")
-        write_atomically(copy, product.read_bytes())
-        print(f"{product.name}: your answers are kept in {copy.relative_to(ROOT)}")
+    try:
+        notebook = nbformat.read(product, as_version=4)
+        if notebook.metadata.get("course", {}).get("written") == _written(notebook):
+            return
+    except (ValueError, nbformat.ValidationError):
+        pass  # what cannot be read may hold answers, too
+    copy, number = product.with_suffix(".yours.ipynb"), 1
+    while copy.exists():
+        number += 1
+        copy = product.with_suffix(f".yours-{number}.ipynb")
+    write_atomically(copy, product.read_bytes())
+    print(f"{product.name}: your answers are kept in {copy.relative_to(ROOT)}")
 
 
 def main():

@@ -3,15 +3,14 @@
 python tools/reports_page.py
 """
 
-from pathlib import Path
+import notebooks
 
 from course_lib.files.atomic import write_atomically
-from course_lib.recipes.catalogue import RECIPES
 from course_lib.recipes.reports import EXPERIMENTS, REPORTS, ours
+from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
-PAGE = BOOK / "reports.md"
+PAGE = notebooks.BOOK / "reports.md"
 
 LEAD = """\
 # The five reports, reproduced
@@ -36,7 +35,7 @@ TWIN = """\
 Reports A, C and E ask what published weights buy, what freezing costs, and whether a ViT or a ResNet wins. Here is a run
 of that at a size that a CPU can do: a ViT and a ResNet of equal size, trained on eight classes of CIFAR-10 (JPEG copy),
 then tuned on 4000 cats and dogs with equal budgets. Accuracy on the test split, mean of three seeds; the intervals,
-fewer examples, LoRA and the rest are in [chapter 9](09_finetuning.ipynb).
+fewer examples, LoRA and the rest are in chapter 10.
 """
 
 PROTOCOL = """\
@@ -46,17 +45,11 @@ The reports' protocols differ from ours, and this matters more than the second d
 
 * **Report A** used its test set to choose the epoch, fed pictures that were not normalised as the weights want them, gave the two
   models different batches and numbers of epochs, and ran each once. Two of its four gaps are smaller than what another
-  seed may change. [Chapter 9](09_finetuning.ipynb) works through it.
+  seed may change. Chapter 10 works through it.
 * **Report D** has one run for each figure, too. So has ours where the table says *1 run*: take a difference of a few tenths of a per cent
   for nothing.
 * **Report E** calls a model with an untrained head "zero-shot". It is guessing, and chapter 9 shows by how much guesses differ.
 """
-
-
-def chapter(number):
-    """A link to the chapter, or its number if it is still to come."""
-    pages = list(BOOK.glob(f"{number:02}_*.py"))
-    return f"[chapter {number}]({pages[0].stem}.ipynb)" if pages else f"chapter {number}, to come"
 
 
 def protocol(experiment):
@@ -87,7 +80,7 @@ def section(letter, about):
         how = ". ".join(filter(None, [protocol(experiment), experiment.verdict if ours(experiment) else ""]))
         lines.append(f"| `{experiment.name}` {experiment.what} | {together(experiment.figure)} | {here} | {how} |")
     lines += [""] * bool(measured)
-    lines += [f"* `{e.name}` {e.what}: {chapter(e.chapter)}" for e in mine if not e.recipe]
+    lines += [f"* `{e.name}` {e.what}: chapter {e.chapter}" for e in mine if not e.recipe]
     return "\n".join(lines) + "\n"
 
 
@@ -107,7 +100,9 @@ def twin():
 
 def page():
     """The whole page as Markdown."""
-    return "\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), PROTOCOL])
+    return notebooks.link_mentions(
+        "\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), PROTOCOL]), notebooks.targets()
+    )
 
 
 if __name__ == "__main__":

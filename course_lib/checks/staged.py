@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 
@@ -18,11 +19,16 @@ class StagedExercise(Exercise):
 
     stage: Callable = None
 
-    def judge(self, candidate, seed=None):
+    @cached_property
+    def on_stage(self):
+        """The exercise of the scenes: its oracle and its mistakes are staged, as its answers must be."""
         plain = {field.name: getattr(self, field.name) for field in fields(Exercise)}
         plain["oracle"] = self.stage(self.oracle)
         plain["mistakes"] = tuple(replace(mistake, gives=self.stage(mistake.gives)) for mistake in self.mistakes)
-        return Exercise(**plain).judge(self.stage(candidate) if callable(candidate) else candidate, seed)
+        return Exercise(**plain)
+
+    def judge(self, candidate, seed=None):
+        return self.on_stage.judge(self.stage(candidate) if callable(candidate) else candidate, seed)
 
 
 def as_number(value, what):

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from course_lib.data.image_set import ImageSet
 from course_lib.data.rand_augment import rand_augment
+from course_lib.validate import check_count, is_number
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,17 @@ class Augment:
     cutmix: float = 0.0
     mix_share: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("crop", "rand_augment", "magnitude"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} {value!r} must be a whole number, at least 0.")
+            check_count(name, getattr(self, name), least=0)
         limits = {"rotate": 180, "scale": 0.99, "shear": 2, "translate": 1, "magnitude": 30, "erase": 1}
         limits |= {"mixup": 1000, "cutmix": 1000, "mix_share": 1}  # Beta(1000, 1000) is one half, nearly
         for name, limit in limits.items():
             value = getattr(self, name)
-            if not 0 <= value <= limit:
+            if not (is_number(value) and 0 <= value <= limit):
                 raise ValueError(f"{name} {value!r} must be between 0 and {limit}.")
 
-    def __call__(self, data, rows, classes):
+    def __call__(self, data: ImageSet, rows: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """(images (B, C, h, w) normalised, targets (B, classes)) of the given rows of an `ImageSet`.
 
         Draws from PyTorch's global random numbers.
@@ -84,10 +85,10 @@ class Augment:
             images = self._erased(images)
         return self._mixed(images, F.one_hot(labels, classes).to(images.dtype))
 
-    def _matrices(self, batch, tall, device):
+    def _matrices(self, batch: int, tall: float, device: torch.device) -> Tensor:
         """One random map of the plane for each image, which is `tall` times as high as wide: (B, 2, 3)."""
 
-        def uniform(limit):
+        def uniform(limit: float) -> Tensor:
             return (2 * torch.rand(batch, device=device) - 1) * limit
 
         angle, size = uniform(math.radians(self.rotate)), 1 + uniform(self.scale)
@@ -96,7 +97,7 @@ class Augment:
         second = torch.stack([angle.sin() * size / tall, angle.cos() * size, y], dim=1)
         return torch.stack([first, second], dim=1)
 
-    def _erased(self, images):
+    def _erased(self, images: Tensor) -> Tensor:
         batch, _, height, width = images.shape
         device = images.device
         area = torch.empty(batch, device=device).uniform_(0.02, 1 / 3)
@@ -105,21 +106,22 @@ class Augment:
         inside = box_mask(boxes, height, width) & (torch.rand(batch, 1, 1, 1, device=device) < self.erase)
         return torch.where(inside, torch.randn_like(images), images)
 
-    def _mixed(self, images, targets):
+    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.mixup or self.cutmix) or torch.rand(()) >= self.mix_share:
             return images, targets
         batch, _, height, width = images.shape
         partners = torch.randperm(batch, device=images.device)
         cut = self.cutmix and (not self.mixup or torch.rand(()) < 0.5)
-        alpha = torch.tensor(float(self.cutmix if cut else self.mixup), device=images.device)
-        weight = torch.distributions.Beta(alpha, alpha).sample((batch,))
+        alpha = float(self.cutmix if cut else self.mixup)
+        # Drawn on the CPU: a GPU would be made to wait while the distribution checks its arguments, and Apple's cannot draw it.
+        weight = torch.distributions.Beta(alpha, alpha).sample((batch,)).to(images)
         if not cut:
             return mixup(images, targets, partners, weight)
         side = (1 - weight).sqrt()
         return cutmix(images, targets, partners, random_boxes(side * height, side * width, height, width))
 
 
-def random_crop_flip(images, shifts, flips, padding):
+def random_crop_flip(images: Tensor, shifts: Tensor, flips: Tensor, padding: int) -> Tensor:
     """Pad with black, cut out a window of the old size, mirror some.
 
     Args:
@@ -142,7 +144,7 @@ def random_crop_flip(images, shifts, flips, padding):
     return torch.where(flips[:, None, None, None], images.flip(-1), images)
 
 
-def affine(images, matrices, fill):
+def affine(images: Tensor, matrices: Tensor, fill: Tensor | float) -> Tensor:
     """Move each image by its own map of the plane; bilinear, and `fill` (broadcastable) comes in from outside.
 
     Args:
@@ -157,12 +159,12 @@ def affine(images, matrices, fill):
     return F.grid_sample(images - fill, places.permute(0, 2, 3, 1), align_corners=False).add_(fill)
 
 
-def _centres(size, like):
+def _centres(size: int, like: Tensor) -> Tensor:
     """Where the centres of `size` pixels lie, if the image reaches from -1 to 1."""
     return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
 
 
-def random_boxes(heights, widths, height, width):
+def random_boxes(heights: Tensor, widths: Tensor, height: int, width: int) -> Tensor:
     """Boxes of the given sizes with random centres, cut at the edges: (B, 4) as top, left, bottom, right."""
     y = torch.rand_like(heights) * height
     x = torch.rand_like(widths) * width
@@ -170,7 +172,7 @@ def random_boxes(heights, widths, height, width):
     return edges.clamp(min=0).minimum(edges.new_tensor([height, width, height, width])).long()
 
 
-def box_mask(boxes, height, width):
+def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     """True inside the box: (B, 4) -> (B, 1, height, width)."""
     y = torch.arange(height, device=boxes.device)[None, :, None]
     x = torch.arange(width, device=boxes.device)[None, None, :]
@@ -178,7 +180,7 @@ def box_mask(boxes, height, width):
     return ((y >= top) & (y < bottom) & (x >= left) & (x < right))[:, None]
 
 
-def mixup(images, targets, partners, weight):
+def mixup(images: Tensor, targets: Tensor, partners: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Each image becomes `weight` of itself and the rest of its partner, and so does its target.
 
     Args:
@@ -196,7 +198,7 @@ def mixup(images, targets, partners, weight):
     return mixed, torch.lerp(targets[partners], targets, weight[:, None])
 
 
-def cutmix(images, targets, partners, boxes):
+def cutmix(images: Tensor, targets: Tensor, partners: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Each image gets a rectangle of its partner, and its target the partner's by the rectangle's share of the area.
 
     Args:

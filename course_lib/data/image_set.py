@@ -1,11 +1,17 @@
 """Labelled images in memory, behind one interface: an `ImageSet`, ready for the device. Chapter 07."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 
+from course_lib.validate import check_choice
+
 SPLITS = ("train", "val", "test")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
@@ -37,24 +43,24 @@ class ImageSet:
     std: tuple[float, ...]
     input_size: int | None = field(default=None, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_labels(self.name, self.images, self.labels, len(self.classes))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[torch.Tensor]:
         return iter((self.images, self.labels))
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def take(self, rows):
+    def take(self, rows: torch.Tensor | slice | list[int]) -> Self:
         """Some of the images: `rows` is a slice, a list or a tensor of numbers."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
 
-    def only(self, classes):
+    def only(self, classes: Sequence[str]) -> Self:
         """The images of some classes, which are numbered anew in the order of `classes`, a list of names.
 
         Raises:
@@ -71,7 +77,7 @@ class ImageSet:
         rows = labels >= 0
         return replace(self, images=self.images[rows], labels=labels[rows], classes=tuple(classes))
 
-    def resized(self, size):
+    def resized(self, size: int) -> Self:
         """The same at `size` x `size` pixels, bilinear with antialiasing."""
         if tuple(self.images.shape[-2:]) == (size, size):
             return self
@@ -79,24 +85,24 @@ class ImageSet:
 
         return replace(self, images=resize(self.images, [size, size], antialias=True))
 
-    def normalised(self, images):
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
         most = 255 if images.dtype == torch.uint8 else 1
         mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (self.mean, self.std))
         images = images.to(torch.float32, copy=True)
         images = images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
-        size = (self.input_size, self.input_size)
-        if self.input_size is None or images.shape[-2:] == size:
+        size = self.input_size
+        if size is None or images.shape[-2:] == (size, size):
             return images
-        return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
-    def batches(self, size=1000):
+    def batches(self, size: int = 1000) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The images in their order, normalised, with their labels, `size` at a time; the last may be smaller."""
         for rows in torch.arange(len(self)).split(size):
             yield self.normalised(self.images[rows]), self.labels[rows]
 
 
-def check_labels(name, images, labels, classes):
+def check_labels(name: str, images: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
     """Raise a `ValueError` unless every image has a label from 0 to `classes` - 1."""
     if images.ndim != 4 or len(images) != len(labels):
         raise ValueError(f"{name}: images {tuple(images.shape)} must be (n, C, h, w) with n = {len(labels)} labels.")
@@ -104,17 +110,16 @@ def check_labels(name, images, labels, classes):
         raise ValueError(f"{name} has no images.")
     wrong = ((labels < 0) | (labels >= classes)).nonzero()
     if len(wrong):
-        row = wrong[0].item()
+        row = int(wrong[0])
         raise ValueError(f"{name}: label {labels[row].item()} of image {row} is not among 0 to {classes - 1}.")
 
 
-def check_split(split):
+def check_split(split: str) -> None:
     """Raise a `ValueError` unless `split` is one of "train", "val" and "test"."""
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} must be one of {', '.join(SPLITS)}.")
+    check_choice("split", split, SPLITS)
 
 
-def tenths_from_the_end(labels):
+def tenths_from_the_end(labels: torch.Tensor) -> torch.Tensor:
     """Which tenth of its class each image is in, counted from the class's last one: (n,) -> (n,).
 
     0 is the last tenth, 1 the one before it, and so on. A tenth is rounded down, but holds at least one image.

@@ -9,6 +9,9 @@ Legend: B batch, C channels, h height, w width.
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from course_lib.validate import check_count, is_count
 
 OPERATIONS = (
     "identity",
@@ -28,7 +31,7 @@ OPERATIONS = (
 )
 
 
-def rand_augment(images, number, magnitude):
+def rand_augment(images: Tensor, number: int, magnitude: int) -> Tensor:
     """Put each image through `number` operations, drawn for it alone, all of one magnitude.
 
     Draws from PyTorch's global random numbers, on the device of the images.
@@ -56,7 +59,7 @@ def rand_augment(images, number, magnitude):
     return pixels.to(torch.uint8)
 
 
-def _check(images, number, magnitude):
+def _check(images: Tensor, number: int, magnitude: int) -> None:
     if images.dtype != torch.uint8:
         raise ValueError(
             f"images are {images.dtype}, RandAugment needs torch.uint8: its operations count in 256 levels. "
@@ -64,20 +67,19 @@ def _check(images, number, magnitude):
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images {tuple(images.shape)} must be (B, C, h, w) with C = 1 or 3: reshape them.")
-    if not isinstance(number, int) or number < 0:
-        raise ValueError(f"number {number!r} of operations must be a whole number, at least 0.")
-    if not isinstance(magnitude, int) or not 0 <= magnitude <= 30:
+    check_count("number", number, least=0)
+    if not is_count(magnitude, least=0) or magnitude > 30:
         raise ValueError(f"magnitude {magnitude!r} must be a whole number between 0 and 30.")
 
 
-def strengths(magnitude, height, width):
+def strengths(magnitude: int, height: int, width: int) -> dict[str, float]:
     """What a magnitude from 0 to 30 means to each operation that has a strength: numbers by name.
 
     Shears in pixels per pixel, shifts in whole pixels, the turn in degrees, brightness to sharpness as shares, then
     how many bits stay and the level from which on pixels are turned round. Chapter 08.
     """
 
-    def step(first, last):
+    def step(first: float, last: float) -> float:
         # Always on the CPU: reading a number from a GPU would make it wait.
         return torch.linspace(first, last, 31, device="cpu")[magnitude].item()
 
@@ -97,7 +99,7 @@ def strengths(magnitude, height, width):
     }
 
 
-def apply_operations(pixels, drawn, signs, magnitude):
+def apply_operations(pixels: Tensor, drawn: Tensor, signs: Tensor, magnitude: int) -> Tensor:
     """One operation for each image.
 
     Every image goes through every operation, most of them at a strength that changes nothing. That costs arithmetic,
@@ -114,16 +116,17 @@ def apply_operations(pixels, drawn, signs, magnitude):
 
     Chapter 08.
     """
-    strength = strengths(magnitude, *pixels.shape[-2:])
+    height, width = pixels.shape[-2:]
+    strength = strengths(magnitude, height, width)
 
-    def chosen(name):
+    def chosen(name: str) -> Tensor:
         return drawn == OPERATIONS.index(name)  # (B,)
 
-    def amount(name):
+    def amount(name: str) -> Tensor:
         return torch.where(chosen(name), signs * strength[name], 0.0)  # (B,)
 
     moves = [amount(name) for name in ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")]
-    pixels = warp(pixels, maps(*moves, *pixels.shape[-2:]))
+    pixels = warp(pixels, maps(*moves, height=height, width=width))
     for operation in (brightness, colour, contrast, sharpness):
         pixels = operation(pixels, amount(operation.__name__))
     pixels = posterize(pixels, torch.where(chosen("posterize"), strength["posterize"], 8))
@@ -133,7 +136,15 @@ def apply_operations(pixels, drawn, signs, magnitude):
     return pixels
 
 
-def maps(shear_x, shear_y, translate_x, translate_y, rotate, height, width):
+def maps(
+    shear_x: Tensor,
+    shear_y: Tensor,
+    translate_x: Tensor,
+    translate_y: Tensor,
+    rotate: Tensor,
+    height: int,
+    width: int,
+) -> Tensor:
     """The map of the plane for each image, of whose five strengths at most one is not 0.
 
     Args:
@@ -156,7 +167,7 @@ def maps(shear_x, shear_y, translate_x, translate_y, rotate, height, width):
     return torch.stack([first, second], dim=1)
 
 
-def warp(pixels, matrices):
+def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     """Each pixel of the result is the one nearest to where its map leads, or black where that is outside.
 
     Args:
@@ -174,12 +185,12 @@ def warp(pixels, matrices):
     return F.grid_sample(pixels, grid, mode="nearest", align_corners=False)
 
 
-def _blend(pixels, other, amounts):
+def _blend(pixels: Tensor, other: Tensor | float, amounts: Tensor) -> Tensor:
     """Away from `other` by `amounts`, or towards it where they are negative, cut off to whole levels."""
     return (pixels + amounts[:, None, None, None] * (pixels - other)).clamp_(0, 255).floor_()
 
 
-def _grey(pixels):
+def _grey(pixels: Tensor) -> Tensor:
     """How bright each pixel is, in whole levels: (B, C, h, w) -> (B, 1, h, w)."""
     if pixels.shape[1] == 1:
         return pixels
@@ -187,22 +198,22 @@ def _grey(pixels):
     return (0.2989 * red + 0.587 * green + 0.114 * blue).floor()
 
 
-def brightness(pixels, amounts):
+def brightness(pixels: Tensor, amounts: Tensor) -> Tensor:
     """Away from black by `amounts` (B,): -1 is black, 0 as it was, 1 twice as bright. Chapter 08."""
     return _blend(pixels, 0.0, amounts)
 
 
-def colour(pixels, amounts):
+def colour(pixels: Tensor, amounts: Tensor) -> Tensor:
     """Away from the grey copy of the image by `amounts` (B,). A grey image stays as it is. Chapter 08."""
     return _blend(pixels, _grey(pixels), amounts)
 
 
-def contrast(pixels, amounts):
+def contrast(pixels: Tensor, amounts: Tensor) -> Tensor:
     """Away from the average grey of the image by `amounts` (B,). Chapter 08."""
     return _blend(pixels, _grey(pixels).mean(dim=(1, 2, 3), keepdim=True), amounts)
 
 
-def sharpness(pixels, amounts):
+def sharpness(pixels: Tensor, amounts: Tensor) -> Tensor:
     """Away from the blurred copy of the image by `amounts` (B,). The outermost pixels stay as they are.
 
     Blurred: the average of 3 x 3 pixels, where the middle one counts five times. Chapter 08.
@@ -214,18 +225,18 @@ def sharpness(pixels, amounts):
     return _blend(pixels, blurred, amounts)
 
 
-def posterize(pixels, bits):
+def posterize(pixels: Tensor, bits: Tensor) -> Tensor:
     """Keep the highest `bits` (B,) of the 8 bits of each pixel: whole numbers from 0 to 8. Chapter 08."""
     sizes = 2 ** (8 - bits[:, None, None, None])  # (B, 1, 1, 1), of the steps between the levels that are left
     return (pixels / sizes).floor() * sizes
 
 
-def solarize(pixels, levels):
+def solarize(pixels: Tensor, levels: Tensor) -> Tensor:
     """Turn the pixels round, v to 255 - v, that are at `levels` (B,) or above. Chapter 08."""
     return torch.where(pixels >= levels[:, None, None, None], 255 - pixels, pixels)
 
 
-def autocontrast(pixels):
+def autocontrast(pixels: Tensor) -> Tensor:
     """Stretch each channel so that its darkest pixel is 0 and its brightest 255. Chapter 08."""
     low = pixels.amin(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
     spread = pixels.amax(dim=(2, 3), keepdim=True) - low
@@ -233,7 +244,7 @@ def autocontrast(pixels):
     return torch.where(spread > 0, stretched, pixels)
 
 
-def equalize(pixels):
+def equalize(pixels: Tensor) -> Tensor:
     """Spread the levels of each channel so that all are about equally frequent. Chapter 08.
 
     A level becomes the number of pixels below it, counted in 255ths of all pixels but the brightest ones.

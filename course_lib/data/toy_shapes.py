@@ -4,13 +4,16 @@ One coloured shape before a cluttered background. Everything is whole numbers: t
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 
 from course_lib.data.image_set import ImageSet, check_split
+from course_lib.validate import check_count
 
 CLASSES = ("circle", "ring", "square", "frame", "diamond", "triangle", "plus", "cross")
 SIZES = {"train": 8000, "val": 1000, "test": 1000}
@@ -34,34 +37,35 @@ class ShapeSet(ImageSet):
 
     masks: torch.Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         wanted = (len(self.images), *self.images.shape[-2:])
         if tuple(self.masks.shape) != wanted or self.masks.dtype != torch.bool:
             raise ValueError(f"{self.name}: masks {tuple(self.masks.shape)} must be {wanted} and boolean.")
 
     @cached_property
-    def boxes(self):
+    def boxes(self) -> torch.Tensor:
         """(n, 4) int64: top, left, bottom, right of each object; bottom and right lie just outside it."""
         return mask_boxes(self.masks)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
         masks = self.masks.to(device)
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
 
-    def take(self, rows):
+    def take(self, rows: torch.Tensor | slice | list[int]) -> Self:
         """Some of the images: `rows` is a slice, a list or a tensor of numbers."""
         return replace(self, images=self.images[rows], labels=self.labels[rows], masks=self.masks[rows])
 
-    def resized(self, size):
+    def resized(self, size: int) -> Self:
         """The same at `size` x `size` pixels: images bilinear with antialiasing, masks by the nearest pixel."""
         masks = F.interpolate(self.masks[:, None].float(), (size, size), mode="nearest-exact")[:, 0] > 0
-        smaller = ImageSet(self.name, *self, self.classes, self.mean, self.std).resized(size)
+        plain = ImageSet(self.name, self.images, self.labels, self.classes, self.mean, self.std)
+        smaller = plain.resized(size)
         return replace(self, images=smaller.images, masks=masks)
 
 
-def toy_shapes(split, n=None, size=32, seed=0):
+def toy_shapes(split: str, n: int | None = None, size: int = 32, seed: int = 0) -> ShapeSet:
     """A `ShapeSet` of coloured shapes before textured, cluttered backgrounds: images (n, 3, size, size) uint8.
 
     The class is the shape alone: place, size and colours are random, and so is the background. Classes take turns, so
@@ -80,10 +84,8 @@ def toy_shapes(split, n=None, size=32, seed=0):
     """
     check_split(split)
     n = SIZES[split] if n is None else n
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n {n!r} must be a whole number, at least 1.")
-    if not isinstance(size, int) or size < 16:
-        raise ValueError(f"size {size!r} must be a whole number, at least 16: a shape needs room.")
+    check_count("n", n)
+    check_count("size", size, least=16)  # a shape needs room
     key = hashlib.blake2b(repr(("toy_shapes", split, seed)).encode(), digest_size=7).digest()
     random = torch.Generator().manual_seed(int.from_bytes(key, "big"))
     labels = torch.arange(n) % len(CLASSES)
@@ -92,7 +94,7 @@ def toy_shapes(split, n=None, size=32, seed=0):
     return ShapeSet(f"toy_shapes/{split}", images, labels, CLASSES, MEAN, STD, masks)
 
 
-def draw(labels, size, random):
+def draw(labels: torch.Tensor, size: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """(images (n, 3, size, size) uint8, masks (n, size, size)) of shapes of the given classes.
 
     Args:
@@ -119,7 +121,9 @@ def draw(labels, size, random):
     return images.clamp(0, 255).to(torch.uint8), masks
 
 
-def draw_shapes(labels, y, x, radius, size):
+def draw_shapes(
+    labels: torch.Tensor, y: torch.Tensor, x: torch.Tensor, radius: torch.Tensor, size: int
+) -> torch.Tensor:
     """The shapes: True inside.
 
     Args:
@@ -130,6 +134,8 @@ def draw_shapes(labels, y, x, radius, size):
 
     Returns:
         (n, size, size).
+
+    Chapter 11.
     """
     # In half pixels, so that a pixel's own centre is a whole number too.
     place = 2 * torch.arange(size, dtype=torch.int32) + 1
@@ -149,14 +155,14 @@ def draw_shapes(labels, y, x, radius, size):
     return torch.stack([kinds[name] for name in CLASSES])[labels, torch.arange(len(labels))]
 
 
-def stripes(width, direction, size):
+def stripes(width: torch.Tensor, direction: torch.Tensor, size: int) -> torch.Tensor:
     """(n, size, size), 24 or -24: stripes of some width; of direction (n, 2, 1, 1), where (0, 0) is none."""
     place = torch.arange(size, dtype=torch.int32)
     along = place[:, None] * direction[:, 0] + place * direction[:, 1]  # (n, size, size)
     return 48 * ((along // (2 * width)) % 2) - 24
 
 
-def bars(uniform, size):
+def bars(uniform: Callable[..., torch.Tensor], size: int) -> torch.Tensor:
     """(n, size, size): True on one bar in each picture, long and thin, lying or standing."""
     length, lies = uniform(size // 8, size // 3, 1, 1), uniform(0, 2, 1, 1) == 1
     width = torch.full_like(length, max(size // 16, 1))
@@ -166,7 +172,7 @@ def bars(uniform, size):
     return (v >= 0) & (v < height) & (u >= 0) & (u < width)
 
 
-def mask_boxes(masks):
+def mask_boxes(masks: torch.Tensor) -> torch.Tensor:
     """The box around each mask: (n, h, w) boolean -> (n, 4) int64 as top, left, bottom, right; zeros if it is empty."""
     edges = []
     for along in (masks.any(dim=2), masks.any(dim=1)):  # (n, h) and (n, w)

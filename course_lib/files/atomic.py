@@ -7,35 +7,31 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path, data):
-    """Put `data` (bytes) at `path`, replacing what is there only when everything is safely on disk.
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Put `data` at `path`, replacing what is there only when everything is safely on disk.
 
     Raises:
         OSError: it could not be written; what was there before is untouched, and nothing else is left behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            file.close()
-            temporary.unlink(missing_ok=True)
-            raise
-    try:  # closed by now: Windows renames no open file
+            os.fsync(descriptor)
         with contextlib.suppress(OSError):  # some network drives know no modes
             temporary.chmod(0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # closed by now: Windows renames no open file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
-def sync_folder(folder):
+def sync_folder(folder: Path) -> None:
     """Make sure that a new name in `folder` outlasts a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

@@ -23,10 +23,10 @@ def weights_folder() -> Path:
     import torch
 
     folder = os.environ.get("COURSE_LIB_CACHE")
-    return Path(folder) if folder else Path(torch.hub.get_dir()) / "checkpoints"
+    return Path(folder).expanduser() if folder else Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def data_folder(folder=None):
+def data_folder(folder: str | Path | None = None) -> Path:
     """Where data sets lie: `folder`, or else $COURSE_LIB_DATA, the checkout's data/cache, or your cache folder."""
     folder = folder or os.environ.get("COURSE_LIB_DATA")
     if folder:

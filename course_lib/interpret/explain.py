@@ -5,13 +5,20 @@ large means important. Which patches are left of an image is said by `kept`, (B,
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
+from course_lib.interpret.maps import evaluating
+from course_lib.vit import VisionTransformer
+
+Predict = Callable[[Tensor], Tensor]  # `kept`, (B, gh, gw) boolean -> logits (B, K)
 
 # Does it point at the object?
 
 
-def pointing_game(maps, masks):
+def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     """How surely the largest number of each map lies on the object.
 
     A patch stands for its pixels, and so several pixels share the largest number: the result is the share of them that
@@ -38,7 +45,7 @@ def pointing_game(maps, masks):
     return (largest * on_object).sum(dim=(1, 2)) / largest.sum(dim=(1, 2))
 
 
-def inside_share(maps, masks):
+def inside_share(maps: Tensor, masks: Tensor) -> Tensor:
     """Which share of each map lies on the object: the map as a whole, not its largest number alone.
 
     Args, raises: as `pointing_game`; and no number may be negative, nor all of a map's 0.
@@ -57,17 +64,17 @@ def inside_share(maps, masks):
     return (maps.to(on_object) * on_object).sum(dim=(1, 2)) / total.to(on_object)
 
 
-def _share_of_each(maps, masks):
+def _share_of_each(maps: Tensor, masks: Tensor) -> Tensor:
     """The share of each patch that is on the object, (B, gh, gw), in the maps' dtype."""
     if maps.ndim != 3 or masks.ndim != 3 or len(maps) != len(masks) or masks.dtype != torch.bool:
         raise ValueError(
             f"maps {tuple(maps.shape)} must be (B, gh, gw), and masks {tuple(masks.shape)} of {masks.dtype} "
             "(B, h, w) and boolean."
         )
-    return patch_means(masks.to(maps), maps.shape[1:])
+    return patch_means(masks.to(maps), (maps.shape[1], maps.shape[2]))
 
 
-def patch_means(pixels, grid_size):
+def patch_means(pixels: Tensor, grid_size: tuple[int, int]) -> Tensor:
     """The mean over the pixels of each patch: (B, h, w) -> (B, gh, gw).
 
     Raises:
@@ -84,23 +91,27 @@ def patch_means(pixels, grid_size):
 # Maps that ask the model: how would the answer change?
 
 
-def input_gradient(model, images, classes):
+def input_gradient(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """By how much the logit of a class rises if a pixel does: (B, C, h, w).
 
     Args:
-        model: a classifier, (B, C, h, w) -> (B, K); it is in evaluation mode afterwards. No parameter's gradient changes.
+        model: a classifier, (B, C, h, w) -> (B, K); it is in evaluation mode meanwhile. No parameter's gradient changes.
         images: (B, C, h, w).
         classes: (B,), which logit of each.
 
+    Raises:
+        ValueError: the images are of another dtype than the model.
+
     Source: Simonyan et al. 2014, section 3. Chapter 13.
     """
-    with torch.enable_grad():
-        images = images.detach().clone().requires_grad_()
+    with torch.enable_grad(), evaluating(model, images):
+        images = images.detach().clone()
+        logits = model(images.requires_grad_(images.is_floating_point()))
         # One number for all: no image's logit depends on another image.
-        return torch.autograd.grad(_of_class(model.eval()(images), classes).sum(), images)[0]
+        return torch.autograd.grad(_of_class(logits, classes).sum(), images)[0]
 
 
-def occlusion_map(predict, grid_size, classes):
+def occlusion_map(predict: Predict, grid_size: tuple[int, int], classes: Tensor) -> Tensor:
     """By how much the logit of a class falls if one patch is taken away: (B, gh, gw). As many passes as patches.
 
     Args:
@@ -120,7 +131,7 @@ def occlusion_map(predict, grid_size, classes):
     return torch.stack(falls, dim=1).unflatten(1, (gh, gw))  # (B, gh·gw) -> (B, gh, gw)
 
 
-def _of_class(values, classes):
+def _of_class(values: Tensor, classes: Tensor) -> Tensor:
     """One number of each row: (B, K), (B,) -> (B,)."""
     return values.gather(1, classes[:, None])[:, 0]
 
@@ -128,11 +139,11 @@ def _of_class(values, classes):
 # Two ways to take patches away
 
 
-def replacing(model, images, fill):
+def replacing(model: nn.Module, images: Tensor, fill: Tensor) -> Predict:
     """A function from `kept` to logits: where a patch is not kept, the pixels of `fill` stand in for those of the image.
 
     Args:
-        model: a classifier, (B, C, h, w) -> (B, K); it is in evaluation mode afterwards.
+        model: a classifier, (B, C, h, w) -> (B, K); it is in evaluation mode while it is asked.
         images: (B, C, h, w), as the model wants them.
         fill: as large, or of a shape that is broadcast to it.
 
@@ -140,29 +151,29 @@ def replacing(model, images, fill):
         (B, gh, gw) boolean -> (B, K), without gradients.
 
     Raises:
-        ValueError: from that function, if h and w are not multiples of gh and gw.
+        ValueError: from that function, if h and w are not multiples of gh and gw, or the dtypes differ.
 
     Source: chapter 13.
     """
-    model.eval()
     h, w = images.shape[-2:]
 
     @torch.no_grad()
-    def predict(kept):
+    def predict(kept: Tensor) -> Tensor:
         gh, gw = kept.shape[-2:]
         if h % gh or w % gw:
             raise ValueError(f"{h} x {w} pixels do not fall into {gh} x {gw} patches: multiples are needed.")
         shown = kept.repeat_interleave(h // gh, dim=1).repeat_interleave(w // gw, dim=2)  # (B, h, w)
-        return model(torch.where(shown[:, None], images, fill))
+        with evaluating(model, images):
+            return model(torch.where(shown[:, None], images, fill))
 
     return predict
 
 
-def leaving_out(model, images):
+def leaving_out(model: VisionTransformer, images: Tensor) -> Predict:
     """A function from `kept` to logits: patches that are not kept are no tokens at all, and nothing takes their place.
 
     Args:
-        model: a `VisionTransformer` whose positions are added to the tokens; it is in evaluation mode afterwards.
+        model: a `VisionTransformer` whose positions are added to the tokens; in evaluation mode while it is asked.
         images: (B, C, h, w), as the model wants them.
 
     Returns:
@@ -174,27 +185,23 @@ def leaving_out(model, images):
 
     Source: chapter 13. (Naseer et al. 2021 paint patches black instead.)
     """
-    model.eval()
     if model.config.pos_embed == "relative":
         raise ValueError("pos_embed 'relative' needs all tokens: of its biases none can be left out here.")
     prefix = model.num_prefix_tokens
 
     @torch.no_grad()
-    def predict(kept):
+    def predict(kept: Tensor) -> Tensor:
         counts = kept.flatten(1).sum(dim=1)
         if (counts != counts[0]).any() or not counts[0] + prefix:
             raise ValueError(
                 f"from {counts.min()} to {counts.max()} patches are kept of an image: as many of each, so that the tokens "
                 "are one tensor, and without a class token at least 1."
             )
-        x = model.patch_embed(images)  # (B, gh·gw, D)
-        if model.cls_token is not None:
-            x = torch.cat([model.cls_token.expand(len(x), -1, -1), x], dim=1)
-        if model.pos_embed is not None:
-            x = x + model.pos_embed  # each token knows its place before others go
-        stays = torch.cat([kept.new_ones(len(x), prefix), kept.flatten(1)], dim=1)  # (B, N)
-        x = x[stays].view(len(x), -1, x.shape[-1])  # (B, prefix + kept, D)
-        return model.forward_head(model.norm(model.blocks(x)))
+        stays = torch.cat([kept.new_ones(len(kept), prefix), kept.flatten(1)], dim=1)  # (B, N)
+        with evaluating(model, images):
+            x = model.embed(images)  # (B, N, D): each token knows its place before others go
+            x = x[stays].view(len(x), -1, x.shape[-1])  # (B, prefix + kept, D)
+            return model.forward_head(model.encode(x))
 
     return predict
 
@@ -202,7 +209,7 @@ def leaving_out(model, images):
 # Does the answer depend on what it points at?
 
 
-def deletion_curve(predict, maps, classes, every=1):
+def deletion_curve(predict: Predict, maps: Tensor, classes: Tensor, every: int = 1) -> Tensor:
     """The probability of a class as patches are taken away, those with the largest numbers first.
 
     Of equal numbers, the patch that comes first in reading order goes first.
@@ -224,7 +231,7 @@ def deletion_curve(predict, maps, classes, every=1):
     return _curve(predict, maps, classes, every, lambda rank, done: rank >= done)
 
 
-def insertion_curve(predict, maps, classes, every=1):
+def insertion_curve(predict: Predict, maps: Tensor, classes: Tensor, every: int = 1) -> Tensor:
     """As `deletion_curve`, but from nothing: patches come, those with the largest numbers first.
 
     What stands in for a missing patch is up to `predict`, as in deletion; Petsiuk et al. begin insertion with a blurred
@@ -235,7 +242,7 @@ def insertion_curve(predict, maps, classes, every=1):
     return _curve(predict, maps, classes, every, lambda rank, done: rank < done)
 
 
-def _curve(predict, maps, classes, every, keep):
+def _curve(predict: Predict, maps: Tensor, classes: Tensor, every: int, keep: Callable) -> Tensor:
     count = maps[0].numel()
     if not isinstance(every, int) or every < 1 or count % every:
         raise ValueError(f"every {every!r} must be a whole number that divides the {count} patches.")
@@ -245,7 +252,7 @@ def _curve(predict, maps, classes, every, keep):
     return torch.stack(points, dim=1)
 
 
-def area_under(curves):
+def area_under(curves: Tensor) -> Tensor:
     """The mean height of curves over an axis from 0 to 1, by the trapezium rule: (..., points) -> (...).
 
     Source: Petsiuk et al. 2018, "RISE". Chapter 13.
@@ -256,8 +263,10 @@ def area_under(curves):
 # Does it notice when the model forgets?
 
 
-def randomise_from_top(model, fresh, blocks):
+def randomise_from_top(model: VisionTransformer, fresh: VisionTransformer, blocks: int) -> VisionTransformer:
     """A copy of `model` in which head, last norm and the last blocks have the weights of an untrained model.
+
+    A representation layer belongs to the head.
 
     Args:
         model: a `VisionTransformer`, which stays as it is.
@@ -273,12 +282,12 @@ def randomise_from_top(model, fresh, blocks):
     if not 0 <= blocks <= depth:
         raise ValueError(f"blocks {blocks} must be between 0 and {depth}, the blocks of the model.")
     result = copy.deepcopy(model)
-    for name in ("head", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))):
+    for name in ("head", "pre_logits", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))):
         result.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
     return result
 
 
-def rank_correlation(maps, others):
+def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
     """How alike two maps order their patches, by Spearman's coefficient: 1 for the same order, about 0 for chance, -1 for the reverse.
 
     Of equal numbers each gets the mean of their ranks. A map that is the same everywhere has no order, and gets nan.
@@ -287,21 +296,18 @@ def rank_correlation(maps, others):
         maps, others: (B, ...), of the same shape.
 
     Returns:
-        (B,), float64.
+        (B,), float64, on the CPU.
 
     Raises:
         ValueError: the shapes differ.
 
     Source: Adebayo et al. 2018. Chapter 13.
     """
+    from scipy.stats import rankdata
+
     if maps.shape != others.shape:
         raise ValueError(f"maps {tuple(maps.shape)} and {tuple(others.shape)} must have the same shape.")
-    a, b = (_ranks(x.flatten(1)) for x in (maps, others))
+    both = torch.stack([maps, others]).detach().cpu().double().flatten(2)  # (2, B, n)
+    ranks = torch.from_numpy(rankdata(both.numpy(), axis=2))
+    a, b = ranks - ranks.mean(dim=2, keepdim=True)
     return (a * b).sum(dim=1) / (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
-
-
-def _ranks(rows):
-    """Ranks in each row, less their mean: (B, n) -> (B, n), float64."""
-    below, equal = (compare(rows[:, :, None], rows[:, None]).sum(dim=2) for compare in (torch.gt, torch.eq))
-    ranks = below + (equal.double() - 1) / 2
-    return ranks - ranks.mean(dim=1, keepdim=True)

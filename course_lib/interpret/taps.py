@@ -6,13 +6,16 @@ Legend: B batch, N tokens, D embedding dimension, H heads, d = D/H.
 """
 
 import sys
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.attention import MultiHeadSelfAttention, attention_weights, merge_heads
 
@@ -30,47 +33,72 @@ TIMM_LAYERS = {
 
 
 class _Recording:
-    """The layers that were heard while one recording was open."""
+    """Who wants the weights of which layers, in the thread that asked for them."""
 
-    def __init__(self):
-        self.heard = set()
+    def __init__(self, layers: dict[str, nn.Module], take: Callable[[Tensor], object]) -> None:
+        self.layers, self.take, self.thread = layers, take, threading.get_ident()
+        self.heard, self.taken = set(), 0
+        self.taps = _taps_for(layers)
 
 
-_open_recordings = []  # the innermost one is given the weights, and all count the layer as heard
+# Recordings may be closed in any order and belong to several threads. So a layer is tapped when the first that wants it
+# is opened, and is as it was when the last is closed.
+_lock = threading.RLock()
+_recordings: tuple[_Recording, ...] = ()  # those that are open, the innermost last
+_tapped: dict[Hashable, ExitStack] = {}  # what is tapped, and its way back
 
 
 @contextmanager
-def recording(model, take):
+def recording(model: nn.Module, take: Callable[[Tensor], object]) -> Iterator[None]:
     """While this lasts, call `take(weights)` each time an attention layer of `model` has weights (B, H, N, N).
 
     The weights are the very tensor that the layer goes on with, before dropout. Afterwards the model is as it was, also
-    after an error. Of nested recordings the innermost is given the weights of its layers.
+    after an error; a copy of it that was made meanwhile is not recorded. Of the recordings that a thread has open, the
+    one opened last is given the weights of its layers; what other threads run is none of its business.
 
     Raises:
         ValueError: as `course_lib.interpret.record_attention`.
 
     Source: chapter 12.
     """
-    layers, mine, taken = attention_layers(model), _Recording(), 0
-
-    def hand_over(layer, weights):
-        nonlocal taken
-        taken += 1
-        for each in _open_recordings:
-            each.heard.add(layer)
-        take(weights)
-
-    with ExitStack() as stack:
-        stack.enter_context(_nothing_compiled())
-        for layer in layers.values():
-            stack.enter_context(_tap_of(layer)(layer, partial(hand_over, layer)))
-        _open_recordings.append(mine)
-        stack.callback(_open_recordings.remove, mine)
+    mine = _Recording(attention_layers(model), take)
+    try:
+        _open(mine)
         yield
-    _check_heard(type(model).__name__, taken, layers, mine.heard)
+    finally:
+        _close(mine)
+    _check_heard(type(model).__name__, mine)
 
 
-def attention_layers(model):
+def _open(mine: _Recording) -> None:
+    global _recordings
+    with _lock:
+        _recordings = (*_recordings, mine)
+        for what, tap in mine.taps.items():
+            if what not in _tapped:
+                _tapped[what] = ExitStack()
+                _tapped[what].enter_context(tap())
+
+
+def _close(mine: _Recording) -> None:
+    global _recordings
+    with _lock:
+        _recordings = tuple(each for each in _recordings if each is not mine)
+        wanted = {what for each in _recordings for what in each.taps}
+        for what in mine.taps.keys() & _tapped.keys() - wanted:
+            _tapped.pop(what).close()
+
+
+def _hand_over(layer: nn.Module, weights: Tensor) -> None:
+    listening = [each for each in _recordings if layer in each.taps and each.thread == threading.get_ident()]
+    for each in listening:
+        each.heard.add(layer)
+    if listening:
+        listening[-1].taken += 1
+        listening[-1].take(weights)
+
+
+def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     """{name: layer} of the self-attention layers of `model`, in the order in which they were built.
 
     Raises:
@@ -93,25 +121,39 @@ def attention_layers(model):
     return layers
 
 
-def _check_heard(model, taken, layers, heard):
-    if not taken:
+def _check_heard(model: str, mine: _Recording) -> None:
+    if not mine.taken:
         raise ValueError(
-            f"0 attention maps were recorded from the {len(layers)} attention layers of the {model}: "
-            "run the model inside the `with` block."
+            f"0 attention maps were recorded from the {len(mine.layers)} attention layers of the {model}: "
+            "run the model inside the `with` block, in the same thread."
         )
-    silent = [name for name, layer in layers.items() if layer not in heard]
+    silent = [name for name, layer in mine.layers.items() if layer not in mine.heard]
     if silent:
         raise ValueError(
-            f"only {len(layers) - len(silent)} of the {len(layers)} attention layers of the {model} gave weights, not "
-            f"{', '.join(silent[:3])}{' ...' if silent[3:] else ''}: run the whole model inside the `with` block, "
-            "or record from the part that runs."
+            f"only {len(mine.layers) - len(silent)} of the {len(mine.layers)} attention layers of the {model} gave "
+            f"weights, not {', '.join(silent[:3])}{' ...' if silent[3:] else ''}: run the whole model inside the `with` "
+            "block, or record from the part that runs."
         )
 
 
-# A tap is a context manager: while it is open, `hand_over(weights)` is called in each forward pass of the layer.
+# A tap is a context manager: while it is open, `_hand_over(layer, weights)` is called in each forward pass of the layer.
 
 
-def _tap_of(layer):
+def _taps_for(layers: dict[str, nn.Module]) -> dict[Hashable, Callable[[], AbstractContextManager]]:
+    """What has to be tapped or switched to hear these layers."""
+    taps: dict[Hashable, Callable[[], AbstractContextManager]] = {}
+    if "torch._dynamo" in sys.modules:  # imported, for seconds, with the first use of torch.compile
+        taps["compiler"] = _nothing_compiled
+    for layer in layers.values():
+        tap = _tap_of(layer)
+        if tap:
+            taps[layer] = partial(tap, layer)
+        if isinstance(layer, nn.MultiheadAttention):
+            taps["fast path"] = _no_fast_path
+    return taps
+
+
+def _tap_of(layer: nn.Module) -> Callable[[Any], AbstractContextManager] | None:
     """The tap that fits this module, None if it is no self-attention layer that we know."""
     if isinstance(layer, MultiHeadSelfAttention):
         return _tap_own
@@ -121,38 +163,52 @@ def _tap_of(layer):
     return _tap_timm if names & TIMM_LAYERS else None
 
 
-def _tap_own(layer, hand_over):
-    return _replaced(layer, "recorder", hand_over)
+def _tap_own(layer):
+    return _replaced(layer, "recorder", _StandIn(partial(_hand_over, layer), type(None)))
 
 
 @contextmanager
-def _tap_timm(layer, hand_over):
+def _tap_timm(layer):
     """Without its fused kernel, timm's layer sends its weights through `attn_drop`."""
     dropout = layer.attn_drop
 
     def forward(weights):
-        hand_over(weights)
+        _hand_over(layer, weights)
         return type(dropout).forward(dropout, weights)
 
-    with _replaced(layer, "fused_attn", False), _replaced(dropout, "forward", forward):
+    with (
+        _replaced(layer, "fused_attn", _StandIn(None, bool, layer.fused_attn)),
+        _replaced(dropout, "forward", _StandIn(forward, getattr, dropout, "forward")),
+    ):
         yield
 
 
-@contextmanager
-def _tap_multihead(layer, hand_over):
-    """PyTorch's layer, which is torchvision's too. (The fast path of `nn.TransformerEncoderLayer` would pass it by.)"""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with _replaced(layer, "forward", partial(_multihead_forward, layer, hand_over)):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+def _tap_multihead(layer):
+    """PyTorch's layer, which is torchvision's too."""
+    return _replaced(layer, "forward", _StandIn(partial(_multihead_forward, layer), getattr, layer, "forward"))
+
+
+class _StandIn:
+    """What a tapped layer has in place of something of its own. It is false, as `fused_attn` must be.
+
+    A copy of the layer gets its own back: copying and pickling call `make(*arguments)` instead.
+    """
+
+    def __init__(self, call: Any, make: Callable, *arguments: object) -> None:
+        self.call, self.made = call, (make, arguments)
+
+    def __call__(self, *arguments, **options):
+        return self.call(*arguments, **options)
+
+    def __bool__(self):
+        return False
+
+    def __reduce__(self):
+        return self.made
 
 
 def _multihead_forward(
     layer,
-    hand_over,
     query,
     key,
     value,
@@ -177,7 +233,7 @@ def _multihead_forward(
     qkv = F.linear(x, layer.in_proj_weight, layer.in_proj_bias)  # (B, N, 3D): q | k | v
     q, k, v = rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=layer.num_heads)
     weights = attention_weights(q, k)  # (B, H, N, N)
-    hand_over(weights)
+    _hand_over(layer, weights)
     weights = F.dropout(weights, layer.dropout, layer.training)
     output = layer.out_proj(merge_heads(weights @ v))  # (B, H, N, d) -> (B, N, D)
     output = output if layer.batch_first else output.transpose(0, 1)
@@ -191,13 +247,20 @@ def _replaced(thing, name, value):
     """While this lasts, `thing` has that attribute of its own; afterwards the one that it had, or none."""
     had, before = name in vars(thing), vars(thing).get(name)
     setattr(thing, name, value)
-    try:
-        yield
-    finally:
-        if had:
-            setattr(thing, name, before)
-        else:
-            delattr(thing, name)
+    yield  # `_close` ends it, after an error too
+    if had:
+        setattr(thing, name, before)
+    else:
+        vars(thing).pop(name, None)
+
+
+@contextmanager
+def _no_fast_path():
+    """While this lasts, `nn.TransformerEncoderLayer` does not pass its attention by."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager
@@ -206,8 +269,5 @@ def _nothing_compiled():
 
     Otherwise the model would be compiled anew, tapped, for every recording, and after a few of them not at all any more.
     """
-    if "torch._dynamo" not in sys.modules:  # imported, for seconds, with the first use of torch.compile
-        yield
-        return
     with torch.compiler.set_stance("force_eager"):
         yield

@@ -1,9 +1,9 @@
 """Models by name: our Vision Transformers, and what they are compared with."""
 
-from course_lib.models.backbones import TorchvisionResNet, load_backbone
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.backbones import load_backbone
+from course_lib.models.cnn import CNN, CNNConfig
 from course_lib.models.create import create_model, vit_b_16
-from course_lib.models.resnet import create_resnet
+from course_lib.models.resnet import ResNet, ResNetConfig, TorchvisionResNet, create_resnet
 from course_lib.models.variants import PostNormConfig, PostNormViT
 
 __all__ = [

@@ -1,20 +1,22 @@
 """Build a Vision Transformer by its name, with published weights or without. Chapter 06."""
 
 from dataclasses import replace
+from typing import Any
 
+from course_lib.validate import check_choice
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
 from course_lib.weights.load import load_pretrained
 from course_lib.weights.registry import default_weights
 
 
-def create_model(name, *, pretrained=False, **overrides):
+def create_model(name: str, *, pretrained: bool | str = False, **overrides: Any) -> VisionTransformer:
     """Build a model by name.
 
         create_model("vit_base_patch16_224", num_classes=10, drop_path_rate=0.1)
 
     Args:
         name: one of `VIT_CONFIGS`.
-        pretrained: True loads the weights published for that name (see `pretrained.REGISTRY`); a string
+        pretrained: True loads the weights published for that name (see `course_lib.weights.DEFAULTS`); a string
             says which: a registry name or a path. False starts from random weights.
         overrides: fields of `ViTConfig` to change. With pretrained weights, `num_classes` makes a new head.
 
@@ -23,8 +25,7 @@ def create_model(name, *, pretrained=False, **overrides):
 
     Source: Dosovitskiy et al. 2021, table 1. Chapter 06.
     """
-    if name not in VIT_CONFIGS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(VIT_CONFIGS)}.")
+    check_choice("model", name, VIT_CONFIGS)
     unknown = [field for field in overrides if field not in ViTConfig.__dataclass_fields__]
     if unknown:
         raise ValueError(
@@ -38,6 +39,6 @@ def create_model(name, *, pretrained=False, **overrides):
     return model
 
 
-def vit_b_16(**overrides):
+def vit_b_16(**overrides: Any) -> VisionTransformer:
     """ViT-B/16 for 224 x 224 images and 1000 classes: 86,567,656 parameters. Takes what `create_model` takes. Chapter 06."""
     return create_model("vit_base_patch16_224", **overrides)

@@ -1,19 +1,23 @@
-"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 09.
+"""Recipes that begin with trained weights: what reports A, C and E did, with a fair protocol. Chapter 10.
 
 None of those with published weights has been run for the course yet: each wants a GPU and the weights.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
 
 from course_lib.data.augment import Augment
+from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
-from course_lib.finetune import get_head, layerwise_lr, replace_head, set_trainable
-from course_lib.lora import add_lora
-from course_lib.models.backbones import TorchvisionResNet, load_backbone, weights_preprocessing
-from course_lib.models.cnn import ResNetConfig
+from course_lib.finetune import layerwise_lr, replace_head, set_trainable
+from course_lib.lora import add_lora, merge_lora
+from course_lib.models.backbones import load_backbone, weights_preprocessing
+from course_lib.models.resnet import ResNetConfig, TorchvisionResNet
 from course_lib.recipes.recipe import Recipe
 from course_lib.train.config import TrainConfig
-from course_lib.train.device import set_seed
 from course_lib.vit import VIT_CONFIGS, ViTConfig
 
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
@@ -29,7 +33,6 @@ class FineTuning(Recipe):
         weights: what the model begins with (see `load_backbone`); None for random weights.
         trained: "head", "attention", "lora" or "all" (see `set_trainable`).
         layer_decay: see `layerwise_lr`; 1 for none.
-        head_rate: the learning rate of the head, as a multiple of what it would be otherwise.
         rank: of LoRA's detours.
     """
 
@@ -37,29 +40,26 @@ class FineTuning(Recipe):
     weights: str | None = None
     trained: str = "all"
     layer_decay: float = 1.0
-    head_rate: float = 1.0
     rank: int = 8
 
-    def build(self):
+    def begin(self) -> nn.Module:
         """The model with its weights, a new head of zeros, and all frozen that is not to be trained."""
-        set_seed(self.train.seed, "weights")
-        model = load_backbone(self.model, self.weights) if self.weights else super().build()
+        model = load_backbone(self.model, self.weights) if self.weights else super().begin()
         replace_head(model, self.model.num_classes)
         if self.trained == "lora":
             add_lora(model, self.rank, alpha=2 * self.rank)
         set_trainable(model, self.trained)
         return model
 
-    def rates(self, model):
-        """Factors for the learning rates of the model's parameters by name."""
-        head = get_head(model)[0] + "."
-        rates = layerwise_lr(model, self.layer_decay) if self.layer_decay != 1 else {}
-        if self.head_rate != 1:
-            names = [name for name, _ in model.named_parameters() if name.startswith(head)]
-            rates |= {name: self.head_rate for name in names}
-        return rates
+    def rates(self, model: nn.Module) -> Mapping[str, float] | None:
+        """Factors for the learning rates of the model's parameters by name; None for 1 throughout."""
+        return layerwise_lr(model, self.layer_decay) if self.layer_decay != 1 else None
 
-    def load(self, split):
+    def finish(self, model: nn.Module) -> None:
+        """Merge LoRA's detours: the weights that are kept are those of an ordinary model."""
+        merge_lora(model)
+
+    def load(self, split: str) -> ImageSet:
         """The `ImageSet` of a split, normalised as the weights want it, and brought to the model's size."""
         options = {"size": self.size} if self.data.startswith(READ_AT_A_SIZE) else {}
         data = self.chosen(load_data(self.data, split, **options), split)
@@ -68,8 +68,8 @@ class FineTuning(Recipe):
             data = replace(data, mean=wanted.mean, std=wanted.std)
         return replace(data, input_size=self.size)
 
-    def settings(self):
-        names = ("weights", "trained", "layer_decay", "head_rate", "rank")
+    def settings(self) -> dict[str, Any]:
+        names = ("weights", "trained", "layer_decay", "rank")
         return super().settings() | {name: getattr(self, name) for name in names}
 
 

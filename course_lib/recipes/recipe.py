@@ -1,17 +1,24 @@
 """What makes a training run: data, model, settings, what to expect and where it comes from. Chapter 07."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
+from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
-from course_lib.models.cnn import CNN, CNNConfig, ResNet, ResNetConfig
+from course_lib.models.cnn import CNN, CNNConfig
+from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.train.config import TrainConfig
-from course_lib.train.device import set_seed
+from course_lib.train.device import generators_kept, set_seed
 from course_lib.vit import VisionTransformer, ViTConfig
 
+Dataclass = TypeVar("Dataclass", bound=Any)
+CPU = torch.device("cpu")
 MODELS = {ViTConfig: VisionTransformer, PostNormConfig: PostNormViT, CNNConfig: CNN, ResNetConfig: ResNet}
 
 
@@ -43,27 +50,35 @@ class Recipe:
     size: int | None = None
     images: int | None = None
 
-    def build(self):
+    def build(self) -> nn.Module:
         """The model with its starting weights, which depend on the seed only."""
-        set_seed(self.train.seed, "weights")
+        with generators_kept(CPU):
+            set_seed(self.train.seed, "weights", device=CPU)
+            return self.begin()
+
+    def begin(self) -> nn.Module:
+        """The model as the run begins with it. Draws from PyTorch's random numbers."""
         return MODELS[type(self.model)](self.model)
 
-    def rates(self, model):
+    def rates(self, model: nn.Module) -> Mapping[str, float] | None:
         """Factors for the learning rates of its parameters by name; None for 1 throughout."""
         return None
 
-    def load(self, split):
+    def finish(self, model: nn.Module) -> None:
+        """What is done to the trained model before it is looked at and kept: nothing."""
+
+    def load(self, split: str) -> ImageSet:
         """The `ImageSet` of a split, as the recipe wants it."""
         data = self.chosen(load_data(self.data, split), split)
         return data.resized(self.size) if self.size else data
 
-    def chosen(self, data, split):
+    def chosen(self, data: ImageSet, split: str) -> ImageSet:
         """The images that the recipe uses of a split."""
         if self.images and split == "train":
             return data.take(balanced_rows(data.labels, self.images, len(data.classes)))
         return data
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What makes this run what it is, but for the seed and the device, as plain numbers and words."""
         about = {name: getattr(self, name) for name in ("data", "size", "images")}
         about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **asdict(self.model)}}
@@ -71,7 +86,7 @@ class Recipe:
         return json.loads(json.dumps(about | {"train": train}))
 
 
-def balanced_rows(labels, count, classes):
+def balanced_rows(labels: Tensor, count: int, classes: int) -> Tensor:
     """The numbers of the first `count` / `classes` images of each class, in order."""
     each = count // classes
     rank = torch.zeros_like(labels)
@@ -84,7 +99,7 @@ def balanced_rows(labels, count, classes):
     return rows
 
 
-def override(recipe, settings):
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """The recipe with some settings changed, each as "name=value": epochs=5, augment.crop=2, model.depth=3.
 
     A name without a dot is looked for in `Recipe`, then in `TrainConfig`.
@@ -102,7 +117,7 @@ def override(recipe, settings):
     return recipe
 
 
-def _replaced(config, path, text, name):
+def _replaced(config: Any, path: Sequence[str], text: str, name: str) -> Any:
     known = {item.name: item for item in fields(config)}
     if path[0] not in known:
         raise ValueError(f"no setting {name!r}; here there are {', '.join(known)}.")
@@ -114,7 +129,7 @@ def _replaced(config, path, text, name):
     return replace(config, **{path[0]: _parsed(text, known[path[0]].type, name)})
 
 
-def _parsed(text, kind, name):
+def _parsed(text: str, kind: object, name: str) -> Any:
     """The value that `text` means; words may stand without quotes."""
     try:
         value = json.loads(text.lower() if text in ("True", "False") else text.replace("None", "null"))

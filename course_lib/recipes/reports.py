@@ -1,13 +1,15 @@
 """The five reports that the course grew from: every experiment of theirs, the report's figure, ours, and what it takes.
 
-`course reproduce` lists them, `course reproduce NAME` runs one. Chapter 09.
+`course reproduce` lists them, `course reproduce NAME` runs one. Chapter 10.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.models.backbones import weights_file
-from course_lib.recipes.catalogue import RECIPES
+from course_lib.recipes.recipe import Recipe
+from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
 
 REPORTS = {
@@ -42,7 +44,7 @@ class Experiment:
     what: str
     figure: str = ""
     recipe: str | None = None
-    chapter: int = 9
+    chapter: int = 10
     verdict: str = ""
 
 
@@ -54,7 +56,7 @@ TITLES = {
 }
 
 
-def _pairs():
+def _pairs() -> Iterator[Experiment]:
     figures = {
         "cifar10": ("97.97", "96.67"),
         "cifar100": ("87.41", "82.67"),
@@ -108,7 +110,7 @@ EXPERIMENTS = (
 )
 
 
-def find_experiment(name):
+def find_experiment(name: str) -> Experiment:
     """The experiment of that name.
 
     Raises:
@@ -120,17 +122,17 @@ def find_experiment(name):
     raise ValueError(f"no experiment {name!r}; there are {', '.join(e.name for e in EXPERIMENTS)}.")
 
 
-def ours(experiment):
+def ours(experiment: Experiment) -> str:
     """What the recorded runs of an experiment have on test, such as "98.57 % (1 run)"; empty if there are none."""
     try:
-        runs = load_record(experiment.recipe)["runs"]
+        runs = load_record(experiment.recipe or "")["runs"]
     except ValueError:
         return ""
     mean = 100 * sum(run["test_accuracy"] for run in runs) / len(runs)
-    return f"{mean:.2f} % ({len(runs)} run{'s' * (len(runs) > 1)})"
+    return f"{mean:.2f} % ({len(runs)} {'run' if len(runs) == 1 else 'runs'})"
 
 
-def lacking(recipe):
+def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
     """What is not here yet that the recipe needs: [(what, where it must be, whether the course fetches it itself)]."""
     found = []
     weights = getattr(recipe, "weights", None)
@@ -146,10 +148,10 @@ def lacking(recipe):
     return found
 
 
-def state(experiment):
+def state(experiment: Experiment) -> str:
     """In a few words, how things stand with an experiment."""
     if experiment.recipe is None:
-        return f"chapter {experiment.chapter:02}"
+        return f"chapter {experiment.chapter}"
     if ours(experiment):
         return "recorded"
     needs = lacking(RECIPES[experiment.recipe])
@@ -160,7 +162,7 @@ def state(experiment):
     )
 
 
-def check_ready(recipe):
+def check_ready(recipe: Recipe) -> None:
     """Raise a `ValueError` that says what to get and where to put it, unless the recipe can run, or can fetch what it lacks."""
     needs = [f"{what}, in {path}" for what, path, fetched in lacking(recipe) if not fetched]
     if needs:

@@ -1,22 +1,44 @@
-"""Run a recipe, and keep what came out: the weights, and a record with everything that one must know to trust it. Chapter 07."""
+"""All recipes by name, and how one is run: what came out is kept, with everything that one must know to trust it.
+
+`course train NAME` runs one, `course runs` lists them. Chapters 07 to 10.
+"""
 
 import json
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+
+from course_lib.data.image_set import ImageSet
 from course_lib.files import places
 from course_lib.files.atomic import write_atomically
-from course_lib.lora import merge_lora
 from course_lib.metrics import predict, score
-from course_lib.records import commit, describe, versions, write_json
+from course_lib.recipes.finetuning import FINE_TUNING
+from course_lib.recipes.recipe import Recipe
+from course_lib.recipes.scratch import FROM_SCRATCH
+from course_lib.records import code_digest, commit, versions, write_json
 from course_lib.train import distributed
-from course_lib.train.device import count_parameters, peak_memory
+from course_lib.train.device import count_parameters, describe, peak_memory
 from course_lib.train.loop import evaluate_set, fit
 from course_lib.vit import VisionTransformer
 from course_lib.weights.load import save_weights
 from course_lib.weights.preprocessing import Preprocessing
 
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING)}
 
-def run_recipe(recipe, folder, **options):
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
+def run_recipe(recipe: Recipe, folder: str | Path, **options: Any) -> tuple[nn.Module, dict[str, Any]]:
     """Train by a recipe in `folder`, look once at the test split, and return what is recorded of it.
 
     Args:
@@ -36,7 +58,7 @@ def run_recipe(recipe, folder, **options):
     model = recipe.build()
     history = fit(model, train, val, recipe.train, rates=recipe.rates(model), folder=folder, **options)
     trained = count_parameters(model)
-    merge_lora(model)  # the weights that are kept are those of an ordinary model
+    recipe.finish(model)
     device = next(model.parameters()).device
     val_loss, val_accuracy = evaluate_set(model, val.to(device))
     scores = score(predict(model, test), test.labels)
@@ -55,6 +77,7 @@ def run_recipe(recipe, folder, **options):
         "device": describe(device),
         "versions": versions(),
         "commit": commit(),
+        "code": code_digest(),
         "curve": history,
     }
     if distributed.is_main():
@@ -63,7 +86,7 @@ def run_recipe(recipe, folder, **options):
     return model, record
 
 
-def check_classes(data, outputs):
+def check_classes(data: ImageSet, outputs: int) -> None:
     """Raise a `ValueError` unless the data has at least two classes, and one for each output."""
     count, some = len(data.classes), ", ".join(data.classes[:5])
     if count < 2:
@@ -74,10 +97,11 @@ def check_classes(data, outputs):
         )
 
 
-def save_model(model, data, path):
+def save_model(model: nn.Module, data: ImageSet, path: Path) -> None:
     """Write the weights as `.safetensors`; those of a ViT with its config and how it wants its images."""
     if isinstance(model, VisionTransformer):
-        size = (data.input_size, data.input_size) if data.input_size else tuple(data.images.shape[-2:])
+        height, width = data.images.shape[-2:]
+        size = (data.input_size or height, data.input_size or width)
         model.preprocessing = Preprocessing(data.mean, data.std, size, resize=size, interpolation="bilinear")
         save_weights(model, path)
     else:
@@ -86,7 +110,7 @@ def save_model(model, data, path):
         write_atomically(path, save({name: value.cpu() for name, value in model.state_dict().items()}))
 
 
-def about(recipe):
+def about(recipe: Recipe) -> dict[str, Any]:
     """The head of a record."""
     return {
         "what": recipe.what,
@@ -98,7 +122,7 @@ def about(recipe):
     }
 
 
-def add_to_record(recipe, runs, folder=None):
+def add_to_record(recipe: Recipe, runs: list[dict], folder: Path | None = None) -> Path:
     """Put runs into the recipe's record (in data/results, or `folder`), in place of older ones with the same seeds.
 
     A record of other settings is begun anew. Returns its path.

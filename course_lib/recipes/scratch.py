@@ -3,7 +3,8 @@
 from dataclasses import asdict, replace
 
 from course_lib.data.augment import Augment
-from course_lib.models.cnn import CNNConfig, ResNetConfig
+from course_lib.models.cnn import CNNConfig
+from course_lib.models.resnet import ResNetConfig
 from course_lib.models.variants import PostNormConfig
 from course_lib.recipes.recipe import Recipe
 from course_lib.train.config import TrainConfig

@@ -14,6 +14,7 @@ import socket
 import time
 from operator import attrgetter
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from filelock import FileLock, Timeout
@@ -47,14 +48,14 @@ class Store:
         CheckpointError: a folder cannot be written in, or another run is using it.
     """
 
-    def __init__(self, folder, copy_to=None):
+    def __init__(self, folder: str | Path, copy_to: str | Path | None = None) -> None:
         self.folder = _writable(folder)
         self.folders = [self.folder, _writable(copy_to)] if copy_to else [self.folder]
-        self._kept = []  # names of checkpoints that are not known to be damaged, the oldest first
+        self._kept: list[str] = []  # names of checkpoints that are not known to be damaged, the oldest first
         self._lock = FileLock(self.folder / "run.lock")
         self._holder = self.folder / "run.holder"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -75,7 +76,7 @@ class Store:
         self._holder.unlink(missing_ok=True)
         self._lock.release()
 
-    def save(self, step, state):
+    def save(self, step: int, state: object) -> None:
         """Write `state` (tensors, numbers, text, in dicts and lists) as the checkpoint of `step`; drop the oldest.
 
         Raises:
@@ -104,7 +105,7 @@ class Store:
         if problems:
             raise CheckpointError(" ".join(problems))
 
-    def load(self):
+    def load(self) -> tuple[int, Any] | None:
         """(step, state) of the newest checkpoint that is whole, or None if there never was one.
 
         Raises:
@@ -128,12 +129,12 @@ class Store:
         return None
 
 
-def list_checkpoints(folder):
+def list_checkpoints(folder: str | Path) -> list[Path]:
     """The checkpoints in `folder`, the newest first."""
     return sorted((path for path in Path(folder).glob("step-*.pt") if NAME.fullmatch(path.name)), reverse=True)
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | Path) -> tuple[int, Any]:
     """(step, state) of a checkpoint file.
 
     Raises:
@@ -162,7 +163,7 @@ def read_checkpoint(path):
     return step, state
 
 
-def _writable(folder):
+def _writable(folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     if folder.resolve().is_relative_to(DRIVE) and not DRIVE.is_mount():  # a folder made there would be in the way
         raise CheckpointError(
@@ -181,18 +182,18 @@ def _writable(folder):
     return folder
 
 
-def _check_space(folder, needed):
+def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CheckpointError(f"no space: need {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB free in {folder}.")
 
 
-def _remove(path):
+def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
 
 
-def _read_text(path):
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

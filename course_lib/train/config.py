@@ -1,9 +1,9 @@
 """The settings of a training run. Chapter 07."""
 
-import math
 from dataclasses import dataclass, field
 
 from course_lib.data.augment import Augment
+from course_lib.validate import check_choice, check_count, check_rate, is_number
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,9 @@ class TrainConfig:
     device: str = "auto"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0}.items():
-            value = getattr(self, name)
-            if not is_number(value, int) or value < least:
-                raise ValueError(f"{name} {value!r} must be a whole number, at least {least}.")
+            check_count(name, getattr(self, name), least)
         for name in ("lr", "warmup_epochs", "weight_decay", "clip_grad", "label_smoothing", "ema"):
             value = getattr(self, name)
             if not is_number(value) or value < 0:
@@ -65,18 +63,11 @@ class TrainConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs!r} must be below epochs {self.epochs}.")
         for name in ("label_smoothing", "ema"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} {getattr(self, name)!r} must be below 1.")
+            check_rate(name, getattr(self, name))
         pair = isinstance(self.betas, (tuple, list)) and len(self.betas) == 2
         if not pair or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {self.betas!r} must be two numbers, at least 0 and below 1.")
-        if self.precision not in ("auto", "float32", "bfloat16", "float16", "float64"):
-            raise ValueError(f"precision {self.precision!r} must be auto, float32, bfloat16, float16 or float64.")
+        check_choice("precision", self.precision, ("auto", "float32", "bfloat16", "float16", "float64"))
         for name, kind in {"augment": Augment, "compile": bool, "device": str}.items():
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} {getattr(self, name)!r} must be of type {kind.__name__}.")
-
-
-def is_number(value, kind=(int, float)):
-    """Whether `value` is a finite number; True and False are none."""
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,20 +2,62 @@
 
 import ctypes
 import hashlib
+import platform
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
+from course_lib.train import distributed
 
 
-def set_seed(*key):
-    """Start all random numbers anew, from a seed that depends on all of `key`: numbers or words."""
+def set_seed(*key: object, device: torch.device | None = None) -> None:
+    """Start Python's and PyTorch's random numbers anew, from a seed that depends on all of `key`: numbers or words.
+
+    Args:
+        key: such as `0`, or `0, "dropout", 17`.
+        device: the only one to start anew beside the CPU; None for all. PyTorch writes down the whole call stack for a
+            graphics card that is not in use, which costs more than a small step.
+    """
     seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=7).digest(), "big")
     random.seed(seed)
-    torch.manual_seed(seed)
+    if device is None:
+        torch.manual_seed(seed)
+        return
+    for generator in _generators(device):
+        generator.manual_seed(seed)
 
 
-def get_device(name="auto"):
+@contextmanager
+def generators_kept(device: torch.device) -> Iterator[None]:
+    """Inside `with`, `set_seed(..., device=device)` may be called: afterwards random numbers go on where they were."""
+    python, generators = random.getstate(), _generators(device)
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def _generators(device: torch.device) -> list[torch.Generator]:
+    """PyTorch's own on the CPU, and the one of `device` if that is another."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()
+        card = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[card])
+    elif device.type == "mps":
+        generators.append(torch.mps._get_default_mps_generator())
+    return generators
+
+
+def get_device(name: str = "auto") -> torch.device:
     """The torch.device of that name; "auto" is a graphics card if there is one.
 
     Raises:
@@ -37,7 +79,7 @@ def get_device(name="auto"):
     return torch.device(name)
 
 
-def get_precision(name, device):
+def get_precision(name: str, device: torch.device) -> torch.dtype:
     """The torch.dtype to compute in: "auto" is the fastest that the device has without losing accuracy.
 
     Raises:
@@ -53,7 +95,21 @@ def get_precision(name, device):
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32
 
 
-def keep_memory():
+def describe(device: torch.device) -> str:
+    """The kind of device in words: "NVIDIA H100 80GB HBM3", or "cpu, AMD EPYC, AVX512, 2 threads"."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {distributed.world_size()} of them"
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    capability = torch.backends.cpu.get_cpu_capability()
+    count = torch.get_num_threads() * distributed.world_size()
+    return f"{device.type}, {name}, {capability}, {count} thread{'s' if count > 1 else ''}"
+
+
+def keep_memory() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc (Linux); elsewhere do nothing.
 
     Otherwise glibc gives every large tensor back to the system and asks for it anew a moment later, and each page that
@@ -66,7 +122,7 @@ def keep_memory():
         mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: only what is larger than this, 32 MB, gets pages of its own
 
 
-def peak_memory(device):
+def peak_memory(device: torch.device) -> int | None:
     """The most memory, in MB, that this process has had on `device` at one time; None where nobody counts it.
 
     On a graphics card that is what PyTorch's tensors took, on a processor all that the process took.
@@ -81,7 +137,7 @@ def peak_memory(device):
     return round(getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e6)
 
 
-def training_memory(model, images, labels):
+def training_memory(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """What a training step with AdamW has to keep, in MB, counted from the tensors: the same on every device.
 
     These are the weights, a gradient and AdamW's two averages for each one that is trained, and the activations that
@@ -91,7 +147,7 @@ def training_memory(model, images, labels):
         model: a classifier, images (B, ...) -> logits (B, K), as it is to be trained.
         images, labels: one batch.
 
-    Source: chapter 09.
+    Source: chapter 10.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
     kept = {}
@@ -103,12 +159,12 @@ def training_memory(model, images, labels):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss = nn.functional.cross_entropy(model(images), labels)
     sizes = [weight.nbytes * (4 if weight.requires_grad else 1) for weight in model.parameters()]
     del loss  # until here it held the activations, so that no two of them had the same address
     return (sum(sizes) + sum(kept.values())) / 1e6
 
 
-def count_parameters(model):
+def count_parameters(model: nn.Module) -> int:
     """How many numbers the model learns."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,28 +1,32 @@
 """One process or several: the few lines that differ. Started by `torchrun`, each process has a rank; otherwise there is one. Chapter 07."""
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 
-def rank():
+def rank() -> int:
     """The number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world_size():
+def world_size() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def is_main():
+def is_main() -> bool:
     """Whether this is the process that prints and writes files."""
     return rank() == 0
 
 
-def start(device):
+def start(device: torch.device) -> torch.device:
     """Join the processes that `torchrun` started, if it did, and return the device of this one.
 
     Args:
@@ -45,30 +49,30 @@ def start(device):
     return device
 
 
-def stop():
+def stop() -> None:
     """Part from the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def share(rows):
+def share(rows: Tensor) -> Tensor:
     """This process's part of `rows`: every `world_size()`-th, none twice, none left out."""
     return rows[rank() :: world_size()]
 
 
-def sum_over_processes(values):
+def sum_over_processes(values: Tensor) -> Tensor:
     """Add up a tensor over all processes; the same numbers come back in each."""
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
 
 
-def mean_over_processes(values):
+def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of a tensor over all processes."""
     return sum_over_processes(values) / world_size()
 
 
-def from_main(value):
+def from_main(value: Value) -> Value:
     """What the main process has as `value`, in every process."""
     box = [value]
     if dist.is_initialized():
@@ -76,21 +80,21 @@ def from_main(value):
     return box[0]
 
 
-def largest(number, device):
+def largest(number: int, device: torch.device) -> int:
     """The largest of all processes' whole numbers, in each of them."""
     if not dist.is_initialized():
         return number
     numbers = torch.tensor(number, device=device)
     dist.all_reduce(numbers, dist.ReduceOp.MAX)
-    return numbers.item()
+    return int(numbers.item())
 
 
-def wrap(model):
+def wrap(model: nn.Module) -> nn.Module:
     """The model, with gradients averaged over the processes after each backward pass."""
-    return torch.nn.parallel.DistributedDataParallel(model) if dist.is_initialized() else model
+    return nn.parallel.DistributedDataParallel(model) if dist.is_initialized() else model
 
 
-def averaging(model, on):
+def averaging(model: nn.Module, on: bool) -> AbstractContextManager:
     """Inside `with`, whether backward passes of a wrapped model average the gradients over the processes."""
-    wrapped = isinstance(model, torch.nn.parallel.DistributedDataParallel)
+    wrapped = isinstance(model, nn.parallel.DistributedDataParallel)
     return model.no_sync() if wrapped and not on else nullcontext()

@@ -1,31 +1,35 @@
-"""Train a classifier: fast, exactly repeatable, and safe against crashes. Chapter 07.
+"""Train a classifier: fast, repeatable, and safe against crashes. Chapter 07.
 
-Read from the top: evaluation, one step, one epoch, and `fit` around them. Beside it stand the settings
-(`train_config`), what the optimiser is fed with (`optimise`), the state of a run (`run`) and what looks after it
-(`watch`).
+Read from the top: evaluation, one step, one epoch, and `fit` around them. Beside it stand the settings (`config`),
+what the optimiser is fed with (`optim`), the state of a run (`run`) and what looks after it (`watch`).
 
-Every step starts from a random seed of its own, made of the run's seed and the step's number. So a run that is
-continued after any step is the same run to the last bit, and one process, several processes or gradient
-accumulation see the same images in the same order.
+Every step starts from a random seed of its own, made of the run's seed and the step's number. So one process, several
+processes or gradient accumulation see the same images in the same order, and a run that is continued after any step
+makes the same steps: on a CPU, with the same number of threads and the same PyTorch, to the last bit. On a graphics card
+the same holds to rounding only: the backward pass of its fused attention adds up in no fixed order.
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
+from course_lib.data.image_set import ImageSet
 from course_lib.train import distributed
 from course_lib.train.checkpoint import Store
-from course_lib.train.device import set_seed
-from course_lib.train.optim import ema_update, smooth, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.config import TrainConfig
+from course_lib.train.device import generators_kept, set_seed
+from course_lib.train.optim import ema_update, soft_cross_entropy, warmup_cosine_lr
 from course_lib.train.run import Run
-from course_lib.train.signals import StopSignals
-from course_lib.train.watch import Watch, progress_bar, tensorboard_writer, write_history
+from course_lib.train.watch import StopSignals, Watch, progress_bar, tensorboard_writer, write_history
 
 
 @torch.no_grad()
-def evaluate(model, batches):
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """(loss, accuracy) over all images: the mean over images, not over batches, which may be of uneven sizes.
 
     Args:
@@ -54,7 +58,7 @@ def evaluate(model, batches):
     return loss / count, hits / count
 
 
-def evaluate_set(model, data, batch_size=250):
+def evaluate_set(model: nn.Module, data: ImageSet, batch_size: int = 250) -> tuple[float, float]:
     """(loss, accuracy) of a model on an `ImageSet`; several processes share the work, each image counts once."""
     rows = distributed.share(torch.arange(len(data)))
     return evaluate(model, data.take(rows).batches(batch_size) if len(rows) else [])
@@ -67,7 +71,7 @@ class TrainingError(ValueError):
 LEVERS = "Smaller batch_size, larger accumulate (same result), precision='bfloat16', smaller images or a smaller model."
 
 
-def train_step(run, rows):
+def train_step(run: Run, rows: Tensor) -> float:
     """One step of the optimiser on the images in `rows`; returns the loss.
 
     Raises:
@@ -84,27 +88,30 @@ def train_step(run, rows):
     return apply_gradients(run, loss, rows)
 
 
-def compute_gradients(run, rows):
+def compute_gradients(run: Run, rows: Tensor) -> float:
     """Augment, run forwards and backwards, part by part; returns the mean loss over all processes."""
     config, world = run.config, distributed.world_size()
-    set_seed(config.seed, "augment", run.step)  # the same in every process: each makes all images and takes its own
+    step, device = run.progress.step, run.device
+    set_seed(
+        config.seed, "augment", step, device=device
+    )  # alike in all processes: each makes all images, takes its own
     images, targets = config.augment(run.data, rows, len(run.data.classes))
-    targets = smooth(targets, config.label_smoothing)
     images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
     parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))
-    total = torch.zeros((), device=run.device, dtype=run.weights_dtype)
+    total = torch.zeros((), device=device, dtype=run.weights_dtype)
     for index, (part, wanted) in enumerate(parts):
-        set_seed(config.seed, "dropout", run.step, distributed.rank(), index)
+        set_seed(config.seed, "dropout", step, distributed.rank(), index, device=device)
         with distributed.averaging(run.parallel, index == len(parts) - 1):
             with run.autocast():
                 logits = run.parallel(part)
-            loss = soft_cross_entropy(logits.to(run.weights_dtype), wanted) * len(part) / len(images)
+            loss = soft_cross_entropy(logits.to(run.weights_dtype), wanted, config.label_smoothing)
+            loss = loss * len(part) / len(images)
             run.scaler.scale(loss).backward()
         total += loss.detach()
     return distributed.mean_over_processes(total).item()
 
 
-def make_room(run, message):
+def make_room(run: Run, message: str) -> None:
     """After running out of memory: cut each batch into twice as many parts, which changes nothing but the time."""
     run.optimizer.zero_grad()
     size = run.config.batch_size // distributed.world_size()
@@ -118,12 +125,12 @@ def make_room(run, message):
     )
 
 
-def apply_gradients(run, loss, rows):
+def apply_gradients(run: Run, loss: float, rows: Tensor) -> float:
     """Clip, step, average, and forget the gradients; returns the loss."""
-    config, scaler = run.config, run.scaler
+    config, scaler, progress = run.config, run.scaler, run.progress
     total = config.epochs * run.steps_per_epoch
     warmup = round(config.warmup_epochs * run.steps_per_epoch)
-    rate = warmup_cosine_lr(run.step - run.skipped, total, warmup, config.lr)
+    rate = warmup_cosine_lr(progress.step - progress.skipped, total, warmup, config.lr)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     scaler.unscale_(run.optimizer)
@@ -131,9 +138,9 @@ def apply_gradients(run, loss, rows):
     overflow = scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
     if not (math.isfinite(loss) and math.isfinite(norm)) and not overflow:
         run.optimizer.zero_grad()
-        before = f"{run.last_loss:.4g}" if run.step else "none"
+        before = f"{progress.last_loss:.4g}" if progress.step else "none"
         raise TrainingError(
-            f"step {run.step}: loss {loss}, length of the gradient {norm}, learning rate {rate:.3g}; loss of the step "
+            f"step {progress.step}: loss {loss}, length of the gradient {norm}, learning rate {rate:.3g}; loss of the step "
             f"before: {before}; images {rows.tolist()}. The weights are as they were before this step. Try a lower lr, "
             "a longer warm-up or precision='float32', and look at these images."
         )
@@ -141,18 +148,18 @@ def apply_gradients(run, loss, rows):
     scaler.update()
     run.optimizer.zero_grad()
     if overflow:
-        run.skipped += 1
-        run.overflows += 1
-        if run.overflows == 20:
+        progress.skipped += 1
+        progress.overflows += 1
+        if progress.overflows == 20:
             raise TrainingError("20 steps in a row overflowed in float16: use precision='bfloat16' or 'float32'.")
     else:
-        run.overflows = 0
+        progress.overflows = 0
         if config.ema:
             ema_update(run.average, run.model, config.ema)
     return loss
 
 
-def train_mode(model):
+def train_mode(model: nn.Module) -> None:
     """Put the model into training mode, but what is frozen as a whole into evaluation mode.
 
     Otherwise a frozen batch norm goes on changing its statistics, and a frozen block drops parts of what it says.
@@ -164,31 +171,31 @@ def train_mode(model):
             part.eval()
 
 
-def train_one_epoch(run, after_step=lambda: None):
+def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -> float:
     """Train to the end of the epoch in which the run stands; returns the mean training loss.
 
     Args:
-        run: a `Run`; its `step` says where it stands, so an epoch that was begun is finished.
+        run: a `Run`; its `progress` says where it stands, so an epoch that was begun is finished.
         after_step: called after each step.
     """
-    size, first = run.config.batch_size, run.epoch * run.steps_per_epoch
-    set_seed(run.config.seed, "order", run.epoch)
+    progress, size = run.progress, run.config.batch_size
+    first = progress.epoch * run.steps_per_epoch
+    set_seed(run.config.seed, "order", progress.epoch, device=run.device)
     order = torch.randperm(len(run.data)).to(run.device)
     train_mode(run.model)
-    while run.step < first + run.steps_per_epoch:
-        start = (run.step - first) * size
-        loss = train_step(run, order[start : start + size])
-        run.step += 1
-        run.last_loss = loss
-        run.loss_sum += loss
+    while progress.step < first + run.steps_per_epoch:
+        start = (progress.step - first) * size
+        progress.last_loss = train_step(run, order[start : start + size])
+        progress.loss_sum += progress.last_loss
+        progress.step += 1
         after_step()
-    run.epoch += 1
-    mean, run.loss_sum = run.loss_sum / run.steps_per_epoch, 0.0
+    mean, progress.loss_sum = progress.loss_sum / run.steps_per_epoch, 0.0
+    progress.epoch += 1
     return mean
 
 
 @contextmanager
-def memory_explained():
+def memory_explained() -> Iterator[None]:
     """Inside `with`, running out of memory is a `TrainingError` that says what to change."""
     try:
         yield
@@ -197,22 +204,23 @@ def memory_explained():
 
 
 def fit(
-    model,
-    train,
-    val,
-    config,
+    model: nn.Module,
+    train: ImageSet,
+    val: ImageSet,
+    config: TrainConfig,
     *,
-    rates=None,
-    folder=None,
-    copy_to=None,
-    allow_change=False,
-    tensorboard=False,
-    quiet=False,
-):
+    rates: Mapping[str, float] | None = None,
+    folder: str | Path | None = None,
+    copy_to: str | Path | None = None,
+    allow_change: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> list[dict]:
     """Train `model` on `train`, look at `val` after each epoch, and return what happened.
 
     With a folder, the run is saved at the start, after each epoch, every ten minutes, and when it is stopped; the
-    same call goes on where it ended. There are then also `history.csv` and `history.json`.
+    same call goes on where it ended. There are then also `history.csv` and `history.json`. Random numbers outside go on
+    afterwards as if nothing had happened.
 
     Args:
         model: a classifier: (B, C, h, w) -> (B, classes). At the end it has the averaged weights, if `config.ema`.
@@ -242,22 +250,23 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(memory_explained())
         run = Run(model, train, config, rates)
+        stack.enter_context(generators_kept(run.device))
         store = stack.enter_context(Store(folder, copy_to)) if folder and distributed.is_main() else None
         found = distributed.from_main(store and store.load())
         if found:
             run.restore(found[1], allow_change)
         writer = stack.enter_context(tensorboard_writer(run, store)) if tensorboard and store else None
         if store:  # a full disk shows before training, not after
-            store.save(run.step, run.state())
-            write_history(store.folder, run.history)
+            store.save(run.progress.step, run.state())
+            write_history(store.folder, run.progress.history)
         val = val.to(run.device)
         signals = stack.enter_context(StopSignals())
         watch = Watch(run, store, signals, stack.enter_context(progress_bar(run, quiet)), writer)
-        while run.epoch < config.epochs:
+        while run.progress.epoch < config.epochs:
             train_loss = train_one_epoch(run, watch.after_step)
             with run.autocast():
                 val_loss, val_accuracy = evaluate_set(run.average, val)
             watch.after_epoch(train_loss, val_loss, val_accuracy)
         model.load_state_dict(run.average.state_dict())
         model.eval()
-        return run.history
+        return run.progress.history

@@ -1,11 +1,18 @@
 """What an optimiser is fed with: a learning rate, groups of parameters, a loss; and averaged weights. Chapters 07 and 08."""
 
 import math
+from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
+from torch import (
+    Tensor,
+    _foreach_lerp_,  # pyright: ignore[reportPrivateImportUsage]
+    nn,
+)
 
 
-def warmup_cosine_lr(step, total_steps, warmup_steps, peak):
+def warmup_cosine_lr(step: int, total_steps: int, warmup_steps: int, peak: float) -> float:
     """The learning rate of a step: a straight line up to `peak`, then half a cosine down towards 0.
 
     Args:
@@ -31,7 +38,7 @@ def warmup_cosine_lr(step, total_steps, warmup_steps, peak):
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def param_groups(model, weight_decay):
+def param_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """The parameters in two groups for the optimiser: those that decay, and those that do not.
 
     Only what multiplies something decays: the weights of linear and convolution layers. Biases, norms, the class
@@ -47,7 +54,7 @@ def param_groups(model, weight_decay):
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def split_by_rate(groups, model, rates):
+def split_by_rate(groups: list[dict], model: nn.Module, rates: Mapping[str, float]) -> list[dict]:
     """The same parameters in more groups, each with one factor for its learning rate, as "lr_scale".
 
     Args:
@@ -72,8 +79,12 @@ def split_by_rate(groups, model, rates):
     ]
 
 
-def soft_cross_entropy(logits, targets):
+def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy against targets that are shares of classes: (B, classes), (B, classes) -> the mean over B.
+
+    Args:
+        logits, targets: of one shape.
+        smoothing: the share of each target that is taken away and spread evenly over all classes.
 
     Raises:
         ValueError: the shapes differ.
@@ -85,23 +96,15 @@ def soft_cross_entropy(logits, targets):
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must have the same shape: "
             "the model needs one output for each class."
         )
-    return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
-
-
-def smooth(targets, share):
-    """Take `share` of each target away and spread it evenly over all classes: (B, classes) -> the same.
-
-    Source: Szegedy et al. 2016, section 7. Chapter 08.
-    """
-    return targets * (1 - share) + share / targets.shape[-1]
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 @torch.no_grad()
-def ema_update(average, model, decay):
+def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move each weight of `average` towards the one of `model`: decay · old + (1 - decay) · new, in place.
 
     Source: Polyak & Juditsky 1992; Izmailov et al. 2018. Chapter 08.
     """
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    _foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for old, new in zip(average.buffers(), model.buffers(), strict=True):
         old.copy_(new)

@@ -3,18 +3,40 @@
 import copy
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import torch
+from torch import nn
 
+from course_lib.data.image_set import ImageSet
 from course_lib.train import distributed
 from course_lib.train.checkpoint import CheckpointError
+from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, get_device, get_precision
 from course_lib.train.optim import param_groups, split_by_rate
 
 
+@dataclass
+class Progress:
+    """Where a run stands. The loop counts; `Watch` adds the history and the time; a checkpoint holds it all."""
+
+    epoch: int = 0  # finished ones
+    step: int = 0  # batches so far
+    skipped: int = 0  # of these, not applied because float16 overflowed
+    overflows: int = 0  # in a row, up to now
+    loss_sum: float = 0.0  # over the steps of this epoch
+    last_loss: float = math.nan  # of the step before
+    history: list[dict] = field(default_factory=list)  # a dict for each epoch
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the processor's time: what the run costs even if others share the machine
+
+
 class Run:
-    """A training run under way: the model, what goes with it, and where it stands.
+    """A training run under way: the model and what goes with it, made from the settings, and its `progress`.
+
+    Beside the numbers in the model, its average, optimiser and scaler, two things change on the way: `progress`, and
+    `accumulate`, where the memory is too small for the parts of a batch.
 
     Args:
         model: a classifier; it moves to the run's device.
@@ -26,59 +48,57 @@ class Run:
         ValueError: the batch is larger than the data, or cannot be shared out evenly among the processes.
     """
 
-    def __init__(self, model, data, config, rates=None):
+    def __init__(
+        self, model: nn.Module, data: ImageSet, config: TrainConfig, rates: Mapping[str, float] | None = None
+    ) -> None:
         if len(data) < config.batch_size:
             raise ValueError(
                 f"{len(data)} training images are fewer than batch_size {config.batch_size}: make it smaller."
             )
-        self.config = config
+        self.config, self.rates = config, rates or {}
         self.device = distributed.start(get_device(config.device))
         if config.batch_size % distributed.world_size():
             raise ValueError(
                 f"batch_size {config.batch_size} must be a multiple of the {distributed.world_size()} processes."
             )
-        self.dtype = get_precision(config.precision, self.device)
+        self.precision = get_precision(config.precision, self.device)
+        self.weights_dtype = torch.float64 if self.precision == torch.float64 else torch.float32
         self.data = data.to(self.device)
-        self.weights_dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
         self.model = model.to(self.device, self.weights_dtype)
         self.parallel = distributed.wrap(self.model)  # from here on all processes have the weights of the main one
         self.average = copy.deepcopy(self.model) if config.ema else self.model
         if config.compile:
             self.model.compile()
-        self.rates = rates or {}
         groups = split_by_rate(param_groups(self.model, config.weight_decay), self.model, self.rates)
         self.optimizer = torch.optim.AdamW(groups, config.lr, config.betas, fused=True)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.steps_per_epoch = len(data) // config.batch_size
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.accumulate = config.accumulate
-        self.epoch = 0  # finished ones
-        self.step = 0  # batches so far
-        self.skipped = 0  # of these, not applied because float16 overflowed
-        self.overflows = 0  # in a row, up to now
-        self.loss_sum = 0.0  # over the steps of this epoch
-        self.last_loss = math.nan  # of the step before
-        self.history = []  # a dict for each epoch
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0  # of the processor's time: what the run costs even if others share the machine
+        self.progress = Progress()
 
-    def autocast(self):
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the data; what is left over waits for another epoch's order."""
+        return len(self.data) // self.config.batch_size
+
+    def autocast(self) -> torch.autocast:
         """Inside `with`, products are computed in the run's precision."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype in (torch.float16, torch.bfloat16))
+        reduced = self.precision in (torch.float16, torch.bfloat16)
+        return torch.autocast(self.device.type, self.precision, enabled=reduced)
 
-    def state(self):
+    def state(self) -> dict:
         """Everything that another process needs to go on: tensors, numbers and text."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.config.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "progress": {name: getattr(self, name) for name in PROGRESS},
+            "progress": asdict(self.progress),
             "steps_per_epoch": self.steps_per_epoch,
             "about": self.about(),
             "place": self.place(),
         }
 
-    def about(self):
+    def about(self) -> dict:
         """What makes it this run and no other: settings, data and model, in words and numbers."""
         config = {name: value for name, value in asdict(self.config).items() if name not in SAME_MEANING}
         data = {"name": self.data.name, "images": self.data.images.shape, "classes": len(self.data.classes)}
@@ -86,37 +106,24 @@ class Run:
         trained = {"parameters": count_parameters(self.model), "rates": self.rates}
         return json.loads(json.dumps({"config": config, "data": data, "model": model, "trained": trained}))
 
-    def place(self):
+    def place(self) -> dict:
         """What it runs on: elsewhere it is the same training, but not to the last bit."""
         return {
             "device": self.device.type,
-            "precision": str(self.dtype),
+            "precision": str(self.precision),
             "processes": distributed.world_size(),
             "accumulate": self.config.accumulate,
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
         }
 
-    def restore(self, state, allow_change=False):
+    def restore(self, state: dict, allow_change: bool = False) -> None:
         """Go on from `state`, unless it comes from a run with other settings.
 
         Raises:
             CheckpointError: it does; or, in any case, from a run with another model, or with other parts of it trained.
         """
-        old, new = state["about"], self.about()
-        other_model = any(old[name] != new[name] for name in ("model", "trained"))
-        if old != new and (not allow_change or other_model):
-            allow = "" if other_model else ", or --allow-change (allow_change=True)"
-            raise CheckpointError(
-                f"the checkpoint is of another run: {differences(old, new)}. Use the old settings, or another "
-                f"folder with --out{allow}."
-            )
-        if distributed.is_main() and old != new:
-            print(f"Going on with other settings: {differences(old, new)}.", flush=True)
-        if distributed.is_main() and state["place"] != self.place():
-            print(
-                f"Going on, but not the same to the last bit: {differences(state['place'], self.place())}.", flush=True
-            )
+        self._check_same(state, allow_change)
         self.model.load_state_dict(state["model"])
         if self.config.ema:
             self.average.load_state_dict(state["average"] or state["model"])
@@ -125,19 +132,34 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        for name in PROGRESS:
-            setattr(self, name, state["progress"][name])
+        self.progress = Progress(**state["progress"])
         stretch = self.steps_per_epoch / state["steps_per_epoch"]  # 1, unless allow_change lets the batches differ
-        for name in ("step", "skipped"):
-            setattr(self, name, round(getattr(self, name) * stretch))
-        self.loss_sum *= stretch
+        self.progress.step = round(self.progress.step * stretch)
+        self.progress.skipped = round(self.progress.skipped * stretch)
+        self.progress.loss_sum *= stretch
+
+    def _check_same(self, state: dict, allow_change: bool) -> None:
+        old, new = state["about"], self.about()
+        other_model = any(old[name] != new[name] for name in ("model", "trained"))
+        if old != new and (not allow_change or other_model):
+            allow = "" if other_model else ", or --allow-change (allow_change=True)"
+            raise CheckpointError(
+                f"the checkpoint is of another run: {differences(old, new)}. Use the old settings, or another "
+                f"folder with --out{allow}."
+            )
+        if not distributed.is_main():
+            return
+        if old != new:
+            print(f"Going on with other settings: {differences(old, new)}.", flush=True)
+        there, here = state["place"], self.place()
+        if there != here:
+            print(f"Going on, but not the same to the last bit: {differences(there, here)}.", flush=True)
 
 
-PROGRESS = ("epoch", "step", "skipped", "overflows", "loss_sum", "last_loss", "history", "seconds", "cpu_seconds")
 SAME_MEANING = ("accumulate", "compile", "device")  # of these settings, any may be changed half way
 
 
-def differences(old, new):
+def differences(old: dict, new: dict) -> str:
     """What differs between two nested dicts, in words: "config.lr: 0.1 -> 0.2; ..."."""
 
     def lines(old, new, path):

@@ -8,6 +8,8 @@ import re
 
 import torch
 
+State = dict[str, torch.Tensor]
+
 # What training scripts and wrappers put before every name.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 
@@ -83,7 +85,7 @@ FROM_JAX = (
 )
 
 
-def to_timm_names(weights):
+def to_timm_names(weights: State) -> tuple[str, State]:
     """Rename, reshape and fuse until every tensor stands under timm's name, in timm's shape.
 
     Args:
@@ -106,14 +108,14 @@ def to_timm_names(weights):
     return library, weights
 
 
-def _unwrap(weights):
+def _unwrap(weights: State) -> State:
     for prefix in WRAPPERS * len(WRAPPERS):  # they can be nested: module._orig_mod.
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return weights
 
 
-def _library(weights):
+def _library(weights: State) -> str:
     for library, marker in MARKERS.items():
         if any(name == marker or name.endswith(("." + marker, "/" + marker)) for name in weights):
             return library
@@ -123,7 +125,7 @@ def _library(weights):
     )
 
 
-def _rename(weights, rules):
+def _rename(weights: State, rules: tuple[tuple[str, str], ...]) -> State:
     renamed = {}
     for name, tensor in weights.items():
         for pattern, replacement in rules:
@@ -134,7 +136,7 @@ def _rename(weights, rules):
     return renamed
 
 
-def _from_jax(name, x):
+def _from_jax(name: str, x: torch.Tensor) -> torch.Tensor:
     for pattern, axes, change in FROM_JAX:
         if re.search(pattern + "$", name):
             if x.ndim != axes:
@@ -143,7 +145,7 @@ def _from_jax(name, x):
     return x
 
 
-def num_heads(weights):
+def num_heads(weights: State) -> int | None:
     """How many heads the weights are for, where their layout shows it (Google's does), else None.
 
     Args:
@@ -166,7 +168,7 @@ def num_heads(weights):
     return heads.pop()[0] if heads else None
 
 
-def _fuse_qkv(weights):
+def _fuse_qkv(weights: State) -> State:
     """Lay query, key and value on top of each other, as timm does: three (D, D) -> (3D, D)."""
     fused = {}
     for name, tensor in weights.items():
@@ -179,7 +181,7 @@ def _fuse_qkv(weights):
     return fused
 
 
-def _join(weights, names):
+def _join(weights: State, names: list[str]) -> torch.Tensor:
     missing = [name for name in names if name not in weights]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing, of {', '.join(names)}: the file is not complete.")

@@ -6,11 +6,14 @@ Chapter 06.
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from course_lib.vit import VIT_CONFIGS
 from course_lib.weights.preprocessing import Preprocessing
+from course_lib.weights.registry import WeightsEntry
 
 # What LayerNorm adds to the variance, where nothing says otherwise: the value in each library's ViT.
 DEFAULT_EPS = {"timm": 1e-6, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
@@ -35,7 +38,7 @@ class WeightFacts:
     preprocessing: Preprocessing | None = None
 
 
-def gather_facts(path, library, entry, num_heads):
+def gather_facts(path: Path, library: str, entry: WeightsEntry | None, num_heads: int | None) -> WeightFacts:
     """Everything that is known of the file at `path`.
 
     Args:
@@ -59,7 +62,7 @@ def gather_facts(path, library, entry, num_heads):
     return facts
 
 
-def _read_hub_files(folder, facts):
+def _read_hub_files(folder: Path, facts: WeightFacts) -> None:
     """config.json and preprocessor_config.json, as far as they are there."""
     config = _read_json(folder / "config.json")
     try:
@@ -76,7 +79,7 @@ def _read_hub_files(folder, facts):
         ) from error
 
 
-def _hub_preprocessing(images):
+def _hub_preprocessing(images: dict[str, Any]) -> Preprocessing | None:
     """A `Preprocessing`, or None if the file says something that ours cannot do, or does not say enough."""
     interpolation = {2: "bilinear", 3: "bicubic"}.get(images.get("resample", 2))  # PIL's numbers
     resize = _hub_size(images.get("size"))
@@ -87,7 +90,7 @@ def _hub_preprocessing(images):
     return Preprocessing(tuple(mean), tuple(std), crop, resize, interpolation)
 
 
-def _hub_size(size):
+def _hub_size(size: Any) -> tuple[int, int] | int | None:
     """(height, width), one number for the shorter side, or None."""
     if isinstance(size, int):
         return size, size
@@ -96,7 +99,7 @@ def _hub_size(size):
     return size.get("shortest_edge") if isinstance(size, dict) else None
 
 
-def _read_json(file):
+def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -104,7 +107,12 @@ def _read_json(file):
     return content if isinstance(content, dict) else {}
 
 
-def _read_own_metadata(path, facts):
+def _frozen(value: Any) -> Any:
+    """What JSON gives back as a list was a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read_own_metadata(path: Path, facts: WeightFacts) -> None:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("course_lib", "{}")
@@ -117,7 +125,6 @@ def _read_own_metadata(path, facts):
             facts.grid_size = tuple(side // config["patch_size"] for side in size)
             facts.norm_eps, facts.num_heads = float(config["norm_eps"]), config["num_heads"]
         if images := about.get("preprocessing"):
-            lists = {name: tuple(value) if isinstance(value, list) else value for name, value in images.items()}
-            facts.preprocessing = Preprocessing(**lists)
+            facts.preprocessing = Preprocessing(**{name: _frozen(value) for name, value in images.items()})
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error

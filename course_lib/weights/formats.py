@@ -7,6 +7,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class _Refused(ValueError):
     """The reason is known and stands in the message; any other error of a reader means a damaged file."""
 
 
-def read_weights(path):
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read all tensors of a weights file.
 
     Args:
@@ -62,7 +63,7 @@ def read_weights(path):
     return tensors
 
 
-def recognise(path):
+def recognise(path: Path) -> str:
     """Say which kind of weights file this is: "torch", "npz" or "safetensors".
 
     Raises:
@@ -101,7 +102,7 @@ def recognise(path):
     )
 
 
-def _recognise_zip(path):
+def _recognise_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -123,16 +124,20 @@ def _recognise_zip(path):
     )
 
 
-def _read_torch(path):
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(member.filename.endswith("/constants.pkl") for member in archive.infolist()):
                 raise _Refused(
                     f"{path} is a TorchScript program, not weights: save the state_dict() of the model it came from."
                 )
-            broken = archive.testzip()  # torch.load does not look at the checksums
+            # torch.load looks at no checksum, and gives random memory for what counts as a folder (bit 4, of DOS).
+            folders = (member.filename for member in archive.infolist() if member.external_attr & 0x10)
+            broken = next(folders, None) or archive.testzip()
         if broken:
-            raise _Refused(f"{path} is damaged (the checksum of {broken} is wrong): delete it and download again.")
+            raise _Refused(
+                f"{path} is damaged ({broken} in it is not as it was written): delete it and download again."
+            )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle's age; what matters is refused below
@@ -150,7 +155,7 @@ def _read_torch(path):
     return _tensors_of(content)
 
 
-def _tensors_of(content):
+def _tensors_of(content: object) -> dict[str, torch.Tensor]:
     """The tensors of a training checkpoint; of several sets the averaged one (EMA), which is what is evaluated."""
     if not isinstance(content, dict):
         return {}
@@ -160,7 +165,7 @@ def _tensors_of(content):
     return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> dict[str, torch.Tensor]:
     tensors = {}
     with np.load(path, allow_pickle=False) as archive:
         for name in archive.files:
@@ -177,5 +182,5 @@ def _read_npz(path):
     return tensors
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__

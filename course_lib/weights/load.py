@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import nn
@@ -20,10 +21,11 @@ from course_lib.files.fetch import fetch, verify
 from course_lib.files.places import CHECKPOINTS, weights_folder
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.vit import VisionTransformer
-from course_lib.weights.convert import num_heads, to_timm_names
-from course_lib.weights.facts import gather_facts
+from course_lib.weights.convert import State, num_heads, to_timm_names
+from course_lib.weights.facts import WeightFacts, gather_facts
 from course_lib.weights.formats import read_weights
-from course_lib.weights.registry import REGISTRY, find_entry
+from course_lib.weights.preprocessing import UnknownPreprocessing
+from course_lib.weights.registry import REGISTRY, WeightsEntry, find_entry
 
 NAMES_OF = {"timm": "timm's", "torchvision": "torchvision's", "google": "Google's", "huggingface": "Hugging Face's"}
 
@@ -41,11 +43,13 @@ AXES = {
 SIZE_NAMES = {(192, 12): "ViT-Ti", (384, 12): "ViT-S", (768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
 
 
-def load_pretrained(model, weights, *, num_classes=None):
+def load_pretrained(
+    model: VisionTransformer, weights: str | Path, *, num_classes: int | None = None
+) -> VisionTransformer:
     """Load weights into `model`, strictly: every tensor of the file finds its parameter, and none is left without.
 
     The model gets what belongs to the weights too: LayerNorm's epsilon, and `model.preprocessing` (mean, std,
-    input size, interpolation, crop; None where it is not known). Position embeddings of another grid are resampled.
+    input size, interpolation, crop; where nobody knows them, it counts as false, and its `transform` says so). Position embeddings of another grid are resampled.
     What was done is printed, a line each. If anything does not fit, nothing is changed.
 
     Args:
@@ -65,10 +69,7 @@ def load_pretrained(model, weights, *, num_classes=None):
 
     Source: Dosovitskiy et al. 2021, section 3.2, for the new head and the resampled positions. Chapter 06.
     """
-    if not isinstance(model, VisionTransformer):
-        raise ValueError(
-            f"the model is a {type(model).__name__}, not a VisionTransformer: load the weights before it is compiled or wrapped."
-        )
+    _check_plain(model, "load")
     path, entry = _locate(weights)
     notes = []
     try:
@@ -86,37 +87,58 @@ def load_pretrained(model, weights, *, num_classes=None):
         model.reset_classifier(classes)
     model.load_state_dict(model.state_dict() | state)
     _set_eps(model, facts.norm_eps, notes)
-    model.preprocessing = facts.preprocessing and facts.preprocessing.at(model.patch_embed.img_size)
-    if model.preprocessing is None:
+    if facts.preprocessing:
+        model.preprocessing = facts.preprocessing.at(model.patch_embed.img_size)
+    else:
+        model.preprocessing = UnknownPreprocessing()
         notes.append("how these weights want their images is not known: see where you got them from.")
     print(f"{path.name}: {len(state)} tensors under {NAMES_OF[library]} names, all in place.", *notes, sep="\n  ")
     return model
 
 
-def save_weights(model, path):
+def save_weights(model: VisionTransformer, path: str | Path) -> None:
     """Write the model's weights as `.safetensors`, with its config and preprocessing; complete or not at all.
 
     Args:
         model: a `VisionTransformer`.
         path: where to; an older file there is replaced only when the new one is complete.
 
+    Raises:
+        ValueError: the model is wrapped, or its weights are no plain floating-point numbers (any more).
+
     Source: chapter 06.
     """
     from safetensors.torch import save
 
-    about = {"config": asdict(model.config), "preprocessing": model.preprocessing and asdict(model.preprocessing)}
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    _check_plain(model, "save")
+    images = asdict(model.preprocessing) if model.preprocessing else None
+    about = {"config": asdict(model.config), "preprocessing": images}
+    state = model.state_dict()
+    if strange := next((name for name, value in state.items() if not _is_plain(value)), None):
+        raise ValueError(
+            f"{strange} is no plain tensor of floating-point numbers (quantised, or without memory): save the model as it "
+            "was before, or its state_dict() with torch.save."
+        )
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_atomically(path, save(state, metadata={"course_lib": json.dumps(about)}))
 
 
-def _read(path, entry):
+def _check_plain(model: nn.Module, verb: str) -> None:
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(
+            f"the model is a {type(model).__name__}, not a VisionTransformer: {verb} the weights of the one that was "
+            "compiled or wrapped."
+        )
+
+
+def _read(path: Path, entry: WeightsEntry | None) -> tuple[str, State, WeightFacts]:
     """(which library's names the file uses, {timm's name: tensor}, what else is known of it)."""
     weights = read_weights(path)
     library, state = to_timm_names(weights)
     return library, state, gather_facts(path, library, entry, num_heads(weights))
 
 
-def _locate(weights):
+def _locate(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
     """(path, entry or None) for a path or a name; a named file is fetched if it is not here yet."""
     path = Path(weights).expanduser()
     if path.is_dir():
@@ -124,7 +146,7 @@ def _locate(weights):
     if path.is_file():
         entry = next((entry for entry in REGISTRY.values() if entry.file == path.name), None)
         if path.stat().st_size > 0:  # an empty file is named as such later
-            verify(path, size=entry and entry.size, sha256=entry and entry.digest)
+            verify(path, sha256=entry and entry.digest)
         return path, entry
     if str(weights) not in REGISTRY and path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".npz"):
         near = [entry.file for entry in REGISTRY.values()]
@@ -136,9 +158,9 @@ def _locate(weights):
         path = next((folder / entry.file for folder in CHECKPOINTS if (folder / entry.file).is_file()), None)
         if path is None:
             raise ValueError(f"{entry.file} should be in {CHECKPOINTS[0]} and is not: install the course again.")
-        verify(path, size=entry.size, sha256=entry.digest)
+        verify(path, sha256=entry.digest)
         return path, entry
-    return fetch(entry.url, weights_folder() / entry.file, size=entry.size, sha256=entry.digest), entry
+    return fetch(entry.url, weights_folder() / entry.file, sha256=entry.digest), entry
 
 
 @dataclass(frozen=True)
@@ -152,7 +174,7 @@ class _Architecture:
     hidden: int
 
     @classmethod
-    def of(cls, state):
+    def of(cls, state: State) -> Self:
         for name, axes in AXES.items():
             if name in state and state[name].ndim != axes:
                 raise ValueError(
@@ -164,7 +186,7 @@ class _Architecture:
         patch, hidden = state["patch_embed.proj.weight"].shape, state["blocks.0.mlp.fc1.weight"].shape
         return cls(width=patch[0], depth=depth, patch=patch[2], channels=patch[1], hidden=hidden[0])
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = SIZE_NAMES.get((self.width, self.depth))
         return (
             f"{name}/{self.patch}, width {self.width}"
@@ -173,7 +195,7 @@ class _Architecture:
         )
 
 
-def _check_architecture(state, model, facts):
+def _check_architecture(state: State, model: VisionTransformer, facts: WeightFacts) -> None:
     theirs, ours = _Architecture.of(state), _Architecture.of(model.state_dict())
     if theirs != ours:
         what, own = str(theirs), str(ours)
@@ -198,7 +220,9 @@ def _check_architecture(state, model, facts):
         )
 
 
-def _fit_head(state, model, num_classes, notes):
+def _fit_head(
+    state: State, model: VisionTransformer, num_classes: int | None, notes: list[str]
+) -> tuple[State, int | None]:
     """The state with or without the file's head, and how many classes the model's new head gets (None: it keeps its own)."""
     ours, wanted = model.config.num_classes, num_classes
     theirs = state["head.weight"].shape[0] if "head.weight" in state else 0
@@ -225,7 +249,7 @@ def _fit_head(state, model, num_classes, notes):
     return {name: value for name, value in state.items() if not name.startswith(HEAD)}, wanted
 
 
-def _fit_positions(state, model, facts, notes):
+def _fit_positions(state: State, model: VisionTransformer, facts: WeightFacts, notes: list[str]) -> State:
     """The state with position embeddings for the model's grid."""
     positions = state.get("pos_embed")
     if positions is None or model.config.pos_embed != "learn":
@@ -246,7 +270,7 @@ def _fit_positions(state, model, facts, notes):
     return state | {"pos_embed": resample_pos_embed(positions, new, prefix)}
 
 
-def _check_names(state, model, classes):
+def _check_names(state: State, model: VisionTransformer, classes: int | None) -> None:
     """Raise unless names and shapes are those of the model, but for the head if it gets a new one."""
     wanted = {name: value.shape for name, value in model.state_dict().items()}
     if classes is not None:
@@ -273,14 +297,23 @@ def _check_names(state, model, classes):
         )
 
 
-def _head_shapes(model, classes):
+def _head_shapes(model: VisionTransformer, classes: int) -> dict[str, tuple[int, ...]]:
     return {"head.weight": (classes, model.config.embed_dim), "head.bias": (classes,)}
 
 
-def _check_numbers(state):
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and value.is_floating_point()
+    )
+
+
+def _check_numbers(state: State) -> None:
     """Raise unless all tensors are plain, finite floating-point numbers: anything else fails halfway through, or later."""
     for name, tensor in state.items():
-        if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
+        if not _is_plain(tensor):
             raise ValueError(
                 f"{name} is {tensor.dtype} ({tensor.layout}), not plain floating-point numbers: use another file."
             )
@@ -288,7 +321,7 @@ def _check_numbers(state):
             raise ValueError(f"{name} holds NaN or infinity: the file is damaged, or its training went wrong.")
 
 
-def _set_eps(model, eps, notes):
+def _set_eps(model: VisionTransformer, eps: float, notes: list[str]) -> None:
     if model.config.norm_eps != eps:
         notes.append(
             f"LayerNorm epsilon set from {model.config.norm_eps:g} to {eps:g}, as these weights were trained with."

@@ -1,6 +1,18 @@
 """How a model wants its images: what travels with weights beside the numbers. Chapter 06."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import torch
+
+from course_lib.data.pictures import to_rgb
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Floating-point pixels lie between 0 and 1; whoever enlarges pictures by bicubic interpolation goes beyond by so much.
+OVERSHOOT = 0.25
 
 
 @dataclass(frozen=True)
@@ -20,16 +32,16 @@ class Preprocessing:
     resize: int | tuple[int, int] | None
     interpolation: str
 
-    def transform(self):
+    def transform(self) -> Callable[["Image.Image | torch.Tensor"], torch.Tensor]:
         """A function from a picture to the model's input (C, height, width), float32.
 
         The picture is a PIL image of any kind, or a tensor (C, height, width): uint8, or floating point between 0
-        and 1. PIL images are resized before they become tensors, as the libraries do it.
+        and 1. PIL images are read as `data.pictures` reads files, and resized before they become tensors, as the
+        libraries do it.
         """
-        import torch
         from torchvision.transforms import v2
 
-        steps = [_InChannels(len(self.mean))]
+        steps: list[Callable[[Any], Any]] = [self._in_channels]
         if self.resize is not None:
             size = self.resize if isinstance(self.resize, int) else list(self.resize)
             steps.append(v2.Resize(size, interpolation=v2.InterpolationMode(self.interpolation), antialias=True))
@@ -42,7 +54,31 @@ class Preprocessing:
         ]
         return v2.Compose(steps)
 
-    def at(self, input_size):
+    def _in_channels(self, picture: Any) -> Any:
+        """The picture, in grey or RGB as the model wants it, and with pixels of a range that is known."""
+        channels = len(self.mean)
+        if hasattr(picture, "convert"):
+            return to_rgb(picture).convert("L") if channels == 1 else to_rgb(picture)
+        if not isinstance(picture, torch.Tensor) or picture.ndim < 3 or picture.shape[-3] != channels:
+            given = f"{type(picture).__name__} {tuple(getattr(picture, 'shape', ()))}"
+            raise ValueError(
+                f"the picture is a {given}, and should be a PIL image or a tensor ({channels}, height, width): "
+                "Image.fromarray makes a PIL image of an array."
+            )
+        if picture.is_floating_point():
+            low, high = picture.aminmax()
+            if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):
+                raise ValueError(
+                    f"the picture's pixels go from {low:.4g} to {high:.4g}, and floating-point ones should lie between 0 "
+                    "and 1: divide by 255, or give uint8; what is normalised already needs no transform."
+                )
+        elif picture.dtype != torch.uint8:
+            raise ValueError(
+                f"the picture is {picture.dtype}, and should be torch.uint8 or floating point: convert it."
+            )
+        return picture
+
+    def at(self, input_size: tuple[int, int]) -> Self:
         """The same for another input size: the resize grows or shrinks in proportion, and still covers the crop."""
         if tuple(input_size) == self.input_size:
             return self
@@ -55,21 +91,19 @@ class Preprocessing:
         return replace(self, input_size=tuple(input_size), resize=resize)
 
 
-class _InChannels:
-    """Make a PIL image grey or RGB, as the model wants it: files come with palettes and with transparency."""
+@dataclass(frozen=True)
+class UnknownPreprocessing:
+    """Stands in the place of a `Preprocessing` after weights were loaded of which nobody knows it. It counts as false."""
 
-    def __init__(self, channels):
-        self.channels = channels
+    def __bool__(self) -> bool:
+        return False
 
-    def __call__(self, picture):
-        if hasattr(picture, "convert"):
-            return picture.convert("L" if self.channels == 1 else "RGB")
-        import torch
+    def __repr__(self) -> str:
+        return "None known"
 
-        if not isinstance(picture, torch.Tensor) or picture.ndim < 3 or picture.shape[-3] != self.channels:
-            given = f"{type(picture).__name__} {tuple(getattr(picture, 'shape', ()))}"
-            raise ValueError(
-                f"the picture is a {given}, and should be a PIL image or a tensor ({self.channels}, height, width): "
-                "Image.fromarray makes a PIL image of an array."
-            )
-        return picture
+    def transform(self) -> NoReturn:
+        """Raises a `ValueError`, which says so."""
+        raise ValueError(
+            "how these weights want their images is not known: set model.preprocessing to the Preprocessing that their "
+            "publisher names (mean, std, input size)."
+        )

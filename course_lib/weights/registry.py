@@ -1,13 +1,14 @@
 """The published weights that are known by name: where they are, what proves them, how they want their images.
 
-The facts stand in `registry.json`, those of the course's own weights in `manifest.json` beside them. What could not be found at a source is null there: unknown, never a guess.
-Chapter 06.
+The facts stand in `registry.json`, those of the course's own weights in `manifest.json` beside them. What could not
+be found at a source is null there: unknown, never a guess. Chapter 06.
 """
 
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from course_lib.files.places import CHECKPOINTS
 from course_lib.weights.preprocessing import Preprocessing
@@ -73,31 +74,28 @@ class WeightsEntry:
     licence: str | None
 
     @property
-    def digest(self):
-        """All that is known of the SHA-256: the whole, or the first digits in a torch-style file name, or None."""
-        short = re.search(
-            r"-([0-9a-f]{8})\.pth$", self.file
-        )  # published: eight digits are meant, even if no letter is among them
+    def digest(self) -> str | None:
+        """All that is published of the SHA-256: the whole, or the first eight digits in the file's name, or None.
+
+        Of files without one, all on the Hugging Face hub, the hub states it as it sends them: see `files.fetch`.
+        """
+        short = re.search(r"-([0-9a-f]{8})\.pth$", self.file)  # published: they are meant, even without a letter
         return self.sha256 or (short[1] if short else None)
 
 
-def _entry(facts):
+def _entry(facts: dict[str, Any]) -> WeightsEntry:
     facts = dict(facts)
     mean, std, size, resize, interpolation = (
         facts.pop(name) for name in ("mean", "std", "input_size", "resize", "interpolation")
     )
-    known = mean is not None and interpolation is not None
-    preprocessing = (
-        Preprocessing(
-            tuple(mean), tuple(std), (size, size), tuple(resize) if isinstance(resize, list) else resize, interpolation
-        )
-        if known
-        else None
-    )
+    preprocessing = None
+    if mean is not None and interpolation is not None:
+        resize = tuple(resize) if isinstance(resize, list) else resize
+        preprocessing = Preprocessing(tuple(mean), tuple(std), (size, size), resize, interpolation)
     return WeightsEntry(preprocessing=preprocessing, **facts)
 
 
-def _read():
+def _read() -> dict[str, WeightsEntry]:
     files = [Path(__file__).parent / "registry.json", *(folder / "manifest.json" for folder in CHECKPOINTS)]
     facts = [facts for file in files if file.is_file() for facts in json.loads(file.read_text(encoding="utf-8"))]
     return {entry["name"]: _entry(entry) for entry in facts}
@@ -106,7 +104,7 @@ def _read():
 REGISTRY = _read()
 
 
-def find_entry(name):
+def find_entry(name: str) -> WeightsEntry:
     """The entry of that name.
 
     Raises:
@@ -122,7 +120,7 @@ def find_entry(name):
     return REGISTRY[name]
 
 
-def default_weights(architecture):
+def default_weights(architecture: str) -> str:
     """The name of the weights that `pretrained=True` means.
 
     Raises:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import traitlets
 
-from course_lib.widgets.explorer import as_array, as_images, as_pair, check_index, percent, picture, place
+from course_lib.validate import as_pair
+from course_lib.widgets.explorer import Numbers, as_array, as_images, check_index, percent, picture, place
 from course_lib.widgets.tensor_explorer import TensorExplorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODES = ("head", "mean", "rollout")
 
@@ -52,9 +59,10 @@ class AttentionExplorer(TensorExplorer):
     extra = traitlets.List(help="names of the tokens before the patches", read_only=True).tag(sync=True)
 
     def __init__(
-        self, images, maps, grid_size, *, labels=None, files=None, image=0, layer=None, head=0, query=None, mode="head",
-        strength=0.7, **kwargs,
-    ):  # fmt: skip
+        self, images: Numbers, maps: Numbers, grid_size: int | Sequence[int], *, labels: Sequence[object] | None = None,
+        files: str | None = None, image: int = 0, layer: int | None = None, head: int = 0, query: int | None = None,
+        mode: str = "head", strength: float = 0.7, **kwargs: Any,
+    ) -> None:  # fmt: skip
         images, grid = as_images(images), as_pair("grid_size", grid_size)
         maps = self._as_maps(maps, len(images), grid)
         labels = [f"{i}" for i in range(1, len(images) + 1)] if labels is None else [str(label) for label in labels]
@@ -83,7 +91,7 @@ class AttentionExplorer(TensorExplorer):
         super().__init__(image=image, layer=layer, head=head, query=query, mode=mode, strength=strength, **kwargs)
 
     @staticmethod
-    def _as_maps(maps, count, grid):
+    def _as_maps(maps: Numbers, count: int, grid: tuple[int, int]) -> np.ndarray:
         maps = as_array("maps", maps)
         maps = maps[None] if maps.ndim == 4 else maps
         if maps.ndim != 5 or maps.shape[3] != maps.shape[4] or not maps.size:
@@ -115,7 +123,7 @@ class AttentionExplorer(TensorExplorer):
         return proposal.value
 
     @property
-    def weights(self):
+    def weights(self) -> Tensor:
         """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
         import torch
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from course_lib.widgets.base import CourseWidget
+from course_lib.widgets.explorer import Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Chosen so that something happens: k1 and k2 point almost the same way (their values do not), k3 the opposite way,
 # k4 is long, k5 is short. The starting query points closest to k2, and k4 wins by its length. Values stand elsewhere
@@ -23,7 +28,7 @@ def _shape(data) -> tuple[int, ...]:
     return (len(data), *(_shape(data[0]) if len(data) else ())) if isinstance(data, list) else ()
 
 
-def _plain(data):
+def _plain(data) -> Any:
     """Nested lists from lists, tuples, arrays or tensors."""
     data = data.tolist() if hasattr(data, "tolist") else data
     return [_plain(item) for item in data] if isinstance(data, (list, tuple)) else data
@@ -87,7 +92,10 @@ class AttentionPlayground(CourseWidget):
     limit = traitlets.Float(help="the plane of the keys shows -limit to limit", read_only=True).tag(sync=True)
     start = traitlets.Dict(help="what Reset goes back to", read_only=True).tag(sync=True)
 
-    def __init__(self, keys=None, values=None, query=None, *, scale=None, mask=None, **kwargs):
+    def __init__(
+        self, keys: Numbers = None, values: Numbers = None, query: Numbers = None, *, scale: float | None = None,
+        mask: Numbers = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if keys is None and values is None:
             keys, values = KEYS, VALUES
         if keys is None or values is None:
@@ -142,7 +150,7 @@ class AttentionPlayground(CourseWidget):
     def _check_mask(self, proposal):
         return self._as_mask(proposal.value, self.key)
 
-    def _attend(self):
+    def _attend(self) -> tuple[Tensor, Tensor]:
         """(output (2,), weights (n,)) as float64 tensors."""
         import torch
 
@@ -154,12 +162,12 @@ class AttentionPlayground(CourseWidget):
         return output[0], weights[0]
 
     @property
-    def weights(self):
+    def weights(self) -> Tensor:
         """(n,) tensor: ``softmax(scale * q·k)`` over the keys that may be attended to."""
         return self._attend()[1]
 
     @property
-    def output(self):
+    def output(self) -> Tensor:
         """(2,) tensor: the weighted average of the values."""
         return self._attend()[0]
 

@@ -18,8 +18,7 @@ class CourseWidget(anywidget.AnyWidget):
     page starts the same module from it (``assets/js/widgets.js``).
 
     A subclass names its module (``module = "<name>"`` for ``js/<name>.js``) and the traits that make up its state
-    (``state_names``), and has a method ``text_alternative()``: plain HTML that says what the widget shows, with its
-    present numbers.
+    (``state_names``), and writes ``text_alternative()``.
     """
 
     module: str
@@ -29,6 +28,10 @@ class CourseWidget(anywidget.AnyWidget):
         if "module" in cls.__dict__:
             cls._esm = Path(__file__).parent / "js" / f"{cls.module}.js"
         super().__init_subclass__(**kwargs)
+
+    def text_alternative(self) -> str:
+        """Plain HTML that says what the widget shows, with its present numbers."""
+        raise NotImplementedError
 
     def static_html(self) -> str:
         """The widget without a kernel; the same bytes for the same state."""

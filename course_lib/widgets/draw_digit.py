@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from course_lib.files.places import CHECKPOINTS
 from course_lib.records import load_record
-from course_lib.weights.registry import default_weights, find_entry
 from course_lib.widgets.explorer import SCRIPTS, Explorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from course_lib.vit import VisionTransformer, ViTConfig
 
 SIDE = 28
 MODEL = "vit_mnist_patch4_28"
@@ -19,7 +24,7 @@ POSITIONS = ("learn", "sincos1d", "sincos2d", "none")
 WORKER = ("vit.js", "draw_digit_worker.js")  # the module's other half: the model, and what feeds it
 
 
-def _examples():
+def _examples() -> list[dict[str, str]]:
     """The recorded test images, each as its label and 784 bytes in base 64."""
     return [
         {"label": entry["label"], "image": base64.b64encode(bytes.fromhex("".join(entry["image"]))).decode()}
@@ -27,7 +32,7 @@ def _examples():
     ]
 
 
-def _check(config):
+def _check(config: ViTConfig) -> None:
     """Raise a `ValueError` unless a model of this config can read what is drawn."""
     size = config.img_size if isinstance(config.img_size, tuple) else (config.img_size, config.img_size)
     if (config.in_chans, *size, config.num_classes) != (1, SIDE, SIDE, 10):
@@ -71,23 +76,24 @@ class DrawDigit(Explorer):
     pixels = traitlets.Unicode(help="784 bytes in base 64; empty before the first drawing").tag(sync=True)
     probabilities = traitlets.List(help="(10,)").tag(sync=True)
 
-    def __init__(self, model=MODEL, **kwargs):
+    def __init__(self, model: VisionTransformer | str = MODEL, **kwargs: Any) -> None:
         from course_lib.vit import VIT_CONFIGS, VisionTransformer
+        from course_lib.weights.registry import default_weights, find_entry
 
-        own = not isinstance(model, str)
-        if own and not isinstance(model, VisionTransformer):
+        if not isinstance(model, str | VisionTransformer):
             raise ValueError(
                 f"model is a {type(model).__name__}, and must be a VisionTransformer of this course, or a name."
             )
-        entry = find_entry(default_weights(MODEL if own else model))
-        _check(model.config if own else VIT_CONFIGS[model])
-        preprocessing = (own and model.preprocessing) or entry.preprocessing
+        name = model if isinstance(model, str) else None
+        entry = find_entry(default_weights(name or MODEL))
+        _check(VIT_CONFIGS[model] if isinstance(model, str) else model.config)
+        preprocessing: Any = getattr(model, "preprocessing", None) or entry.preprocessing
         self._model = model
-        self._about = "your own" if own else f"{model}, {entry.top1:.2f} % right on MNIST's test images"
+        self._about = f"{name}, {entry.top1:.2f} % right on MNIST's test images" if name else "your own"
         self.set_trait("examples", _examples())
         self.set_trait("mean", list(preprocessing.mean))
         self.set_trait("std", list(preprocessing.std))
-        self.set_trait("weights", "" if own else f"{entry.file}?{entry.sha256[:8]}")
+        self.set_trait("weights", f"{entry.file}?{(entry.sha256 or '')[:8]}" if name else "")
         super().__init__(**kwargs)
         self.on_msg(self._send_model)
 
@@ -98,7 +104,7 @@ class DrawDigit(Explorer):
             self.send({"sources": sources}, buffers=[_file_of(self._model)])
 
     @property
-    def image(self):
+    def image(self) -> Tensor:
         """(1, 28, 28) uint8 tensor: the last drawing, scaled and centred as MNIST's are; zeros before there is one."""
         import torch
 
@@ -134,9 +140,11 @@ class DrawDigit(Explorer):
         return f"DrawDigit({self._about}): {self.describe()}"
 
 
-def _file_of(model) -> bytes:
+def _file_of(model: VisionTransformer | str) -> bytes:
     """The weights as a safetensors file, its config inside: the course's as they lie there, a model's in float32."""
     if isinstance(model, str):
+        from course_lib.weights.registry import default_weights, find_entry
+
         file = find_entry(default_weights(model)).file
         return next(path for path in (folder / file for folder in CHECKPOINTS) if path.is_file()).read_bytes()
     from safetensors.torch import save

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from course_lib.widgets.base import CourseWidget
 
 SCRIPTS = Path(__file__).parent / "js"
 SMALL = 64  # pixels: pictures up to this side are kept exactly, larger ones as JPEG
+Numbers = Any  # a tensor (any device and dtype), an array, or nested lists
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./explorer\.js";$', re.M)
 
 
@@ -23,7 +25,7 @@ class Explorer(CourseWidget):
     import was: what it runs has no folder to import from.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "module" in cls.__dict__:
             common, own = ((SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in ("explorer", cls.module))
@@ -33,8 +35,8 @@ class Explorer(CourseWidget):
             )
 
 
-def as_array(name: str, data) -> np.ndarray:
-    """A float32 array from a tensor (any device and dtype), an array or nested lists; it must be finite."""
+def as_array(name: str, data: Numbers) -> np.ndarray:
+    """A float32 array, which must be finite."""
     if hasattr(data, "detach"):
         data = data.detach().cpu().float()
     data = np.asarray(data, dtype=np.float32)
@@ -45,7 +47,7 @@ def as_array(name: str, data) -> np.ndarray:
     return data
 
 
-def as_images(images) -> np.ndarray:
+def as_images(images: Numbers) -> np.ndarray:
     """(n, C, h, w) in uint8 from a batch, or from one image (C, h, w); C = 1 or 3; uint8, or between 0 and 1."""
     whole = str(getattr(images, "dtype", "")).endswith("uint8")
     images = as_array("images", images)
@@ -70,13 +72,6 @@ def picture(image: np.ndarray) -> str:
     Image.fromarray(pixels).save(file, **({"format": "PNG"} if exact else {"format": "JPEG", "quality": 90}))
     kind = "png" if exact else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def as_pair(name: str, size) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(map(int, size))
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"{name} must be two positive numbers (rows, columns), got {size}.")
-    return pair
 
 
 def check_index(name: str, value: int, count: int) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import traitlets
 
-from course_lib.widgets.explorer import Explorer, as_images, check_index, picture, place
+from course_lib.widgets.explorer import Explorer, Numbers, as_images, check_index, picture, place
 
 MAX_TOKENS = 4096  # more would be smaller than a pixel each
 
@@ -45,7 +47,9 @@ class Patchify(Explorer):
     channels = traitlets.Int(read_only=True).tag(sync=True)
     dim = traitlets.Int(read_only=True).tag(sync=True)
 
-    def __init__(self, image, patch_size, *, dim=768, pixel=None, **kwargs):
+    def __init__(
+        self, image: Numbers, patch_size: int, *, dim: int = 768, pixel: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
         images = as_images(image)
         if len(images) != 1:
             raise ValueError(f"give 1 image (C, h, w), got {len(images)}.")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import traitlets
 
-from course_lib.widgets.explorer import as_array, check_index, place, signed
+from course_lib.widgets.explorer import Numbers, as_array, check_index, place, signed
 from course_lib.widgets.tensor_explorer import TensorExplorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PositionExplorer(TensorExplorer):
@@ -28,7 +34,10 @@ class PositionExplorer(TensorExplorer):
     stretch = traitlets.Bool(help="colours over the numbers that occur").tag(sync=True)
     grid = traitlets.List(help="rows and columns of patches", read_only=True).tag(sync=True)
 
-    def __init__(self, similarity, *, position=None, stretch=None, files=None, **kwargs):
+    def __init__(
+        self, similarity: Numbers, *, position: Sequence[int] | None = None, stretch: bool | None = None,
+        files: str | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         similarity = as_array("similarity", similarity)
         shape = similarity.shape
         if len(shape) != 4 or shape[:2] != shape[2:] or not similarity.size:
@@ -52,7 +61,7 @@ class PositionExplorer(TensorExplorer):
         return [check_index(*each) for each in zip(names, proposal.value, self.grid, strict=True)]
 
     @property
-    def tile(self):
+    def tile(self) -> Tensor:
         """(gh, gw) tensor: the chosen position's similarity to every position."""
         import torch
 
@@ -77,7 +86,7 @@ class PositionExplorer(TensorExplorer):
         )
 
     @staticmethod
-    def _mean_without(line, at) -> str:
+    def _mean_without(line: Tensor, at: int) -> str:
         return signed(float(line.sum() - line[at]) / (len(line) - 1)) if len(line) > 1 else "–"
 
     def text_alternative(self) -> str:

@@ -42,7 +42,7 @@ class TensorExplorer(Explorer):
     packed = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     files = traitlets.Unicode(read_only=True).tag(sync=True)
 
-    def _store(self, parts: np.ndarray, files: str | None):
+    def _store(self, parts: np.ndarray, files: str | None) -> None:
         """Keep ``parts`` (n, ...) as they will be shown. Called before the widget is opened."""
         self._levels = np.stack([to_levels(part) for part in parts])
         if self._levels.nbytes <= EMBEDDED_BYTES:
@@ -57,7 +57,7 @@ class TensorExplorer(Explorer):
         if isinstance(part, int) and 0 <= part < len(self._levels):
             self.send({"part": part}, buffers=[pack(self._levels[part])])
 
-    def write_files(self, folder) -> list[Path]:
+    def write_files(self, folder: str | Path) -> list[Path]:
         """Write the files that the static page fetches, below ``folder`` (``assets`` in the course's own repository).
 
         Returns their paths; none if everything travels with the state.

@@ -1,0 +1,68 @@
+"""How a picture becomes pixels: the one reader, whether it is trained on, evaluated, or asked about. Chapter 09.
+
+`image_folder`, Flowers and Pets read files with it, and `Preprocessing.transform()` takes pictures through it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class ImageError(ValueError):
+    """A file that should be an image and cannot be read as one."""
+
+
+def read_image(path: Path, size: int | None = None) -> np.ndarray:
+    """One file as RGB: (3, h, w) uint8; or its middle square, (3, size, size).
+
+    Raises:
+        ImageError: it is damaged, empty, or no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return to_array(image, size)
+    except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
+        length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
+        raise ImageError(
+            f"{path}{length} cannot be read as an image ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:100]}): replace or delete it."
+        ) from error
+
+
+def to_array(image: "Image.Image", size: int | None = None) -> np.ndarray:
+    """A PIL image of any kind -> (3, h, w) uint8 RGB; or its middle square, bilinear with antialiasing, (3, size, size)."""
+    from PIL import Image, ImageOps
+
+    if size:  # a large JPEG need not be decoded at its full size
+        image.draft("", (2 * size, 2 * size))
+    image = to_rgb(image)
+    if size:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # (h, w, 3) -> (3, h, w)
+
+
+def to_rgb(image: "Image.Image") -> "Image.Image":
+    """A PIL image of any kind -> RGB, turned as its camera says, white where it is transparent.
+
+    Palettes, CMYK and single bits are what Pillow makes of them; 16-bit greys are scaled to 8.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers.
+    """
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, and their range is unknown")
+    if image.mode.startswith("I"):  # 16 bits for each pixel, and `convert` would cut off what is above 255
+        image = Image.fromarray((np.asarray(image).astype(np.int64) // 256).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -1,0 +1,107 @@
+"""What stands beside the weights is heeded, and refused in one line where no ViT can have it."""
+
+import json
+
+import pytest
+from weight_files import SMALL, as_huggingface, assert_same, random_state, refuse, write
+
+from course_lib.weights.load import load_pretrained
+from course_lib.weights.preprocessing import Preprocessing
+
+MEAN = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+
+
+@pytest.fixture
+def hub_file(tmp_path):
+    """A function that lays JSON (or text) beside weights in Hugging Face's names, and gives the path of these."""
+
+    def lay(**beside):
+        for name, content in beside.items():
+            text = content if isinstance(content, str) else json.dumps(content)
+            (tmp_path / f"{name}.json").write_text(text)
+        return write("huggingface", random_state(SMALL.model()), tmp_path / "model.safetensors")
+
+    return lay
+
+
+def test_the_processor_and_config_of_the_library_itself(tmp_path, capsys):
+    """Written by it. The answers are compared in test_convert."""
+    import transformers
+
+    config = transformers.ViTConfig(layer_norm_eps=3e-4, num_attention_heads=3)
+    size = {"height": 8, "width": 8}
+    processor = transformers.ViTImageProcessor(size=size, resample=3, **MEAN)
+    write("huggingface", random_state(SMALL.model()), tmp_path / "model.safetensors")
+    for thing in (config, processor):
+        thing.save_pretrained(tmp_path)
+    ours = load_pretrained(SMALL.model(), tmp_path / "model.safetensors")
+    assert ours.config.norm_eps == ours.norm.eps == ours.blocks[1].norm2.eps == 3e-4
+    assert "epsilon set from 1e-06 to 0.0003" in capsys.readouterr().out
+    assert ours.preprocessing == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (8, 8), (8, 8), "bicubic")
+    refuse(SMALL.model(num_heads=4), tmp_path / "model.safetensors", capsys, r"3 heads.*has 4.*num_heads=3")
+
+
+def test_a_nonsquare_file_says_its_grid(hub_file, tmp_path, capsys):
+    state = random_state(SMALL.model(img_size=(8, 32)))  # 2 x 8: as many patches as 4 x 4
+    path = hub_file(config={"image_size": [8, 32], "patch_size": 4})
+    write("huggingface", state, path)
+    ours = load_pretrained(SMALL.model(img_size=(8, 32)), path)
+    assert "resampled" not in capsys.readouterr().out
+    assert_same(as_huggingface(ours.state_dict()), as_huggingface(state))
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"size": 8}, (8, 8)),
+        ({"size": {"shortest_edge": 9}, "do_center_crop": True, "crop_size": {"height": 8, "width": 8}}, 9),
+        ({"size": {"height": 9, "width": 9}, "do_center_crop": True, "crop_size": {"height": 8, "width": 8}}, (9, 9)),
+        ({"size": {"shortest_edge": 9}, "crop_size": {"height": 8, "width": 8}}, None),
+        ({"size": {"height": 8, "width": 8}, "resample": None}, None),
+        ({"size": {"height": 8, "width": 8}, "resample": 0}, None),  # neither bilinear nor bicubic: not guessed
+    ],
+    ids=["number", "shorter side", "crop", "no crop said", "no filter", "nearest"],
+)
+def test_preprocessor_files(facts, expected, hub_file):
+    """Loading never fails because of a preprocessor file, and nothing in one is guessed."""
+    images = load_pretrained(SMALL.model(), hub_file(preprocessor_config=MEAN | {"resample": 2} | facts)).preprocessing
+    if expected is None:
+        assert not images
+    else:
+        assert (images.resize, images.input_size, images.interpolation) == (expected, (8, 8), "bilinear")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"layer_norm_eps": null, "model_type": "vit"}', "<html>"])
+def test_what_is_broken_beside_the_file_counts_as_missing(text, hub_file):
+    assert load_pretrained(SMALL.model(), hub_file(config=text, preprocessor_config=text)).config.norm_eps == 1e-12
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "vit_msn", "layer_norm_eps": 1e-6},  # a relative of ViT keeps its own
+        {"layer_norm_eps": "1e-6", "num_attention_heads": "3"},  # numbers as text
+    ],
+    ids=str,
+)
+def test_configs_that_are_heeded(config, hub_file):
+    assert load_pretrained(SMALL.model(), hub_file(config=config)).config.norm_eps == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("beside", "match"),
+    [
+        ({"config": {"layer_norm_eps": -1}}, "norm_eps"),
+        ({"config": {"layer_norm_eps": "small"}}, "config.json"),
+        ({"config": {"num_attention_heads": "many"}}, "config.json"),
+        ({"config": {"num_attention_heads": 4}}, "4 heads"),
+        ({"config": {"image_size": [8, 8], "patch_size": 0}}, "config.json"),
+        ({"config": {"hidden_act": "relu"}}, "relu"),
+        ({"config": {"hidden_act": "gelu_pytorch_tanh"}}, "gelu_pytorch_tanh"),  # 7e-4 in the answer, unseen
+        ({"preprocessor_config": {"image_mean": 0.5, "image_std": 0.5, "size": 8}}, "preprocessor_config.json"),
+        ({"preprocessor_config": {"resample": [2]}}, "preprocessor_config.json"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_changes_nothing(beside, match, hub_file, capsys):
+    refuse(SMALL.model(), hub_file(**beside), capsys, match)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.models.backbones import weights_file
+from course_lib.recipes.finetuning import FineTuning
 from course_lib.recipes.recipe import Recipe
 from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
@@ -124,9 +125,8 @@ def ours(experiment: Experiment) -> str:
 def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
     """What is not here yet that the recipe needs: [(what, where it must be, whether the course fetches it itself)]."""
     found = []
-    weights = getattr(recipe, "weights", None)
-    if weights:
-        url, path = weights_file(recipe.model, weights)
+    if isinstance(recipe, FineTuning) and recipe.weights:
+        url, path = weights_file(recipe.model, recipe.weights)
         if not path.is_file():
             found.append((f"weights {path.name}" + (f" from {url}" if url else ""), path, bool(url)))
     folder = recipe.data.removeprefix("folder:")

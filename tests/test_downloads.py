@@ -347,6 +347,7 @@ def test_a_split_that_there_is_not(read):
     fails(read, "trainval", match="split 'trainval' must be one of train, val, test")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason="MNIST is not here")
 def test_the_real_mnist():
     train, val, test = (mnist(split, REAL) for split in SPLITS)

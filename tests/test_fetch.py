@@ -284,14 +284,16 @@ def test_no_server_no_http_no_certificate_no_answer(site, path, naps, monkeypatc
     site.plan = [lambda request: request.wfile.write(b"\x00garbage\r\n\r\n")] * 3
     refused(site, path)
     monkeypatch.setitem(fetch.__globals__, "TIMEOUT", 0.2)
-    gate = threading.Event()
-    site.plan = [lambda request: gate.wait(5)] * 2
+    gate, ended = threading.Event(), []
+    site.plan = [lambda request: ended.append(gate.wait(30))] * 2
     assert fetch(site.url, path, sha256=DIGEST).read_bytes() == CONTENT
+    assert not ended  # the server would still be silent
     gate.set()
     monkeypatch.delenv("SSL_CERT_FILE")
     refused(site, path.with_name("other.bin"), "(?i)certificate")
 
 
+@pytest.mark.slow
 def test_no_connection_is_left_open(site, path, naps, monkeypatch):
     """An answer that is an error must be closed too: a warning, when it is collected, at some other time and place."""
     gc.collect()
@@ -485,6 +487,7 @@ def child(site, path):
     return process
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_download(site, path):
     """The answer comes when both have been at work for a while."""
     both = threading.Event()
@@ -498,6 +501,7 @@ def test_two_processes_make_one_download(site, path):
     assert len(site.requests) == 1 and path.read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_killed_download_goes_on(site, path):
     """SIGKILL: nobody tidies up. The lock is free again, and what had arrived is used."""
     half = threading.Event()

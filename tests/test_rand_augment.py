@@ -194,6 +194,7 @@ def every_outcome(images):
     return apply_operations(pixels, drawn.repeat_interleave(count), signs.repeat_interleave(count), 9).to(torch.uint8)
 
 
+@pytest.mark.slow
 def test_every_operation_and_direction_is_equally_likely():
     images = probe(4000)
     torch.manual_seed(0)

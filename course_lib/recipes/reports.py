@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.models.backbones import weights_file
+from course_lib.recipes.finetuning import FineTuning
 from course_lib.recipes.recipe import Recipe
 from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
@@ -48,26 +49,15 @@ class Experiment:
     verdict: str = ""
 
 
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "flowers102": "Oxford Flowers-102",
-    "pets": "Oxford-IIIT Pets",
-}
-
-
 def _pairs() -> Iterator[Experiment]:
-    figures = {
-        "cifar10": ("97.97", "96.67"),
-        "cifar100": ("87.41", "82.67"),
-        "flowers102": ("89.12", "89.02"),
-        "pets": ("93.65", "93.24"),
-    }
-    for data, (vit, resnet) in figures.items():
-        yield Experiment(f"A.{data}", f"ViT-B/16 fine-tuned on {TITLES[data]}", f"{vit} %", f"{data}_vit_b16")
-        yield Experiment(
-            f"A.{data}.resnet", f"ResNet-152 fine-tuned on {TITLES[data]}", f"{resnet} %", f"{data}_resnet152"
-        )
+    for data, title, vit, resnet in (
+        ("cifar10", "CIFAR-10", "97.97", "96.67"),
+        ("cifar100", "CIFAR-100", "87.41", "82.67"),
+        ("flowers102", "Oxford Flowers-102", "89.12", "89.02"),
+        ("pets", "Oxford-IIIT Pets", "93.65", "93.24"),
+    ):
+        yield Experiment(f"A.{data}", f"ViT-B/16 fine-tuned on {title}", f"{vit} %", f"{data}_vit_b16")
+        yield Experiment(f"A.{data}.resnet", f"ResNet-152 fine-tuned on {title}", f"{resnet} %", f"{data}_resnet152")
 
 
 EXPERIMENTS = (
@@ -135,9 +125,8 @@ def ours(experiment: Experiment) -> str:
 def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
     """What is not here yet that the recipe needs: [(what, where it must be, whether the course fetches it itself)]."""
     found = []
-    weights = getattr(recipe, "weights", None)
-    if weights:
-        url, path = weights_file(recipe.model, weights)
+    if isinstance(recipe, FineTuning) and recipe.weights:
+        url, path = weights_file(recipe.model, recipe.weights)
         if not path.is_file():
             found.append((f"weights {path.name}" + (f" from {url}" if url else ""), path, bool(url)))
     folder = recipe.data.removeprefix("folder:")

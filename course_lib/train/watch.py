@@ -6,7 +6,6 @@ import json
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +111,11 @@ class Watch:
         progress.seconds, progress.cpu_seconds = self.saved - self.started, cpu_seconds() - self.cpu_started
         if not self.store:
             return
-        for write in (
-            partial(self.store.save, progress.step, self.run.state()),
-            partial(write_history, self.store.folder, progress.history),
-        ):
-            try:
-                write()
-            except (CheckpointError, OSError) as error:
-                print(f"Warning: {error} The run goes on; the next save will try again.", flush=True)
+        try:
+            self.store.save(progress.step, self.run.state())
+            write_history(self.store.folder, progress.history)
+        except (CheckpointError, OSError) as error:
+            print(f"Warning: {error} The run goes on; the next save will try again.", flush=True)
 
 
 SAVE_EVERY = 600  # seconds

@@ -85,22 +85,9 @@ def site(site_dir):
         server.shutdown()
 
 
-NO_BROWSER = "no browser"
-
-
 def _no_browser(reason):
-    line = f"{NO_BROWSER}: {reason}"
+    line = f"no browser: {reason}"
     pytest.fail(line) if os.environ.get("CI") else pytest.skip(line)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """One line, however many tests were skipped for want of a browser."""
-    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
-    reasons = [reason for reason in skipped if NO_BROWSER in reason]
-    if reasons:
-        terminalreporter.write_line(
-            f"{len(reasons)} tests in the browser were skipped, {reasons[0][9:200]}", yellow=True
-        )
 
 
 @pytest.fixture(scope="session")

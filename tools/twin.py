@@ -69,7 +69,7 @@ def run(notebook, python, variables):
     command = [python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=command)  # pyright: ignore[reportAssignmentType] (a property there)
+        kernel_spec = KernelSpec(argv=command)
 
     options = {"timeout": 600, "allow_errors": True, "coalesce_streams": True}
     with tempfile.TemporaryDirectory() as folder:
@@ -109,12 +109,9 @@ def differences(stored, ran, untouched):
             if "not attempted" not in printed(after):
                 found.append(f"{after.id} judges an exercise that nobody attempted ({first})\n{printed(after)}")
         elif printed(before) != printed(after) and "nbval-ignore-output" not in tags:
-            was, now = printed(before).splitlines(), printed(after).splitlines()
-            lines = [
-                line
-                for line in difflib.unified_diff(was, now, n=0, lineterm="")
-                if not re.match(r"---|\+\+\+|@@", line)
-            ]
+            old, new = printed(before).splitlines(), printed(after).splitlines()
+            diff = difflib.unified_diff(old, new, n=0, lineterm="")
+            lines = [line for line in diff if not re.match(r"---|\+\+\+|@@", line)]
             more = [f"... and {len(lines) - LINES} lines more"] if len(lines) > LINES else []
             found.append("\n".join([f"{after.id} prints something else ({first})", *lines[:LINES], *more]))
     return found

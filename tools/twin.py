@@ -69,7 +69,7 @@ def run(notebook, python, variables):
     command = [python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=command)
+        kernel_spec = KernelSpec(argv=command)  # pyright: ignore[reportAssignmentType] (a property there)
 
     options = {"timeout": 600, "allow_errors": True, "coalesce_streams": True}
     with tempfile.TemporaryDirectory() as folder:

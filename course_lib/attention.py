@@ -172,12 +172,13 @@ class MultiHeadSelfAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         bias = self.rel_pos() if self.rel_pos is not None else None  # (H, N, N)
-        if self.recorder is None and not _fused_is_slower(q):
+        recorder = self.recorder  # read once: another thread may end its recording at any moment
+        if recorder is None and not _fused_is_slower(q):
             dropout = self.attn_drop.p if self.training else 0.0
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
         weights = attention_weights(q, k, bias=bias)  # (B, H, N, N)
-        if self.recorder is not None:
-            self.recorder(weights)
+        if recorder is not None:
+            recorder(weights)
         return self.attn_drop(weights) @ v
 
 

@@ -75,10 +75,9 @@ def report(folder):
         "ours for accelerate": {parts: train(ema=0.0, accumulate=parts)["model"] for parts in (1, 2)},
         "odd": evaluate_set(tiny.model().double(), tiny.image_set(ODD), 3),
         "one": evaluate_set(tiny.model().double(), tiny.image_set(1), 3),
-        "shares": distributed.share(torch.arange(ODD)).tolist(),
         "largest": distributed.largest(15 + rank, torch.device("cpu")),
         "from main": distributed.from_main({"rank": rank}),
-        "mean": distributed.mean_over_processes(torch.tensor([float(rank), 4.0])).tolist(),
+        "sum": distributed.sum_over_processes(torch.tensor([float(rank), 4.0])).tolist(),
         "main": distributed.is_main(),
         "world": distributed.world_size(),
     }

@@ -109,12 +109,9 @@ def differences(stored, ran, untouched):
             if "not attempted" not in printed(after):
                 found.append(f"{after.id} judges an exercise that nobody attempted ({first})\n{printed(after)}")
         elif printed(before) != printed(after) and "nbval-ignore-output" not in tags:
-            was, now = printed(before).splitlines(), printed(after).splitlines()
-            lines = [
-                line
-                for line in difflib.unified_diff(was, now, n=0, lineterm="")
-                if not re.match(r"---|\+\+\+|@@", line)
-            ]
+            old, new = printed(before).splitlines(), printed(after).splitlines()
+            diff = difflib.unified_diff(old, new, n=0, lineterm="")
+            lines = [line for line in diff if not re.match(r"---|\+\+\+|@@", line)]
             more = [f"... and {len(lines) - LINES} lines more"] if len(lines) > LINES else []
             found.append("\n".join([f"{after.id} prints something else ({first})", *lines[:LINES], *more]))
     return found
@@ -125,7 +122,7 @@ def main(arguments=None):
     parser.add_argument("python", help="the interpreter of the other environment")
     parser.add_argument("names", nargs="*", help="chapters, such as 01_attention; all of them by default")
     parser.add_argument("--solved", action="store_true", help="run the notebooks with the answers")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # names may follow --solved
     if (python := shutil.which(options.python)) is None:
         parser.error(f"no Python interpreter {options.python}")
     python = os.path.abspath(python)  # the kernels start in another folder

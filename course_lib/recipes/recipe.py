@@ -89,11 +89,7 @@ class Recipe:
 def balanced_rows(labels: Tensor, count: int, classes: int) -> Tensor:
     """The numbers of the first `count` / `classes` images of each class, in order."""
     each = count // classes
-    rank = torch.zeros_like(labels)
-    for label in range(classes):
-        rows = (labels == label).nonzero()[:, 0]
-        rank[rows] = torch.arange(len(rows))
-    rows = (rank < each).nonzero()[:, 0]
+    rows = torch.cat([(labels == label).nonzero()[:each, 0] for label in range(classes)]).sort().values
     if len(rows) < each * classes:
         raise ValueError(f"there are not {each} images of each class: images={count} must be smaller.")
     return rows

@@ -49,26 +49,15 @@ class Experiment:
     verdict: str = ""
 
 
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "flowers102": "Oxford Flowers-102",
-    "pets": "Oxford-IIIT Pets",
-}
-
-
 def _pairs() -> Iterator[Experiment]:
-    figures = {
-        "cifar10": ("97.97", "96.67"),
-        "cifar100": ("87.41", "82.67"),
-        "flowers102": ("89.12", "89.02"),
-        "pets": ("93.65", "93.24"),
-    }
-    for data, (vit, resnet) in figures.items():
-        yield Experiment(f"A.{data}", f"ViT-B/16 fine-tuned on {TITLES[data]}", f"{vit} %", f"{data}_vit_b16")
-        yield Experiment(
-            f"A.{data}.resnet", f"ResNet-152 fine-tuned on {TITLES[data]}", f"{resnet} %", f"{data}_resnet152"
-        )
+    for data, title, vit, resnet in (
+        ("cifar10", "CIFAR-10", "97.97", "96.67"),
+        ("cifar100", "CIFAR-100", "87.41", "82.67"),
+        ("flowers102", "Oxford Flowers-102", "89.12", "89.02"),
+        ("pets", "Oxford-IIIT Pets", "93.65", "93.24"),
+    ):
+        yield Experiment(f"A.{data}", f"ViT-B/16 fine-tuned on {title}", f"{vit} %", f"{data}_vit_b16")
+        yield Experiment(f"A.{data}.resnet", f"ResNet-152 fine-tuned on {title}", f"{resnet} %", f"{data}_resnet152")
 
 
 EXPERIMENTS = (

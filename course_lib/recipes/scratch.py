@@ -134,56 +134,52 @@ _REPORT_D_CIFAR = replace(
 )
 
 
-def _step(before, what, source, *, model=None, train=None, augment=None):
-    train = {**(train or {}), "augment": replace(before.train.augment, **(augment or {}))}
-    return replace(
-        before,
-        name=f"cifar10_step_{int(before.name[-1]) + 1}",
-        what=f"step {int(before.name[-1])} and {what}" if before.name[-1] != "0" else what,
-        model=replace(before.model, **(model or {})),
-        train=replace(before.train, **train),
-        cost="six minutes on one CPU core",
-        expect="more than the step before, or not: that is the question",
-        source=source,
-    )
+# What each adds to the step before, who says so, and what changes in model, training and augmentation.
+_INGREDIENTS = (
+    (
+        "report D's recipe with a model four times as large", "the paper's table 1 grows models the same way",
+        {"embed_dim": 64, "depth": 6, "num_heads": 2, "mlp_ratio": 2.0}, {}, {},
+    ),
+    (
+        "weight decay, warm-up, clipping and twice the learning rate", "Loshchilov & Hutter 2019; the paper's appendix B.1",
+        {}, {"weight_decay": 0.05, "warmup_epochs": 1.0, "clip_grad": 1.0, "lr": 2e-3}, {},
+    ),
+    (
+        "starting weights that fit the width", "Glorot & Bengio 2010; the paper's released code",
+        {"weight_init": "xavier"}, {}, {},
+    ),
+    ("the mean of the patches", "the paper's appendix D.3", {"global_pool": "avg"}, {}, {}),
+    ("fixed positions of row and column", "Beyer et al. 2022", {"pos_embed": "sincos2d"}, {}, {}),
+    ("crop and flip in place of small shifts", "He et al. 2016", {}, {}, {"translate": 0.0, "crop": 4, "flip": True}),
+    ("averaged weights", "Polyak & Juditsky 1992", {}, {"ema": 0.998}, {}),
+    ("RandAugment", "Cubuk et al. 2020", {}, {}, {"rand_augment": 1, "magnitude": 6}),
+    (
+        "MixUp, CutMix and label smoothing", "Zhang et al. 2018; Yun et al. 2019; Szegedy et al. 2016",
+        {}, {"label_smoothing": 0.1}, {"mixup": 0.8, "cutmix": 1.0, "mix_share": 0.5},
+    ),
+)  # fmt: skip
 
 
-_STEP_1 = _step(
-    _STEP_0,
-    "report D's recipe with a model four times as large",
-    "the paper's table 1 grows models the same way",
-    model={"embed_dim": 64, "depth": 6, "num_heads": 2, "mlp_ratio": 2.0},
-)
-_STEP_2 = _step(
-    _STEP_1,
-    "weight decay, warm-up, clipping and twice the learning rate",
-    "Loshchilov & Hutter 2019; the paper's appendix B.1",
-    train={"weight_decay": 0.05, "warmup_epochs": 1.0, "clip_grad": 1.0, "lr": 2e-3},
-)
-_STEP_3 = _step(
-    _STEP_2,
-    "starting weights that fit the width",
-    "Glorot & Bengio 2010; the paper's released code",
-    model={"weight_init": "xavier"},
-)
-_STEP_4 = _step(_STEP_3, "the mean of the patches", "the paper's appendix D.3", model={"global_pool": "avg"})
-_STEP_5 = _step(_STEP_4, "fixed positions of row and column", "Beyer et al. 2022", model={"pos_embed": "sincos2d"})
-_STEP_6 = _step(
-    _STEP_5,
-    "crop and flip in place of small shifts",
-    "He et al. 2016",
-    augment={"translate": 0.0, "crop": 4, "flip": True},
-)
-_STEP_7 = _step(_STEP_6, "averaged weights", "Polyak & Juditsky 1992", train={"ema": 0.998})
-_STEP_8 = _step(_STEP_7, "RandAugment", "Cubuk et al. 2020", augment={"rand_augment": 1, "magnitude": 6})
-_STEP_9 = _step(
-    _STEP_8,
-    "MixUp, CutMix and label smoothing",
-    "Zhang et al. 2018; Yun et al. 2019; Szegedy et al. 2016",
-    train={"label_smoothing": 0.1},
-    augment={"mixup": 0.8, "cutmix": 1.0, "mix_share": 0.5},
-)
-_LADDER = (_STEP_0, _STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7, _STEP_8, _STEP_9)
+def _ladder() -> list[Recipe]:
+    steps = [_STEP_0]
+    for number, (what, source, model, train, augment) in enumerate(_INGREDIENTS):
+        before = steps[-1]
+        step = replace(
+            before,
+            name=f"cifar10_step_{number + 1}",
+            what=f"step {number} and {what}" if number else what,
+            model=replace(before.model, **model),
+            train=replace(before.train, **train, augment=replace(before.train.augment, **augment)),
+            cost="six minutes on one CPU core",
+            expect="more than the step before, or not: that is the question",
+            source=source,
+        )
+        steps.append(step)
+    return steps
+
+
+_LADDER = _ladder()
+_STEP_7 = _LADDER[7]
 
 # The same small ViT and a ResNet of its size on parts of the training images, each for 160,000 images in all.
 _RESNET = ResNetConfig(width=14)

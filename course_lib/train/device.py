@@ -63,12 +63,9 @@ def get_device(name: str = "auto") -> torch.device:
     Raises:
         ValueError: there is no such device here.
     """
-    cards = ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
-    here = [
-        *(cards if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-        "cpu",
-    ]
+    here = ["mps", "cpu"] if torch.backends.mps.is_available() else ["cpu"]
+    if torch.cuda.is_available():
+        here = ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count())), *here]
     if name == "auto":
         name = here[0]
     if str(name) not in here:

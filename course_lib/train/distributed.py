@@ -55,21 +55,11 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
-def share(rows: Tensor) -> Tensor:
-    """This process's part of `rows`: every `world_size()`-th, none twice, none left out."""
-    return rows[rank() :: world_size()]
-
-
 def sum_over_processes(values: Tensor) -> Tensor:
     """Add up a tensor over all processes; the same numbers come back in each."""
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
-
-
-def mean_over_processes(values: Tensor) -> Tensor:
-    """The mean of a tensor over all processes."""
-    return sum_over_processes(values) / world_size()
 
 
 def from_main(value: Value) -> Value:

@@ -161,7 +161,9 @@ def _doctor(options):
 
     from packaging.requirements import Requirement
 
-    found = {name: version(name) for name in ("course-lib", "torch", "torchvision", "numpy")}
+    from course_lib import __version__
+
+    found = {"course-lib": __version__} | {name: version(name) for name in ("torch", "torchvision", "numpy")}
     print(", ".join(f"{name} {number}" for name, number in {"Python": python_version(), **found}.items()))
     needed = map(Requirement, requires("torchvision") or ())
     wanted = next(requirement.specifier for requirement in needed if requirement.name == "torch")

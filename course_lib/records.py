@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from course_lib import __version__
 from course_lib.files import places
 from course_lib.files.atomic import write_atomically
 
@@ -35,7 +36,7 @@ def versions() -> dict[str, str]:
     """Of what a run depends on."""
     return {
         "python": platform.python_version(),
-        "course-lib": version("course-lib"),
+        "course-lib": __version__,
         "torch": version("torch"),
         "torchvision": version("torchvision"),
     }

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import torch
 from nightly import full
 from tiny import same
 
+from course_lib.files import atomic
 from course_lib.train import checkpoint
 from course_lib.train.checkpoint import CheckpointError, DamagedError, Store, list_checkpoints, read_checkpoint
 
@@ -37,6 +37,11 @@ def filled(folder, steps=(10, 20), **options):
 
 def steps_in(folder):
     return [int(path.name.split("-")[1]) for path in list_checkpoints(folder)]
+
+
+def names_in(folder):
+    """What lies there, but for the lock, which older versions of filelock take away and newer ones leave."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "run.lock")
 
 
 def load(folder, **options):
@@ -66,7 +71,7 @@ def test_what_is_saved_comes_back(tmp_path):
     step, found = load(tmp_path)
     assert step == 30 and same(found, state(30))
     assert steps_in(tmp_path) == [30, 20]  # two are kept
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".pt", ".pt"]
+    assert names_in(tmp_path) == [path.name for path in reversed(list_checkpoints(tmp_path))]  # and nothing else
 
 
 # Row 1: killed at any byte
@@ -126,12 +131,12 @@ def test_everything_is_on_disk_before_the_next_thing_happens(tmp_path, monkeypat
 
 def test_an_error_while_serialising_leaves_everything_as_it_was(tmp_path):
     filled(tmp_path)
-    before = sorted(tmp_path.iterdir())
+    before = names_in(tmp_path)
     with Store(tmp_path) as store:
-        with pytest.raises(Exception, match="pickle"):
+        with pytest.raises(Exception, match="pickle|local object"):
             store.save(30, {"weights": torch.zeros(1000), "function": lambda: 0})
         store._holder.unlink()
-        assert sorted(tmp_path.iterdir()) == before
+        assert names_in(tmp_path) == before
     assert load(tmp_path)[0] == 20
 
 
@@ -160,7 +165,7 @@ class FullDisk(io.RawIOBase):
     """A file that takes so many bytes and no more."""
 
     def __init__(self, file, room):
-        self.file, self.room, self.name = file, room, file.name
+        self.file, self.room = file, room
 
     def write(self, data):
         self.file.write(data[: self.room])
@@ -176,11 +181,10 @@ class FullDisk(io.RawIOBase):
 @pytest.mark.parametrize("room", [0, 100])
 def test_disk_full_while_writing(tmp_path, monkeypatch, room):
     filled(tmp_path)
-    real = tempfile.NamedTemporaryFile
     with Store(tmp_path) as store:
         store.load()
         with monkeypatch.context() as patched:
-            patched.setattr(tempfile, "NamedTemporaryFile", lambda **kwargs: FullDisk(real(**kwargs), room))
+            patched.setattr(atomic, "open", lambda *file: FullDisk(open(*file), room), raising=False)  # noqa: SIM115
             with pytest.raises(CheckpointError, match=r"cannot write .*step-00000030.*\(No space left on device\)"):
                 store.save(30, state(30))
         assert steps_in(tmp_path) == [20, 10] and not list(tmp_path.glob(".*"))

@@ -393,9 +393,10 @@ def test_the_history_is_written(tmp_path):
         ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "images_per_second", "seconds", "cpu_seconds"]
     )
     assert b"\r" not in (tmp_path / "history.csv").read_bytes()
-    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == (
-        ["history.csv", "history.json", "run.lock", "step", "step"]
-    )
+    names = {path.name.split("-")[0] for path in tmp_path.iterdir()} - {
+        "run.lock"
+    }  # some versions leave it, some do not
+    assert names == {"history.csv", "history.json", "step"} and len([*tmp_path.glob("step-*")]) == 2
 
 
 def test_the_rate_counts_images_of_this_process(monkeypatch):

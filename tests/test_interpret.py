@@ -529,6 +529,7 @@ def check_compiled(lib):
 
 
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
+@pytest.mark.slow
 def test_compiled_models_are_recorded():
     check_compiled(REAL)
 

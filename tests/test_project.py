@@ -157,6 +157,7 @@ def test_no_large_file_is_tracked():
     assert max(sizes.values(), default=0) < 2_000_000
 
 
+@pytest.mark.slow
 def test_the_installed_package_is_complete(tmp_path):
     """What Colab gets: built as a wheel and unpacked elsewhere, it finds its records and its widgets' scripts."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

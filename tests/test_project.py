@@ -106,6 +106,7 @@ def test_addresses_follow_the_one_in_config():
         for c in task.TASKS["lint"][2]
     ],
 )
+@pytest.mark.slow
 def test_lint(command, monkeypatch):
     monkeypatch.setattr(task, "PROGRAMS", Path(sys.executable).parent)
     assert task.execute(command) == 0

@@ -662,12 +662,14 @@ def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
 
 
 @pytest.mark.parametrize("case", ["Ctrl-C twice", "SIGTERM, then Ctrl-C"])
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(stopped, case):
     """In the middle of a step that would have lasted longer than the tests wait."""
     found = stopped[case]
     assert (found["status"], found["steps"], found["said"]) == (130, [0], "")
 
 
+@pytest.mark.slow
 def test_a_real_process_that_is_killed(stopped):
     assert (stopped["SIGKILL"]["status"], stopped["SIGKILL"]["steps"]) == (-signal.SIGKILL, [0])
 

@@ -18,6 +18,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# The larger half of importing nbformat: a grammar of international addresses, of which no notebook here has any.
+sys.modules["rfc3987_syntax"] = None
+
 STARTED = time.monotonic(), time.process_time()
 
 pytest_plugins = ["browser", "data_files", "pytester"]

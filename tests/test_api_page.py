@@ -109,6 +109,7 @@ def test_links_lead_to_names_chapters_and_lines(page):
     assert f"[rooms.py, line {line}]({SOURCE}/wing/rooms.py#L{line})" in text
 
 
+@pytest.mark.slow
 def test_the_page_has_every_name_that_chapters_import():
     page = api_page.read_page((api_page.ROOT / "book/api.md").read_text(encoding="utf-8"), SOURCE)
     library = griffe.load("course_lib", search_paths=[api_page.ROOT], allow_inspection=False)

@@ -8,6 +8,8 @@ import notebooks
 import pytest
 from nbclient.exceptions import CellExecutionError
 
+pytestmark = pytest.mark.slow
+
 CHAPTER = '''\
 # %% [markdown]
 # # A chapter

@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import importlib, json, sys, time
 from pathlib import Path
@@ -29,6 +31,7 @@ print(json.dumps([(time.process_time() - start) / torch_took, loaded]))
 LARGE = {"torchvision", "matplotlib", "sklearn", "scipy", "ipywidgets", "anywidget", "timm", "transformers", "PIL"}
 
 
+@pytest.mark.slow
 def test_importing_everything_is_cheap():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     ratio, loaded = json.loads(done.stdout)

@@ -529,6 +529,7 @@ def check_compiled(lib):
 
 
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
+@pytest.mark.slow
 def test_compiled_models_are_recorded():
     check_compiled(REAL)
 
@@ -1451,11 +1452,13 @@ def load(old="", new=""):
 
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.slow
 def test_the_source_as_it_stands_passes(name):
     CHECKS[name](load())
 
 
 @pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.slow
 def test_mutants_are_caught(name):
     check, old, new = MUTANTS[name]
     mutant, fast = load(old, new), torch.backends.mha.get_fastpath_enabled()

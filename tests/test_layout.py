@@ -1,6 +1,7 @@
 """The order of the wings: imports go downwards only, also those inside functions."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ FLOORS = (
 FLOOR = {wing: number for number, floor in enumerate(FLOORS) for wing in floor}
 
 
+@functools.cache
 def modules():
     """{name under course_lib: syntax tree} of every module."""
     paths = {path.relative_to(PACKAGE).with_suffix("").parts: path for path in PACKAGE.rglob("*.py")}

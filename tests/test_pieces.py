@@ -50,6 +50,7 @@ def run(folder, *cells):
     return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells[1:]]
 
 
+@pytest.mark.slow
 def test_from_one_notebook_to_another(tmp_path):
     """A helper, a constant and another exercise that the answer uses travel with it."""
     printed = run(tmp_path, SOFTMAX, WEIGHTS, "def merge_heads(x):\n    ...\n\ncheck_merge_heads(merge_heads)")
@@ -104,12 +105,14 @@ check_evaluate(evaluate)
 """
 
 
+@pytest.mark.slow
 def test_annotations_defaults_classes_aliases_and_decorators_travel(tmp_path):
     assert run(tmp_path, UNUSUAL, DECORATED) == ["✓ softmax: passed\n", "✓ evaluate: passed\n"]
     (printed,) = run(tmp_path, 'softmax, evaluate = my_pieces("softmax", "evaluate")\nprint(softmax(torch.zeros(2)))')
     assert printed.count("yours") == 2 and "0.5000" in printed
 
 
+@pytest.mark.slow
 def test_variables_of_the_notebook_stay_behind(tmp_path):
     """Parameters and local names are not looked up outside, whatever is there under the same name."""
     clutter = "scores, e, dim = {'a': torch.ones(2)}, [torch.ones(1)], torch.zeros(3)\n"
@@ -118,6 +121,7 @@ def test_variables_of_the_notebook_stay_behind(tmp_path):
     assert "scores =" not in text and "dim =" not in text and "SHIFT = 'amax'" in text
 
 
+@pytest.mark.slow
 def test_what_cannot_stand_alone_is_not_kept(tmp_path):
     code = (
         "ones = torch.ones(1)\n\ndef split_heads(x, num_heads):\n"
@@ -130,6 +134,7 @@ def test_what_cannot_stand_alone_is_not_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
     """`attention_weights` calls `softmax`; the reader's is an empty stub, so the course's is used."""
     stub = "def softmax(scores, dim=-1):\n    ...\n"
@@ -141,6 +146,7 @@ def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
     assert "yours" in printed and "0.2500" in printed
 
 
+@pytest.mark.slow
 def test_a_function_of_another_name(tmp_path):
     printed = run(
         tmp_path, SOFTMAX.replace("def softmax", "def mine").replace("check_softmax(softmax)", "check_softmax(mine)")

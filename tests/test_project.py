@@ -106,6 +106,7 @@ def test_addresses_follow_the_one_in_config():
         for c in task.TASKS["lint"][2]
     ],
 )
+@pytest.mark.slow
 def test_lint(command, monkeypatch):
     monkeypatch.setattr(task, "PROGRAMS", Path(sys.executable).parent)
     assert task.execute(command) == 0
@@ -157,6 +158,7 @@ def test_no_large_file_is_tracked():
     assert max(sizes.values(), default=0) < 2_000_000
 
 
+@pytest.mark.slow
 def test_the_installed_package_is_complete(tmp_path):
     """What Colab gets: built as a wheel and unpacked elsewhere, it finds its records and its widgets' scripts."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

@@ -108,6 +108,7 @@ def agrees(uninterrupted, net, history, folder):
 # Row 27: exact resume
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_after_every_single_step(tmp_path, monkeypatch, uninterrupted_long):
     """39 processes, each of which does one step. After each, all of the state is compared, not only at the end."""
     real = watch.Watch.after_step
@@ -254,6 +255,7 @@ def test_changed_settings_on_request(folder, name, capsys):
 
 
 @pytest.mark.parametrize("done", [1, 5, 12])
+@pytest.mark.slow
 def test_another_batch_size_within_an_epoch(tmp_path, monkeypatch, done):
     """The epoch goes on at the same place in the data, as nearly as the new batches allow."""
     with monkeypatch.context() as patch:
@@ -652,6 +654,7 @@ def stopped(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case, status", [("SIGTERM", 143), ("Ctrl-C", 130)])
+@pytest.mark.slow
 def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
     found = stopped[case]
     assert (found["status"], found["steps"]) == (status, [0, 2])  # the signal came during the second step
@@ -659,12 +662,14 @@ def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
 
 
 @pytest.mark.parametrize("case", ["Ctrl-C twice", "SIGTERM, then Ctrl-C"])
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(stopped, case):
     """In the middle of a step that would have lasted longer than the tests wait."""
     found = stopped[case]
     assert (found["status"], found["steps"], found["said"]) == (130, [0], "")
 
 
+@pytest.mark.slow
 def test_a_real_process_that_is_killed(stopped):
     assert (stopped["SIGKILL"]["status"], stopped["SIGKILL"]["steps"]) == (-signal.SIGKILL, [0])
 

@@ -356,6 +356,7 @@ def test_other_precisions_train_alike(precision, limit):
     assert losses[precision] != losses["float32"]
 
 
+@pytest.mark.slow
 def test_a_compiled_model_keeps_its_names():
     """What is saved can be loaded into a model that is not compiled, and the run is the same."""
     real, compiled, wanted = torch.nn.Module.compile, tiny.model(), tiny.model()
@@ -370,6 +371,7 @@ def test_a_compiled_model_keeps_its_names():
         torch.testing.assert_close(compiled.state_dict()[name], value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_learns_to_read_digits():
     """Five epochs, two seconds, for sanity only: guessing gives 0.1."""
     config = TrainConfig(epochs=5, batch_size=20, lr=5e-3, precision="float32", device="cpu")

@@ -106,6 +106,7 @@ def test_bad_assignment_is_refused_and_changes_nothing(name, value):
     assert getattr(widget, name) == before
 
 
+@pytest.mark.slow
 def test_stored_output_is_the_same_bytes_every_time():
     code = (
         "from course_lib.widgets import AttentionPlayground\n"

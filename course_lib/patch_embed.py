@@ -122,12 +122,12 @@ class PatchEmbed(nn.Module):
                 "or build the model with their img_size and in_chans."
             )
         wanted = self.proj.weight.dtype
-        if images.dtype != wanted and not (
-            images.is_floating_point() and torch.is_autocast_enabled(images.device.type)
-        ):
+        if not images.is_floating_point():
             raise ValueError(
-                f"images are {images.dtype}, the weights {wanted}: give whole numbers as the weights want them "
-                f"(model.preprocessing.transform() does it), and others as images.to({wanted})."
+                f"images are {images.dtype}, the weights {wanted}: scale them to floating point first, "
+                "as the weights want them (model.preprocessing.transform() does it)."
             )
+        if images.dtype != wanted and not torch.is_autocast_enabled(images.device.type):
+            raise ValueError(f"images are {images.dtype}, the model is {wanted}: give it images.to({wanted}).")
         # Without .contiguous() all tokens keep the convolution's order in memory, and every norm after it copies them.
         return rearrange(self.proj(images), "B D gh gw -> B (gh gw) D").contiguous()

@@ -1,4 +1,7 @@
-"""The course's figures: one style, one colour for each role, functions that draw on an Axes and return it."""
+"""The course's figures: one style, one colour for each role, functions that draw on the Axes `ax` and return it.
+
+Where `ax` is None they draw in a new figure. What is drawn may be a tensor, an array or a list.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -78,7 +81,6 @@ def heatmap(
 
     Args:
         matrix: (rows, columns), tensor or array.
-        ax: where to draw; a new figure if None.
         rows, columns: labels of the rows and columns.
         title: above the map.
         annotate: write each value into its cell.
@@ -149,7 +151,6 @@ def learning_curves(
     Args:
         runs: the "runs" of a record; each has a "curve", a list with a dict for each epoch.
         value: the name in these dicts of what is drawn: "train_loss", "val_loss", "val_accuracy", "lr".
-        ax: where to draw; a new figure if None.
         label: of the line, for the legend.
         color, style: of the line.
         across: the name of what is drawn along the horizontal axis: "epoch", or "seconds" (the mean over the runs).
@@ -181,7 +182,6 @@ def confusion_matrix(
 
     Args:
         counts: (K, K) whole numbers, tensor or array.
-        ax: where to draw; a new figure if None.
         classes: K names; the numbers from 0 if None.
         title: above the matrix.
 
@@ -213,7 +213,6 @@ def reliability(bins: Any, ax: Axes | None = None, *, label: str = "", color: st
 
     Args:
         bins: (confidence, accuracy, share) of each bin, all from 0 to 1, as `metrics.score` returns them.
-        ax: where to draw; a new figure if None.
         label: of the line, for the legend.
         color, style: of the line; the first letter of `style` is the shape of the points.
 
@@ -287,11 +286,7 @@ def image_grid(
 
 
 def staircase(
-    values: Iterable[float],
-    labels: Sequence[str],
-    ax: Axes | None = None,
-    *,
-    half_widths: Iterable[float] | None = None,
+    values: Iterable[float], labels: Sequence[str], ax: Axes | None = None, *, half_widths: Iterable[float] = ()
 ) -> Axes:
     """Draw values as steps, the first at the bottom: each bar grey up to the value before it, and coloured from there.
 
@@ -300,7 +295,6 @@ def staircase(
     Args:
         values: n numbers.
         labels: n texts.
-        ax: where to draw; a new figure if None.
         half_widths: n numbers, how far the interval about each value reaches; 0 for none.
 
     Raises:
@@ -309,7 +303,7 @@ def staircase(
     Source: chapter 08.
     """
     steps = [float(value) for value in values]
-    halves = list(half_widths or [0.0 for _ in steps])
+    halves = list(half_widths) or [0.0 for _ in steps]
     if not len(labels) == len(halves) == len(steps):
         raise ValueError(f"{len(steps)} values have {len(labels)} labels and {len(halves)} half widths: one of each.")
     ax = ax or plt.subplots(figsize=(7, 0.4 * len(steps) + 0.6))[1]

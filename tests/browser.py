@@ -6,18 +6,19 @@ where the environment variable CI is set, a missing browser is a failure.
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM_ARGS = [
@@ -31,19 +32,35 @@ class Build:
     html: Path
     log: str
     returncode: int
-    seconds: float
+    seconds: float  # of the processor
+    start: float  # what only starting the program takes of it
+
+
+def _jupyter_book(*arguments, cwd):
+    """Run jupyter-book; returns what came of it, and the seconds of the processor."""
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
+    before = os.times()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    after = os.times()
+    return done, sum(after[2:4]) - sum(before[2:4])
 
 
 @pytest.fixture(scope="session")
 def site_build(tmp_path_factory):
-    """The site as `make book` builds it, in a temporary folder, whether or not it went well."""
-    out = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
-    options = ["--path-output", str(out), "-W", "-n", "--keep-going"]
-    started = time.perf_counter()
-    done = subprocess.run([*build, *options], capture_output=True, text=True, cwd=out)
-    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    return Build(out / "_build" / "html", log, done.returncode, time.perf_counter() - started)
+    """The site as `make book` builds it, in a temporary folder, whether or not it went well. All workers share one."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    out, told = folder / "site", folder / "site.json"
+    with FileLock(folder / "site.lock"):
+        if not told.is_file():
+            out.mkdir()
+            _, start = _jupyter_book("--help", cwd=out)
+            options = ["--path-output", str(out), "-W", "-n", "--keep-going"]
+            done, seconds = _jupyter_book("build", str(ROOT), *options, cwd=out)
+            log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+            told.write_text(json.dumps([log, done.returncode, seconds, start]))
+    return Build(out / "_build" / "html", *json.loads(told.read_text()))
 
 
 @pytest.fixture(scope="session")
@@ -68,22 +85,9 @@ def site(site_dir):
         server.shutdown()
 
 
-NO_BROWSER = "no browser"
-
-
 def _no_browser(reason):
-    line = f"{NO_BROWSER}: {reason}"
+    line = f"no browser: {reason}"
     pytest.fail(line) if os.environ.get("CI") else pytest.skip(line)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """One line, however many tests were skipped for want of a browser."""
-    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
-    reasons = [reason for reason in skipped if NO_BROWSER in reason]
-    if reasons:
-        terminalreporter.write_line(
-            f"{len(reasons)} tests in the browser were skipped, {reasons[0][9:200]}", yellow=True
-        )
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +109,14 @@ def chromium():
             browser, reason = None, found
         if browser is None:
             _no_browser(reason)
+        new_context = browser.new_context
+
+        def patient_context(**options):
+            context = new_context(**options)
+            context.set_default_timeout(120_000)  # what is waited for comes, only later where the machine is busy
+            return context
+
+        browser.new_context = patient_context
         yield browser
         browser.close()
 
@@ -120,11 +132,13 @@ class Visit:
         """Scroll to the end, so that whatever waits to be seen has been, and wait for every widget."""
         self.page.evaluate(
             """async () => {
+              const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
               for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
                 scrollTo(0, y);
-                await new Promise((done) => setTimeout(done, 20));
+                await frame();  // whoever waits for it has been told what is in sight
               }
               scrollTo(0, 0);
+              await frame();
             }"""
         )
         waiting = ".course-widget[data-widget]:not(.course-widget-live, .course-widget-static)"

@@ -7,6 +7,7 @@
 import os
 import sys
 import time
+from collections import Counter
 
 import pytest
 
@@ -19,7 +20,7 @@ sys.dont_write_bytecode = False
 
 STARTED = time.monotonic(), time.process_time()
 
-pytest_plugins = ["browser", "data_files"]
+pytest_plugins = ["browser", "data_files", "pytester"]
 BROWSER = {"chromium", "site_build"}  # fixtures; whoever needs one is slow
 
 
@@ -46,3 +47,10 @@ def pytest_collection_modifyitems(config, items):
         left = [item for item in items if item.get_closest_marker("nightly")]
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
         config.hook.pytest_deselected(items=left)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each reason, however many tests were skipped for it."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    for reason, count in Counter(skipped).items():
+        terminalreporter.write_line(f"{count} tests skipped: {reason.removeprefix('Skipped: ')[:200]}", yellow=True)

@@ -28,6 +28,16 @@ def test_size_and_digest(facts):
     assert REGISTRY[facts["name"]].sha256 == facts["sha256"]
 
 
+def test_a_changed_file_is_refused(tmp_path, monkeypatch):
+    entry = REGISTRY["course/vit_digits_patch2_8"]
+    data = bytearray((FOLDER / entry.file).read_bytes())
+    data[-100] ^= 1
+    (tmp_path / entry.file).write_bytes(data)
+    monkeypatch.setattr("course_lib.weights.load.CHECKPOINTS", (tmp_path,))
+    with pytest.raises(ValueError, match="has SHA-256 .* not .* .published"):
+        create_model(entry.architecture, pretrained=True)
+
+
 def test_the_digits_are_read_as_recorded():
     """Looked up through the registry, prepared as the entry says; one image may fall the other way elsewhere."""
     with contextlib.redirect_stdout(None):

@@ -234,7 +234,7 @@ def test_what_cannot_be_unpacked_leaves_nothing(small_cifar, own_folder, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
         fails(cifar10, "test", match="CIFAR10 cannot be unpacked.*No space left")
-    assert {file.name for file in own_folder.iterdir()} == {"cifar-10-python.tar.gz", "CIFAR10.lock"}
+    assert {file.name for file in own_folder.iterdir()} - {"CIFAR10.lock"} == {"cifar-10-python.tar.gz"}
     assert len(cifar10("test")) == 9
 
 
@@ -347,6 +347,7 @@ def test_a_split_that_there_is_not(read):
     fails(read, "trainval", match="split 'trainval' must be one of train, val, test")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "MNIST").is_dir(), reason="MNIST is not here")
 def test_the_real_mnist():
     train, val, test = (mnist(split, REAL) for split in SPLITS)

@@ -1,19 +1,18 @@
 """The explorers: in Python, and in a real browser with a kernel and without."""
 
 import base64
-import contextlib
 import hashlib
 import math
 import re
+import statistics
 import sys
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from traitlets import TraitError
-from widget_pages import ROOT, RUN_CELL, jupyterlab, lay_out, serve, static_state
+from widget_pages import ROOT, YARDSTICK, lay_out, next_frame, serve, static_state
 
 from course_lib import viz
 from course_lib.interpret.maps import pos_embed_similarity, record_attention
@@ -330,11 +329,11 @@ def visit(chromium, window, pages):
 
 
 def arrived(page):
-    """Everything that was asked for has been drawn."""
+    """Everything that was asked for has been drawn: after a frame the widgets know what they lack, then it comes."""
+    next_frame(page)
     page.wait_for_function(
         "[...document.querySelectorAll('.course-explorer')].every((root) => ![undefined, 'null'].includes(root.dataset.shown))"
     )
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def shown(page, name="attention-explorer"):
@@ -360,6 +359,9 @@ def click_cell(page, label, row, column, grid, act="click"):
     box = cells.bounding_box()
     spot = {"x": (column + 0.5) / grid[1] * box["width"], "y": (row + 0.5) / grid[0] * box["height"]}
     getattr(cells, act)(position=spot)
+    if act != "hover":
+        chosen = row * grid[1] + column + 1
+        page.wait_for_function("([node, n]) => node.ariaValueNow === `${n}`", arg=[cells.element_handle(), chosen])
 
 
 LOOKS = "Patch that looks: arrow keys choose"
@@ -512,6 +514,16 @@ def test_arrow_keys_choose_and_stop_at_the_edge(visit):
         assert strip.get_attribute("aria-valuetext") == text
 
 
+def test_keys_that_come_between_two_frames_count(visit):
+    page = visit("attention-explorer")
+    page.get_by_label(LOOKS).evaluate(
+        """(node) => ["Home", "ArrowDown", "ArrowRight", "ArrowRight"].forEach(
+            (key) => node.dispatchEvent(new KeyboardEvent("keydown", { key })))"""
+    )
+    arrived(page)
+    assert page.get_by_label(LOOKS).get_attribute("aria-valuetext") == "row 2, column 3"
+
+
 def test_the_number_under_the_pointer(visit):
     page = visit("attention-explorer")
     _, maps = attention()
@@ -588,23 +600,26 @@ def test_axe_finds_nothing_serious(visit, theme, width):
 
 
 def test_a_click_is_answered_in_time(visit):
-    """From the click to the frame that shows its answer, a rollout. On a quiet machine 50 ms is the bar; this one may be busy."""
+    """From the click to the frame that shows its answer, a rollout: not much more than a frame and some arithmetic."""
     page = visit("large")
     page.get_by_label("rollout").check()
     arrived(page)
-    times = page.evaluate(
-        """async () => {
-            const cells = document.querySelector(".xp-cells"), box = cells.getBoundingClientRect(), times = [];
+    times, frames = page.evaluate(
+        """async (yardstick) => {
+            const measure = eval(yardstick), root = document.querySelector(".course-explorer");
+            const cells = document.querySelector(".xp-cells"), box = cells.getBoundingClientRect(), times = [], frames = [];
             for (let i = 0; i < 11; i += 1) {
-                const before = document.querySelector(".course-explorer").dataset.shown, start = performance.now();
+                frames.push(await measure());
+                const before = root.dataset.shown, start = performance.now();
                 cells.dispatchEvent(new MouseEvent("click", { clientX: box.left + (i + 0.5) * box.width / 12, clientY: box.top + 60 }));
-                while (document.querySelector(".course-explorer").dataset.shown === before) await new Promise((done) => requestAnimationFrame(done));
+                while (root.dataset.shown === before) await new Promise((done) => requestAnimationFrame(done));
                 times.push(performance.now() - start);
             }
-            return times.sort((a, b) => a - b);
-        }"""
+            return [times, frames];
+        }""",
+        YARDSTICK,
     )
-    assert times[5] < 500, f"median {times[5]:.1f} ms"
+    assert statistics.median(times) < 2 * statistics.median(frames)
 
 
 # ---- large tensors -----------------------------------------------------------------------------------------------
@@ -709,61 +724,3 @@ def test_the_kernel_is_asked_for_large_parts(visit):
     maps = attention(n=1, layers=4, heads=3, grid=(10, 12))[1]
     page.wait_for_function("JSON.parse(document.querySelector('.course-explorer').dataset.shown)?.length === 121")
     np.testing.assert_allclose(shown(page), reference(maps[0], "rollout", 3, 0, 0), rtol=0, atol=3e-5)
-
-
-CELLS = [
-    "import sys; sys.path.insert(0, {tests!r})\nfrom test_explorers import MAKERS, large_explorer, stored\nexplorer = large_explorer()\nexplorer",
-    "print('read', explorer.layer, explorer.query)",
-    "explorer.mode, explorer.layer = 'rollout', 1",
-    "from IPython.display import display\nfor make in MAKERS.values(): display(make())\nprint('stored', stored())",
-]
-
-
-# The kernel takes a moment to send a part; until then the widget shows nothing.
-NUMBERS_STAND = "!document.querySelector('.attention-explorer').dataset.shown.includes('null')"
-
-
-def test_live_in_jupyterlab(chromium, tmp_path):
-    """With a real kernel: it is asked for a part, reads what the reader did, and sets what the widget shows.
-
-    Being another process, it also says that what notebooks store is the same bytes every time.
-    """
-    pytest.importorskip("jupyterlab", reason="no JupyterLab: the explorers were not tried live")
-    maps = attention(n=1, layers=4, heads=3, grid=(10, 12))[1][0]
-    with jupyterlab(tmp_path, [CELLS[0].format(tests=str(ROOT / "tests")), *CELLS[1:]]) as address:
-        context = chromium.new_context(viewport={"width": 1300, "height": 1400}, reduced_motion="reduce")
-        page = context.new_page()
-        page.set_default_timeout(180_000)
-        errors = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
-        page.locator(".jp-CodeCell .cm-content").nth(3).wait_for()
-        page.evaluate(RUN_CELL, 0)
-        page.wait_for_selector(".attention-explorer")
-        np.testing.assert_allclose(shown(page), reference(maps, "head", 3, 0, 0), rtol=0, atol=0.51 / LEVELS)
-        click_cell(page, LOOKS, 4, 5, (10, 12))
-        page.keyboard.press("ArrowDown")  # JupyterLab must not take it for itself
-        page.get_by_label("layer", exact=True).fill("3")
-        page.wait_for_function(NUMBERS_STAND)
-        np.testing.assert_allclose(shown(page), reference(maps, "head", 2, 0, 66), rtol=0, atol=0.51 / LEVELS)
-        # Messages wait while the kernel is busy: read until they have arrived.
-        read = page.get_by_text("read 2 66")
-        for _ in range(20):
-            page.evaluate(RUN_CELL, 1)
-            with contextlib.suppress(PlaywrightTimeout):
-                read.wait_for(timeout=2_000)
-                break
-        assert read.count() == 1
-        page.evaluate(RUN_CELL, 2)
-        page.get_by_text("rollout to layer 2").wait_for()
-        page.wait_for_function(NUMBERS_STAND)
-        np.testing.assert_allclose(shown(page), reference(maps, "rollout", 1, 0, 66), rtol=0, atol=3e-5)
-        page.evaluate(RUN_CELL, 3)
-        for name in NAMES:
-            page.locator(f".{name}").last.wait_for()
-        arrived(page)
-        page.get_by_text(f"stored {stored()}").wait_for()
-        context.close()
-    assert errors == []

@@ -206,7 +206,7 @@ def test_a_damaged_kept_file_is_made_again(tmp_path, own_folder):
     expected = image_folder(tmp_path / "pets", "train").images
     (file,) = kept_files(own_folder)
     whole = file.read_bytes()
-    for content in (b"", whole[:-9], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], b"x" * len(whole)):
+    for content in (b"", whole[:-9], whole[:-900] + bytes([whole[-900] ^ 1]) + whole[-899:], b"x" * len(whole)):
         file.write_bytes(content)
         assert torch.equal(image_folder(tmp_path / "pets", "train").images, expected)
         assert len(file.read_bytes()) == len(whole) and kept_files(own_folder) == [file]

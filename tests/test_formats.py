@@ -205,6 +205,7 @@ def drawn(high, count):
     return np.random.default_rng(1).integers(high, size=count).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "npz", "npz-packed"])
 def test_flipped_bits_where_there_are_checksums(kind, files, state, tmp_path, capsys):
     data = files[kind].read_bytes()
@@ -215,6 +216,7 @@ def test_flipped_bits_where_there_are_checksums(kind, files, state, tmp_path, ca
     assert share > (0.3 if kind == "zip" else 0.6)  # torch pads its files with unchecked bytes
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_data_counts(files, model, state, tmp_path, capsys):
     """In the numbers themselves no flip gets through: the zip's own checksum shows it."""
     for kind in ("zip", "npz", "npz-packed"):
@@ -230,6 +232,7 @@ def test_every_bit_of_the_data_counts(files, model, state, tmp_path, capsys):
             assert share == 1 or kind == "npz-packed"  # some bits of a packed stream say nothing
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_table_of_contents_counts(files, state, tmp_path, capsys):
     """Of one tensor's line in it: each bit is refused or of no effect. One makes a folder of the tensor."""
     data = files["zip"].read_bytes()
@@ -240,6 +243,7 @@ def test_every_bit_of_the_table_of_contents_counts(files, state, tmp_path, capsy
         refused(tmp_path / "vit.pth", capsys, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["legacy", "safetensors", "huggingface"])
 def test_flipped_bits_without_checksums_raise_nothing_else(kind, files, tmp_path, capsys):
     """No checksum shows them, but whatever they break is named as every fault is: never another kind of error."""

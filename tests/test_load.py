@@ -492,6 +492,7 @@ def save_form(form, content, folder):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_one_tensor_missing(form, state, model, tmp_path, capsys):
     """Each in turn, q, k and v included."""

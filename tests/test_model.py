@@ -571,11 +571,11 @@ def test_other_values_that_no_model_can_have():
         (lambda: create_model("vit_digits_patch2_8", embed_dims=3, num_classes=3), "embed_dims: no field"),
         (
             lambda: create_model("vit_digits_patch2_8")(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)),
-            "images are torch.uint8, the weights torch.float32: give whole numbers as the weights want them",
+            "images are torch.uint8, the weights torch.float32: scale them to floating point first",
         ),
         (
             lambda: create_model("vit_digits_patch2_8")(torch.zeros(2, 1, 8, 8, dtype=torch.float64)),
-            "images are torch.float64, the weights torch.float32: ",
+            "images are torch.float64, the model is torch.float32: give it images.to(torch.float32).",
         ),
     ):
         with pytest.raises(ValueError) as error:

@@ -46,7 +46,7 @@ def run(folder, *cells):
     """Run code cells in a notebook in `folder` and return what each printed."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells)])
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, resources=resources, config=KERNEL, timeout=120, coalesce_streams=True).execute()
+    NotebookClient(notebook, resources=resources, config=KERNEL, timeout=600, coalesce_streams=True).execute()
     return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells[1:]]
 
 

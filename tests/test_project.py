@@ -99,15 +99,12 @@ def test_addresses_follow_the_one_in_config():
     }
 
 
-TYPES = (
-    pytest.mark.slow,
-    pytest.mark.xfail(strict=True, reason="types that do not fit are still being mended, wing by wing"),
-)
-
-
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(c, marks=TYPES if c == "basedpyright" else (), id=c.split(" --")[0]) for c in task.TASKS["lint"][2]],
+    [
+        pytest.param(c, marks=pytest.mark.slow if c == "basedpyright" else (), id=c.split(" --")[0])
+        for c in task.TASKS["lint"][2]
+    ],
 )
 def test_lint(command, monkeypatch):
     monkeypatch.setattr(task, "PROGRAMS", Path(sys.executable).parent)

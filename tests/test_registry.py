@@ -81,6 +81,7 @@ def test_every_architecture_with_published_weights_has_a_default():
     assert {entry.architecture for entry in REGISTRY.values()} <= set(DEFAULTS)
 
 
+@pytest.mark.slow
 def test_torchvision_entries_are_torchvisions():
     theirs = torchvision_weights()
     assert set(theirs) == {name for name in REGISTRY if name.startswith("torchvision/")}

@@ -24,6 +24,7 @@ def test_shapes_do_not_depend_on_how_many():
     assert torch.equal(toy_shapes("val", 500).images, toy_shapes("val", 1000).images[:500])
 
 
+@pytest.mark.slow
 def test_classes_take_turns_and_the_default_sizes():
     train = toy_shapes("train")
     assert train.images.shape == (8000, 3, 32, 32) and train.images.dtype == torch.uint8

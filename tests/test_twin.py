@@ -78,7 +78,7 @@ def test_another_output_is_reported(check, code, more):
 
 def test_only_a_solved_notebook_has_passed_its_checks(check):
     right = notebook(**{"check-softmax": "print('✓ softmax: passed')"})
-    assert check(right, "--solved")[0] == 0
+    assert check(right, "--solved", "chapter")[0] == 0
     assert check(notebook(), "--solved")[0] == 1
     status, lines = check(right)
     assert status == 1 and lines[1].startswith("    check-softmax judges an exercise that nobody attempted")

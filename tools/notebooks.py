@@ -23,6 +23,7 @@ noticed without executing anything.
 
 import argparse
 import base64
+import copy
 import hashlib
 import io
 import json
@@ -131,13 +132,11 @@ def link_mentions(text, known, own=None):
 def read_source(path):
     """The chapter as a notebook: cells tagged, named, alt texts and setup in place, solutions still marked."""
     notebook = jupytext.read(path, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-            "colab": {"toc_visible": True},
-        }
-    )
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "colab": {"toc_visible": True},
+    }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     number, known = int(path.name[:2]), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
@@ -146,7 +145,7 @@ def read_source(path):
         tags = list(cell.metadata.get("tags", []))
         if "setup" in tags:
             tags.append("hide-input")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
         if "hide-output" in tags:
             cell.metadata["jupyter"] = {"outputs_hidden": True}  # folded in JupyterLab too, until it is run
         if "setup" in tags:
@@ -155,9 +154,12 @@ def read_source(path):
             cell.source = cell.source[alt.end() :]
             cell.metadata["mystnb"] = {"image": {"alt": alt["text"]}}
         if "exercise" in tags:
-            if not SOLUTION.search(cell.source):
-                raise ValueError(f"{path.name}: an exercise cell has no BEGIN/END SOLUTION: {cell.source[:60]!r}")
-            exercise = re.search(r"^def (\w+)", cell.source, re.M)[1]
+            found = re.search(r"^def (\w+)", cell.source, re.M)
+            if not found or not SOLUTION.search(cell.source):
+                raise ValueError(
+                    f"{path.name}: an exercise cell has no function, or no BEGIN/END SOLUTION: {cell.source[:60]!r}"
+                )
+            exercise = found[1]
         if {"exercise", "check", "help"} & set(tags):
             cell.metadata["exercise"] = exercise
         cell.id = _cell_id(cell, used)
@@ -189,7 +191,7 @@ def stub(cell):
 
 
 def solved(source):
-    notebook = nbformat.from_dict(source)
+    notebook = copy.deepcopy(source)
     for cell in notebook.cells:
         if "exercise" in cell.metadata.get("tags", []):
             cell.source = solution(cell)
@@ -219,7 +221,7 @@ def _written(notebook):
 def _with_outputs(source, executed):
     """A copy of `source` in which each code cell has the outputs of its namesake in `executed`."""
     stored = {cell.id: cell for cell in executed.cells}
-    notebook = nbformat.from_dict(source)
+    notebook = copy.deepcopy(source)
     code = (cell for cell in notebook.cells if cell.cell_type == "code")
     for count, cell in enumerate(code, 1):
         cell.outputs = stored[cell.id].outputs
@@ -306,7 +308,7 @@ def render(source, executed):
     """The text of both notebooks: the solved one, then the learner's."""
     both = _with_outputs(solved(source), executed), learner(source, executed)
     both[0].metadata["course"] = executed.metadata["course"]
-    return [nbformat.writes(notebook, version=4) + "\n" for notebook in both]
+    return [nbformat.writes(notebook) + "\n" for notebook in both]
 
 
 def stored_notebook(path):

@@ -45,7 +45,12 @@ TASKS = {
     ),
     "check": ("run the quick tests: a minute", ["dev"], [f"{TESTS} -m 'not slow'"]),
     "test": ("run all tests", ["dev"], [TESTS]),
-    "nightly": ("run all tests, with the full numbers", ["dev"], [f"{TESTS} --nightly"]),
+    "full": ("run all tests, with the full numbers", ["dev"], [f"{TESTS} --nightly"]),
+    "nightly": (
+        "do full, colab and lowest: hours",
+        ["dev", "colab", "lowest"],
+        [f"{TESTS} --nightly", *twin("colab"), *twin("lowest")],
+    ),
     "colab": ("run the chapters with Google Colab's versions (Python 3.13, 5.5 GB)", ["dev", "colab"], twin("colab")),
     "lowest": ("run the chapters with the lowest versions (Python 3.11, 5.5 GB)", ["dev", "lowest"], twin("lowest")),
     "lab": ("open JupyterLab on the chapters", ["dev"], ["jupyter lab --notebook-dir book"]),

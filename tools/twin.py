@@ -10,6 +10,7 @@ something else than what is stored; exits 1 if any does.
 """
 
 import argparse
+import copy
 import difflib
 import os
 import re
@@ -58,7 +59,7 @@ def install(python, folder):
 
 def run(notebook, python, variables):
     """A copy of `notebook`, all its cells executed by `python` in an empty folder, those after an error too."""
-    ran = nbformat.from_dict(notebook)
+    ran = copy.deepcopy(notebook)
     ran.cells.insert(0, nbformat.v4.new_code_cell(COLAB))
     for cell in ran.cells:
         if cell.cell_type == "code":
@@ -68,7 +69,7 @@ def run(notebook, python, variables):
     command = [python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=command)
+        kernel_spec = KernelSpec(argv=command)  # pyright: ignore[reportAssignmentType] (a property there)
 
     options = {"timeout": 600, "allow_errors": True, "coalesce_streams": True}
     with tempfile.TemporaryDirectory() as folder:
@@ -108,10 +109,9 @@ def differences(stored, ran, untouched):
             if "not attempted" not in printed(after):
                 found.append(f"{after.id} judges an exercise that nobody attempted ({first})\n{printed(after)}")
         elif printed(before) != printed(after) and "nbval-ignore-output" not in tags:
-            both = (printed(cell).splitlines() for cell in (before, after))
-            lines = [
-                line for line in difflib.unified_diff(*both, n=0, lineterm="") if not re.match(r"---|\+\+\+|@@", line)
-            ]
+            old, new = printed(before).splitlines(), printed(after).splitlines()
+            diff = difflib.unified_diff(old, new, n=0, lineterm="")
+            lines = [line for line in diff if not re.match(r"---|\+\+\+|@@", line)]
             more = [f"... and {len(lines) - LINES} lines more"] if len(lines) > LINES else []
             found.append("\n".join([f"{after.id} prints something else ({first})", *lines[:LINES], *more]))
     return found
@@ -122,7 +122,7 @@ def main(arguments=None):
     parser.add_argument("python", help="the interpreter of the other environment")
     parser.add_argument("names", nargs="*", help="chapters, such as 01_attention; all of them by default")
     parser.add_argument("--solved", action="store_true", help="run the notebooks with the answers")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # names may follow --solved
     if (python := shutil.which(options.python)) is None:
         parser.error(f"no Python interpreter {options.python}")
     python = os.path.abspath(python)  # the kernels start in another folder

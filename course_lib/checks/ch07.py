@@ -220,8 +220,10 @@ def _model(kind):
     """A small model of that kind. Its weights do not matter, so they take no memory."""
     with torch.device("meta"):
         if kind in _VITS:
-            sizes = {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 3, "embed_dim": 8}
-            return VisionTransformer(ViTConfig(**sizes, depth=1, num_heads=2, pos_embed=_VITS[kind]))
+            config = ViTConfig(
+                8, 4, in_chans=1, num_classes=3, embed_dim=8, depth=1, num_heads=2, pos_embed=_VITS[kind]
+            )
+            return VisionTransformer(config)
         layers = (nn.ReLU(), nn.Flatten(), nn.Linear(96, 5), nn.LayerNorm(5), nn.Linear(5, 4, bias=False))
         return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), *layers)
 
@@ -474,10 +476,11 @@ class _Net(nn.Module):
         self.recorded = False
 
     def forward(self, images):
-        hidden = F.gelu(F.linear(images.flatten(1), self.fc1_weight, self.fc1_bias))
+        own = dict(self.named_parameters())
+        hidden = F.gelu(F.linear(images.flatten(1), own["fc1_weight"], own["fc1_bias"]))
         if self.training:
             hidden = hidden * (2 * (torch.arange(hidden.shape[1]) % 2))
-        logits = F.linear(hidden, self.fc2_weight, self.fc2_bias)
+        logits = F.linear(hidden, own["fc2_weight"], own["fc2_bias"])
         self.recorded |= logits.requires_grad
         return logits
 

@@ -429,9 +429,9 @@ def _tree(state):
         *path, own = name.split(".")
         part = net
         for step in path:
-            if step not in part._modules:
+            if not hasattr(part, step):
                 part.add_module(step, nn.Module())
-            part = part._modules[step]
+            part = part.get_submodule(step)
         part.register_parameter(own, nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad))
     return net
 

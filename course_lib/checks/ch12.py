@@ -1,6 +1,7 @@
 """The exercises of chapter 12, attention maps, rollout and attention distance."""
 
 import re
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +46,7 @@ def _record_probes(generator):
 
 def _net(words, images):
     """The model that these words describe, for such images; its weights are the same each time."""
-    blocks, heads = int(re.search(r"(\d+) block", words)[1]), re.search(r"(\d+) heads", words)
-    heads = int(heads[1]) if heads else 1
+    blocks, heads = (int((re.findall(rf"(\d+) {what}", words) or ["1"])[0]) for what in ("block", "heads"))
     torch.manual_seed(blocks + heads)
     config = ViTConfig(
         img_size=tuple(images.shape[-2:]),
@@ -64,10 +64,11 @@ def _net(words, images):
         net.blocks = nn.Sequential()
     if "breaks" in words:
         net.head = _Breaks()
-    for block in net.blocks:  # as after training: no bias is 0, and attention is not the same everywhere
-        for part in (block.norm1, block.attn.qkv):
-            nn.init.normal_(part.bias)
-        block.attn.qkv.weight.data.mul_(2)
+    for name, parameter in net.blocks.named_parameters():  # as after training: no bias is 0, attention differs by place
+        if name.endswith(("norm1.bias", "qkv.bias")):
+            nn.init.normal_(parameter)
+        elif name.endswith("qkv.weight"):
+            parameter.data.mul_(2)
     return net
 
 
@@ -442,11 +443,8 @@ def _rollout_with(
     """The right answer, but for one thing."""
 
     def rollout(maps):
-        result = None
-        for layer in maps.unbind(1):
-            mixed = mix(fuse(layer))
-            result = mixed if result is None else step(mixed, result)
-        return result
+        first, *later = (mix(fuse(layer)) for layer in maps.unbind(1))
+        return reduce(lambda result, mixed: step(mixed, result), later, first)
 
     return rollout
 

@@ -29,8 +29,8 @@ def _pointing_probes(generator):
         masks[:, :side], masks[:, :, :side] = False, False  # so that the box around the object is not everything
         maps[0, 0, 0] = -9.0
         for i in range(batch):
-            row = torch.randint(1, gh, (), generator=generator).item()
-            column = torch.randint(1, gw, (), generator=generator).item()
+            row = int(torch.randint(1, gh, (), generator=generator))
+            column = int(torch.randint(1, gw, (), generator=generator))
             others = torch.randperm(gh * gw - 1, generator=generator)[: tied - 1] + 1
             maps[i, row, column] = 4.0 + i
             maps[i].view(-1)[others] = 4.0 + i

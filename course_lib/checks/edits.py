@@ -81,7 +81,9 @@ def listed(text):
 
 def _changed(text, old, new):
     before = text.partition(old.partition("\n")[0])[0]
-    margin = "\n" + re.match(" *", before.rpartition("\n")[2])[0]  # further lines are indented as the first one is
+    margin = "\n" + " " * (
+        len(last := before.rpartition("\n")[2]) - len(last.lstrip(" "))
+    )  # further lines are indented as the first one is
     old, new = old.replace("\n", margin), new.replace("\n", margin)
     if text.count(old) != 1:
         raise ValueError(

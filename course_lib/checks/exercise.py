@@ -201,7 +201,7 @@ def run(function, inputs, forbidden=()):
 def _forget_einops_recipes():
     """einops remembers a failed call with H=3.0 as one with H=3, and would fail for all that come after."""
     recipes = getattr(einops.einops, "_reconstruct_from_shape", None)
-    if hasattr(recipes, "cache_clear"):
+    if recipes is not None:
         recipes.cache_clear()
 
 

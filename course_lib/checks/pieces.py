@@ -91,14 +91,14 @@ def _blocks(content):
 
 def download_pieces():
     """In Colab without Drive: save the file to your computer, to be uploaded again another day."""
-    from google.colab import files
+    from google.colab import files  # pyright: ignore[reportMissingImports] (only Colab has it)
 
     files.download(str(pieces_file()))
 
 
 def upload_pieces():
     """In Colab without Drive: bring back a file that you have downloaded. Your newer pieces win over those in it."""
-    from google.colab import files
+    from google.colab import files  # pyright: ignore[reportMissingImports] (only Colab has it)
 
     for content in files.upload().values():
         _write(_blocks(content) | kept_pieces())
@@ -175,7 +175,8 @@ def _text(value):
     # Of a class in a notebook, inspect does not know the cell; its methods do.
     method = next(part for part in vars(value).values() if isinstance(part, types.FunctionType))
     lines = linecache.getlines(method.__code__.co_filename)
-    (found,) = [node for node in ast.parse("".join(lines)).body if getattr(node, "name", "") == value.__name__]
+    classes = [node for node in ast.parse("".join(lines)).body if isinstance(node, ast.ClassDef)]
+    (found,) = [node for node in classes if node.name == value.__name__]
     start = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
     return "".join(lines[start - 1 : found.end_lineno])
 
@@ -194,7 +195,7 @@ def _line(name, value):
         "torch",
         "torch.nn.functional",
     ):  # torch.exp does not know its own
-        if own and getattr(sys.modules.get(module), own, None) is value:
+        if own and getattr(sys.modules.get(module or ""), own, None) is value:
             return f"from {module} import {own} as {name}"
     return ""
 

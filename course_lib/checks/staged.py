@@ -1,7 +1,7 @@
 """Exercises about models and optimisers, whose answers are judged by what they do in a little scene."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import torch
@@ -17,7 +17,7 @@ class StagedExercise(Exercise):
     tensors. Given a model, it is the answer itself: so a later chapter can use the oracle.
     """
 
-    stage: Callable = None
+    stage: Callable = field(kw_only=True)
 
     @cached_property
     def on_stage(self):

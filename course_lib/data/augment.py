@@ -113,8 +113,8 @@ class Augment:
         partners = torch.randperm(batch, device=images.device)
         cut = self.cutmix and (not self.mixup or torch.rand(()) < 0.5)
         alpha = float(self.cutmix if cut else self.mixup)
-        # Drawn on the CPU: a GPU would be made to wait while the distribution checks its arguments, and Apple's cannot draw it.
-        weight = torch.distributions.Beta(alpha, alpha).sample((batch,)).to(images)
+        # On the CPU: a GPU would have to wait while the distribution checks its arguments, and Apple's cannot draw it.
+        weight = torch.distributions.Beta(alpha, alpha).sample((batch,)).to(images, non_blocking=True)
         if not cut:
             return mixup(images, targets, partners, weight)
         side = (1 - weight).sqrt()
@@ -168,8 +168,9 @@ def random_boxes(heights: Tensor, widths: Tensor, height: int, width: int) -> Te
     """Boxes of the given sizes with random centres, cut at the edges: (B, 4) as top, left, bottom, right."""
     y = torch.rand_like(heights) * height
     x = torch.rand_like(widths) * width
-    edges = torch.stack([y - heights / 2, x - widths / 2, y + heights / 2, x + widths / 2], dim=1).round()
-    return edges.clamp(min=0).minimum(edges.new_tensor([height, width, height, width])).long()
+    top, bottom = ((y + side * heights / 2).round().clamp(0, height) for side in (-1, 1))
+    left, right = ((x + side * widths / 2).round().clamp(0, width) for side in (-1, 1))
+    return torch.stack([top, left, bottom, right], dim=1).long()
 
 
 def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import tarfile
 import tempfile
 import warnings
 import zlib
@@ -240,10 +241,10 @@ def _torchvisions(name: str, folder: str | Path | None, **options: Any) -> Any:
 
 def _unpack(archive: Path) -> None:
     """Put what is in an archive, folders, beside it: each whole or not at all, in the place of an older one."""
-    from torchvision.datasets.utils import extract_archive
-
     with tempfile.TemporaryDirectory(dir=archive.parent) as fresh:
-        extract_archive(archive, fresh)
+        with tarfile.open(archive) as tar:
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # from Python 3.11.4 on
+            tar.extractall(fresh)
         for made in Path(fresh).iterdir():
             shutil.rmtree(archive.parent / made.name, ignore_errors=True)
             os.replace(made, archive.parent / made.name)

@@ -88,7 +88,9 @@ class ImageSet:
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
         most = 255 if images.dtype == torch.uint8 else 1
-        mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (self.mean, self.std))
+        mean, std = (  # (C, 1, 1) each, sent without making a GPU wait
+            torch.tensor(value).to(images.device, non_blocking=True)[:, None, None] for value in (self.mean, self.std)
+        )
         images = images.to(torch.float32, copy=True)
         images = images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
         size = self.input_size

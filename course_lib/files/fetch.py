@@ -46,7 +46,7 @@ def fetch(url: str | tuple[str, ...], path: Path, *, sha256: str | None = None, 
     """
     urls = (url,) if isinstance(url, str) else url
     if not path.is_file():
-        if os.environ.get("COURSE_LIB_OFFLINE", "0") != "0":
+        if os.environ.get("COURSE_LIB_OFFLINE", "") not in ("", "0"):
             raise ValueError(f"{path.name} is not here yet and COURSE_LIB_OFFLINE is set: {_by_hand(urls, path)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,11 @@ def _record(path: Path) -> Path:
 
 def _wrong(path: Path, proofs: Proofs) -> str | None:
     """What is wrong with the file at `path`, in words; None if nothing is."""
+    digests = {kind: file_digest(path, kind) for kind in {kind for kind, *_ in proofs}}
     for kind, expected, origin in proofs:
-        if not (digest := file_digest(path, kind)).startswith(expected):
-            size = path.stat().st_size
-            name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
-            return f"({size:,} bytes) has {name} {digest[:16]}…, not {expected[:16]} ({origin})"
+        if not digests[kind].startswith(expected):
+            name, size = {"sha256": "SHA-256", "md5": "MD5"}[kind], path.stat().st_size
+            return f"({size:,} bytes) has {name} {digests[kind][:16]}…, not {expected[:16]} ({origin})"
     return None
 
 
@@ -176,16 +176,23 @@ def _transfer(url: str, part: Path, proofs: Proofs) -> None:
             part.unlink()
             raise ConnectionError("nothing would prove the whole: it begins anew")
         rest = response.headers.get("Content-Length")
-        page = response.headers.get_content_type() in ("text/html", "application/json")
-        if not proofs and (page or rest == "0"):
-            raise ValueError("it sends an error message or a login page instead of the file")
         total = done + int(rest) if rest else None
         _copy(response, part, done, total)
     if total and (found := part.stat().st_size) < total:
         raise ConnectionError(f"the connection ended after {found:,} of {total:,} bytes")
+    if not proofs and _is_a_page(part):
+        part.unlink()
+        raise ValueError("it sends an error message or a login page instead of the file")
     if wrong := _wrong(part, proofs):
         part.unlink()
         raise (ConnectionError if done else ValueError)(f"what it sends {wrong}. Nothing was kept")
+
+
+def _is_a_page(part: Path) -> bool:
+    """HTML, JSON or nothing at all. (The header of a safetensors file begins with `{` after its length.)"""
+    with open(part, "rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf")
+    return start[8:9] != b"{" and start.lstrip()[:1] in (b"", b"<", b"{", b"[")
 
 
 def _copy(response: http.client.HTTPResponse, part: Path, done: int, total: int | None) -> None:

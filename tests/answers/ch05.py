@@ -69,14 +69,14 @@ def prepend_a_new_parameter(tokens, cls_token):
 # --- sincos_pos_embed_2d -------------------------------------------------------------------------
 
 
-def sincos_by_meshgrid(grid_size, embed_dim, temperature=10_000.0):
+def sincos_by_all_pairs(grid_size, embed_dim, temperature=10_000.0):
     gh, gw = grid_size
-    rows, cols = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing="ij")
+    rows, cols = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)).T
     omega = torch.arange(embed_dim // 4) / (embed_dim / 4)
     omega = 1.0 / temperature**omega
     parts = []
     for place in (cols, rows):
-        angle = torch.einsum("n,k->nk", place.flatten(), omega)
+        angle = torch.einsum("n,k->nk", place, omega)
         parts += [torch.sin(angle), torch.cos(angle)]
     return torch.cat(parts, dim=1)
 
@@ -104,7 +104,7 @@ def sincos_by_numpy(grid_size, embed_dim, temperature=10_000.0):
 
 
 def sincos_in_turn(grid_size, embed_dim, temperature=10_000.0):
-    sin_c, cos_c, sin_r, cos_r = sincos_by_meshgrid(grid_size, embed_dim, temperature).chunk(4, dim=1)
+    sin_c, cos_c, sin_r, cos_r = sincos_by_all_pairs(grid_size, embed_dim, temperature).chunk(4, dim=1)
     table = torch.zeros(len(sin_c), embed_dim)
     for start, sin, cos in ((0, sin_c, cos_c), (embed_dim // 2, sin_r, cos_r)):
         table[:, start : start + embed_dim // 2 : 2] = sin
@@ -165,7 +165,7 @@ def resample_without_gradients(pos_embed, new_grid_size, num_prefix_tokens=1):
 
 RIGHT = {
     "prepend_class_token": (prepend_by_repeat, prepend_by_filling, prepend_by_einops, prepend_image_by_image),
-    "sincos_pos_embed_2d": (sincos_by_meshgrid, sincos_by_loops, sincos_by_numpy),
+    "sincos_pos_embed_2d": (sincos_by_all_pairs, sincos_by_loops, sincos_by_numpy),
     "resample_pos_embed": (resample_by_einops, resample_axis_by_axis, resample_by_the_formula),
 }
 
@@ -231,9 +231,6 @@ EQUIVALENT = {
         -1 leaves it as it is, which is 1.
             prepend_class_token: cls_tokens = cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_tokens = cls_token.expand(tokens.shape[0], 1, -1)
         """,
-    "sincos_pos_embed_2d": """
-        "ij" is what PyTorch does without it, with a warning.
-            sincos_by_meshgrid: rows, cols = torch.meshgrid(torch.arange(gh), torch.arange(gw), indexing='ij') ⇒ rows, cols = torch.meshgrid(torch.arange(gh), torch.arange(gw))
-        """,
+    "sincos_pos_embed_2d": "",
     "resample_pos_embed": "",
 }

@@ -298,7 +298,8 @@ export class Cells {
     this.node.append(this.under, this.chosen);
     on(this.node, "pointermove", (event) => { if (event.pointerType !== "touch") hover(this.at(event)); });
     on(this.node, "pointerleave", () => hover(null));
-    on(this.node, "click", (event) => { const cell = this.at(event); if (cell !== null) choose(cell); });
+    const pick = (cell) => { this.index = cell; choose(cell); }; // the next key may come before the next frame
+    on(this.node, "click", (event) => { const cell = this.at(event); if (cell !== null) pick(cell); });
     on(this.node, "keydown", (event) => {
       const { rows, columns, total, index } = this;
       const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -index, End: total - 1 - index }[event.key];
@@ -308,7 +309,7 @@ export class Cells {
       const next = index + step;
       const sideways = Math.abs(step) === 1 && columns > 1 && rows > 1 && !this.wraps;
       if (next < 0 || next >= total || (sideways && Math.floor(next / columns) !== Math.floor(index / columns))) return;
-      choose(next);
+      pick(next);
     });
   }
 

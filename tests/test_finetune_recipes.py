@@ -86,6 +86,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "trained"), CASES)
 def test_from_a_published_file_to_a_record(photographs, weights, kind, trained, tmp_path):
     tuning = recipe(photographs, *weights[kind], trained=trained, rank=2, layer_decay=0.5)
@@ -110,6 +111,7 @@ def test_from_a_published_file_to_a_record(photographs, weights, kind, trained, 
         assert again.preprocessing.input_size == (32, 32)
 
 
+@pytest.mark.slow
 def test_three_colours_are_learned(photographs, weights):
     tuning = recipe(photographs, *weights["vit"], trained="head")
     tuning = replace(tuning, train=replace(RATES, epochs=30))

@@ -533,6 +533,7 @@ def check_compiled(lib):
     assert len(graphs) == made > 0 and len(maps) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_compiled_models_are_recorded():
     check_compiled(REAL)
@@ -1454,6 +1455,7 @@ def load(old="", new=""):
     return SimpleNamespace(**vars(made[1]), taps=made[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_source_as_it_stands_passes(name):

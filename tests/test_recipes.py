@@ -228,6 +228,7 @@ def test_runs_are_gathered_by_seed(tmp_path):
     assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [5]
 
 
+@pytest.mark.slow
 def test_the_command_trains_records_and_goes_on(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
@@ -302,12 +303,14 @@ def test_the_list_of_runs(capsys):
     assert all(f"{name}\n" in printed and recipe.what in printed for name, recipe in RECIPES.items())
 
 
+@pytest.mark.slow
 def test_python_m_course_lib_is_the_same_command():
     command = [sys.executable, "-m", "course_lib", "doctor"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "torchvision" in done.stdout and "All is well" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that closes")
 def test_a_list_that_is_not_read_to_its_end():
     command = [sys.executable, "-u", "-m", "course_lib", "runs"]

@@ -278,7 +278,7 @@ def test_a_run_leaves_the_readers_random_numbers_alone(tmp_path):
     assert same(torch.get_rng_state(), torch.manual_seed(3).get_state())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
 def test_a_run_on_a_graphics_card_leaves_the_readers_random_numbers_alone():
     net, config = tiny.model(drop_rate=0.1), tiny.config(epochs=1, warmup_epochs=0, device="cuda")
     check_generators(lambda: fit(net, tiny.image_set(), tiny.val_set(), config, quiet=True))
@@ -356,6 +356,7 @@ def test_other_precisions_train_alike(precision, limit):
     assert losses[precision] != losses["float32"]
 
 
+@pytest.mark.slow
 def test_a_compiled_model_keeps_its_names():
     """What is saved can be loaded into a model that is not compiled, and the run is the same."""
     real, compiled, wanted = torch.nn.Module.compile, tiny.model(), tiny.model()
@@ -370,6 +371,7 @@ def test_a_compiled_model_keeps_its_names():
         torch.testing.assert_close(compiled.state_dict()[name], value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_learns_to_read_digits():
     """Five epochs, two seconds, for sanity only: guessing gives 0.1."""
     config = TrainConfig(epochs=5, batch_size=20, lr=5e-3, precision="float32", device="cpu")

@@ -1104,7 +1104,7 @@ ERRORS = {
     "no tensor": (lambda: gradient_rollout(Dictionary(model_of()), images_of()), "gives a dict, and logits"),
     "float64": (
         lambda: attention_maps(model_of(dtype=torch.float32), images_of()),
-        r"images are torch.float64, the weights torch.float32: .* images.to\(torch.float32\)",
+        r"images are torch.float64, the model is torch.float32: give it images.to\(torch.float32\)",
     ),
     "bytes": (
         lambda: gradient_rollout(model_of(), images_of().byte()),

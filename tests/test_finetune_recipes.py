@@ -86,6 +86,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "trained"), CASES)
 @pytest.mark.slow
 def test_from_a_published_file_to_a_record(photographs, weights, kind, trained, tmp_path):

@@ -22,6 +22,7 @@ import pytest
 import torch
 from libraries import ours, random_images, run_reference, twin, within_bar
 from sklearn.decomposition import PCA
+from timm.models import VisionTransformer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -271,16 +272,20 @@ def test_timms_other_layers_are_recorded(name):
     close(maps[0], seen[0])
 
 
-def test_what_has_no_such_weights_is_refused():
-    import timm
+TIMM_SIZES = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "num_heads": 3, "depth": 2, "num_classes": 2}
 
-    sizes = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "num_heads": 3, "depth": 2, "num_classes": 2}
-    images = torch.randn(1, 3, 8, 8)
-    model = timm.models.VisionTransformer(**sizes, attn_layer="diff")
+
+@pytest.mark.skipif("attn_layer" not in inspect.signature(VisionTransformer).parameters, reason="needs timm 1.0.22")
+def test_attention_of_two_softmaxes_is_refused():
+    model = VisionTransformer(**TIMM_SIZES, attn_layer="diff")
     with pytest.raises(ValueError, match=r"blocks\.0\.attn of the VisionTransformer is a DiffAttention.* 0 other"):
-        attention_maps(model, images)
-    pooled = timm.models.VisionTransformer(**sizes, global_pool="map", class_token=False)
-    assert attention_maps(pooled, images).shape == (1, 2, 3, 4, 4)  # the pooling's one query is no token
+        attention_maps(model, torch.randn(1, 3, 8, 8))
+
+
+def test_what_has_no_such_weights_is_refused():
+    pooled = VisionTransformer(**TIMM_SIZES, global_pool="map", class_token=False)
+    found = attention_maps(pooled, torch.randn(1, 3, 8, 8))
+    assert found.shape == (1, 2, 3, 4, 4)  # the pooling's one query is no token
     with pytest.raises(ValueError, match="Sequential contains 0 attention layers"):
         attention_maps(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2))
 
@@ -528,6 +533,7 @@ def check_compiled(lib):
     assert len(graphs) == made > 0 and len(maps) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.slow
 def test_compiled_models_are_recorded():
@@ -1450,6 +1456,7 @@ def load(old="", new=""):
     return SimpleNamespace(**vars(made[1]), taps=made[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.slow

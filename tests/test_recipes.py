@@ -310,6 +310,7 @@ def test_python_m_course_lib_is_the_same_command():
     assert "torchvision" in done.stdout and "All is well" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that closes")
 @pytest.mark.slow
 def test_a_list_that_is_not_read_to_its_end():

@@ -127,6 +127,7 @@ def test_stopped_and_continued_after_every_single_step(tmp_path, monkeypatch, un
     assert agrees(uninterrupted_long, *go(tmp_path, seed=99, data=LONG), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, tiny.STEPS - 1, tiny.STEPS, 12, LAST - 1])
 def test_killed_without_a_chance_to_save(tmp_path, monkeypatch, uninterrupted, step):
     """It goes on from the end of the epoch before."""
@@ -138,6 +139,7 @@ def test_killed_without_a_chance_to_save(tmp_path, monkeypatch, uninterrupted, s
     assert agrees(uninterrupted, *go(tmp_path, seed=1), tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_while_evaluating(tmp_path, monkeypatch, uninterrupted):
     """With a checkpoint from the last step of the epoch, whose validation is still to come."""
     monkeypatch.setattr(watch, "SAVE_EVERY", -1)
@@ -239,6 +241,7 @@ def test_changed_settings_are_refused_and_named(folder, name):
     assert saved(folder)[0] == 2 * tiny.STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_changed_settings_on_request(folder, name, capsys):
     changes, words = CHANGES[name]
@@ -653,6 +656,7 @@ def stopped(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case, status", [("SIGTERM", 143), ("Ctrl-C", 130)])
 @pytest.mark.slow
 def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
@@ -661,6 +665,7 @@ def test_a_real_process_finishes_its_step_and_saves(stopped, case, status):
     assert found["said"] == "Stopping, as asked, after step 2.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["Ctrl-C twice", "SIGTERM, then Ctrl-C"])
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(stopped, case):

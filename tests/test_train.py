@@ -278,7 +278,7 @@ def test_a_run_leaves_the_readers_random_numbers_alone(tmp_path):
     assert same(torch.get_rng_state(), torch.manual_seed(3).get_state())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
 def test_a_run_on_a_graphics_card_leaves_the_readers_random_numbers_alone():
     net, config = tiny.model(drop_rate=0.1), tiny.config(epochs=1, warmup_epochs=0, device="cuda")
     check_generators(lambda: fit(net, tiny.image_set(), tiny.val_set(), config, quiet=True))

@@ -43,7 +43,8 @@ def test_build_is_clean_and_quick(site_build):
     complaints = [line for line in site_build.log.splitlines() if re.search("WARNING|ERROR|CRITICAL", line)]
     assert complaints == []
     assert site_build.returncode == 0, site_build.log[-3000:]
-    assert site_build.seconds < 25 * site_build.start, "it reads the stored notebooks and should execute none"
+    # Executing the chapters takes minutes of the processor, several hundred times what starting the program takes.
+    assert site_build.seconds < 100 * site_build.start, "it reads the stored notebooks and should execute none"
 
 
 def test_nothing_is_loaded_from_elsewhere(site_dir):

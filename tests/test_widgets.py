@@ -354,7 +354,8 @@ def test_the_live_line_does_not_chatter(visit):
     page.mouse.up()
     while_moving = page.evaluate("window.said")
     page.clock.run_for(300)
-    assert (while_moving, page.evaluate("window.said")) == (3, 4)
+    assert while_moving == 3
+    assert page.evaluate("window.said") <= 4  # if the third came with the last step, there is nothing to add
     words = page.locator(".ap-words").inner_text()
     assert page.locator(".ap-weight").first.inner_text() in words
 

@@ -1,84 +1,129 @@
 """The exercises of chapter 12, attention maps, rollout and attention distance."""
 
-import re
-from functools import reduce
+from contextlib import ExitStack
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules import module as hooks_of_all
 
 from course_lib.attention import MultiHeadSelfAttention
-from course_lib.checks.exercise import Exercise, Mistake
+from course_lib.checks.edits import edits_of
+from course_lib.checks.exercise import Exercise, normal
 from course_lib.checks.staged import StagedExercise
 from course_lib.vit import VisionTransformer, ViTConfig
 
-
-def _mistakes(*pairs):
-    return tuple(Mistake(hint, function) for hint, function in pairs)
-
-
 # --- record_attention --------------------------------------------------------------------------------
+
+# The models of the probes, in words, and how each differs from the first.
+MODELS = {
+    "of 2 blocks of 3 heads": {},
+    "of 3 blocks of 2 heads": {"depth": 3, "num_heads": 2},
+    "of 1 block of 4 heads, in training mode, with dropout on the weights": {
+        "depth": 1,
+        "num_heads": 4,
+        "attn_drop_rate": 0.5,
+    },
+    "of 1 block of 1 head, without biases": {"depth": 1, "num_heads": 1, "qkv_bias": False},
+    "of 13 blocks of 2 heads, without a class token": {"depth": 13, "num_heads": 2, "global_pool": "avg"},
+    "of 1 block of 2 heads, with large scores": {"depth": 1, "num_heads": 2},
+    "in training mode, whose head breaks": {"num_heads": 2},
+    "that breaks before its first block": {"num_heads": 2},
+    "without blocks": {},
+    "whose blocks do not run": {},
+}
+SILENT = ("without blocks", "whose blocks do not run")
+
+
+def _record_probes(generator):
+    draw = normal(generator)
+    sizes = (
+        (2, 4, 6),
+        (4, 6, 4),
+        (3, 4, 4),
+        (1, 4, 2),
+        (2, 2, 4),
+        (2, 4, 4),
+        (2, 4, 4),
+        (3, 4, 4),
+        (2, 6, 4),
+        (2, 4, 6),
+    )
+    probes = [
+        {"model": words, "images": draw(batch, 1, height, width)}
+        for words, (batch, height, width) in zip(MODELS, sizes, strict=True)
+    ]
+    return [*probes, {name: draw(*x.shape) if name == "images" else x for name, x in probes[0].items()}]
 
 
 class _Broken(Exception):
-    """What a model raises that breaks in the middle of its forward pass."""
+    """What a model raises that breaks in its forward pass."""
 
 
 class _Breaks(nn.Module):
     def forward(self, x):
-        raise _Broken("the head of this model breaks")
+        raise _Broken("this model breaks")
 
 
-def _record_probes(generator):
-    """Three models of different sizes, one that breaks after its last block, and one without an attention layer."""
-    probes = []
-    for model, batch, height, width in (
-        ("of 2 blocks of 3 heads", 2, 4, 6),
-        ("of 3 blocks of 2 heads", 4, 6, 4),
-        ("of 1 block of 4 heads, in training mode", 3, 4, 4),
-        ("of 2 blocks of 2 heads, whose head breaks", 2, 4, 4),
-        ("of 0 blocks", 2, 6, 4),
-    ):
-        images = torch.randn(batch, 1, height, width, generator=generator, dtype=torch.float64)
-        probes.append({"model": model, "images": images})
-    return probes
+def _hook_of_another(layer, args):
+    """A hook that was in the model before."""
 
 
 def _net(words, images):
     """The model that these words describe, for such images; its weights are the same each time."""
-    blocks, heads = (int((re.findall(rf"(\d+) {what}", words) or ["1"])[0]) for what in ("block", "heads"))
-    torch.manual_seed(blocks + heads)
-    config = ViTConfig(
-        img_size=tuple(images.shape[-2:]),
-        patch_size=2,
-        in_chans=1,
-        num_classes=5,
-        embed_dim=12,
-        depth=max(blocks, 1),
-        num_heads=heads,
-        mlp_ratio=2.0,
-        weight_init="xavier",
-    )
-    net = VisionTransformer(config).double().train("training" in words)
-    if blocks == 0:
-        net.blocks = nn.Sequential()
-    if "breaks" in words:
-        net.head = _Breaks()
+    torch.manual_seed(len(words))
+    settings = {"depth": 2, "num_heads": 3, "embed_dim": 12, "mlp_ratio": 2.0, "patch_size": 2, "in_chans": 1}
+    settings |= {"img_size": tuple(images.shape[-2:]), "num_classes": 5, "weight_init": "xavier"}
+    net = VisionTransformer(ViTConfig(**settings | MODELS[words])).double()
     for name, parameter in net.blocks.named_parameters():  # as after training: no bias is 0, attention differs by place
         if name.endswith(("norm1.bias", "qkv.bias")):
             nn.init.normal_(parameter)
         elif name.endswith("qkv.weight"):
-            parameter.data.mul_(2)
-    return net
+            parameter.data.mul_(40 if "large" in words else 2)
+    for block in net.blocks:
+        block.attn.register_forward_pre_hook(_hook_of_another)
+    if words == "without blocks":
+        net.blocks = nn.Sequential()
+    elif words == "whose blocks do not run":
+        net.blocks.forward = nn.Identity().forward
+    elif "breaks" in words:
+        setattr(net, "head" if "head" in words else "pos_drop", _Breaks())
+    return net.train("training" in words)
 
 
 def _traces(net):
-    """What a recording may leave behind in a model, or outside: {in words: something that can be compared}."""
+    """What a recording may change in a model, or outside of it: {what is said then: something that can be compared}."""
     parts = list(net.modules())
-    hooks = sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in parts)
-    changed = [{name: id(value) for name, value in vars(part).items() if name != "training"} for part in parts]
-    versions = [parameter._version for parameter in net.parameters()]
-    return {"hooks": hooks, "modes": [part.training for part in parts], "attributes": changed, "versions": versions}
+    hooks = [
+        hook for part in parts for name, each in vars(part).items() if name.endswith("_hooks") for hook in each.values()
+    ]
+    others = hooks.count(_hook_of_another)
+    parameters = [(p.requires_grad, p.dtype, p.data_ptr(), p._version) for p in net.parameters()]
+    attributes = [
+        {name: id(value) for name, value in vars(part).items() if not _may_change(part, name, value)} for part in parts
+    ]
+    return {
+        "hooks are left behind in the model": len(hooks) - others,
+        "hooks that were in the model before are gone": others,
+        "a global hook is left behind": len(
+            hooks_of_all._global_forward_pre_hooks | hooks_of_all._global_forward_hooks
+        ),
+        "layer.recorder stays set": [getattr(part, "recorder", None) for part in parts],
+        f"the model was in {'training' if net.training else 'evaluation'} mode, and now it is not": [
+            part.training for part in parts
+        ],
+        "gradients stay switched off": torch.is_grad_enabled(),
+        "the parameters are not as they were": parameters,
+        "something of yours is left in the model": attributes,
+        "a function of the library is still yours": (F.scaled_dot_product_attention, MultiHeadSelfAttention.forward),
+    }
+
+
+def _may_change(part, name, value):
+    """Said elsewhere, or a method that was put back."""
+    put_back = getattr(value, "__func__", None) is getattr(type(part), name, value)
+    return name in ("training", "recorder") or put_back
 
 
 _nets = {}  # those that were left as they had been: making one takes longer than running it
@@ -90,44 +135,55 @@ def _recorded(answer):
     def recorded(model, images):
         if isinstance(model, nn.Module):
             return answer(model, images)
-        key, fused = (model, images.shape), F.scaled_dot_product_attention
+        key = model, images.shape
         net = _nets.pop(key, None) or _net(model, images)
-        before = _traces(net)
-        try:
-            returned = answer(net, images)
-        except Exception as error:
-            returned = error
-        after, patched = _traces(net), F.scaled_dot_product_attention is not fused
-        F.scaled_dot_product_attention = fused
-        if after == before:
+        with ExitStack() as stack:  # whatever the answer changes outside of the model is as before afterwards
+            for patch in (
+                mock.patch.dict(hooks_of_all._global_forward_pre_hooks),
+                mock.patch.dict(hooks_of_all._global_forward_hooks),
+                mock.patch.object(F, "scaled_dot_product_attention", F.scaled_dot_product_attention),
+                mock.patch.object(MultiHeadSelfAttention, "forward", MultiHeadSelfAttention.forward),
+                torch.enable_grad(),
+            ):
+                stack.enter_context(patch)
+            forward = stack.enter_context(
+                mock.patch.object(VisionTransformer, "forward", autospec=True, side_effect=VisionTransformer.forward)
+            )
+            before = _traces(net)
+            try:
+                returned = answer(net, images)
+            except Exception as error:
+                returned = error
+            after = _traces(net).values()
+        left = [words for (words, old), new in zip(before.items(), after, strict=True) if old != new]
+        if not left:
             _nets[key] = net
         if returned is None or isinstance(returned, dict):
             return returned
         if isinstance(returned, NotImplementedError):
             raise returned
-        return _judged(returned, before, after, patched, model)
+        return _judged(model, returned, left, forward.call_count)
 
     return recorded
 
 
-def _judged(returned, before, after, patched, model):
+def _judged(model, returned, left, runs):
     """The maps by name; an error says what was left behind, or what became of an error."""
-    if after["hooks"] != before["hooks"]:
-        raise ValueError(f"{after['hooks'] - before['hooks']} hooks are left behind in the model")
-    if patched or after["attributes"] != before["attributes"]:
-        raise ValueError("something is left behind that you put in the place of something else")
-    if after["modes"] != before["modes"]:
-        raise ValueError("the model was in training mode, and now it is not")
-    if "breaks" in model and isinstance(returned, _Broken):
-        return {"the error": torch.ones(1)}
-    if "breaks" in model and not isinstance(returned, Exception):
-        raise ValueError("the model's own error is swallowed")
-    if "0 blocks" in model and isinstance(returned, ValueError):
-        return {"the error": torch.ones(1)}
-    if "0 blocks" in model and not isinstance(returned, Exception):
-        raise ValueError("a model without attention layers gave no ValueError")
-    if isinstance(returned, Exception):
+    raised, breaks = isinstance(returned, Exception), "breaks" in model
+    if raised and not breaks and model not in SILENT:
         raise returned
+    if left:
+        raise ValueError("after the model's error " * breaks + left[0])
+    if not raised and runs != 1:
+        raise ValueError(f"the model has run {runs} times")
+    if breaks and not isinstance(returned, _Broken):
+        raise ValueError(
+            "another error stands in the place of the model's" if raised else "the model's error is swallowed"
+        )
+    if model in SILENT and not isinstance(returned, ValueError):
+        raise ValueError(f"no layer was heard, and {'the error is no' if raised else 'there is no'} ValueError")
+    if raised:
+        return {"the error": torch.ones(1)}
     if not isinstance(returned, list | tuple):
         shape = f" {tuple(returned.shape)}" if isinstance(returned, torch.Tensor) else ""
         raise TypeError(f"expected a list of maps, got a {type(returned).__name__}{shape}")
@@ -137,127 +193,43 @@ def _judged(returned, before, after, patched, model):
     }
 
 
-def _attention_of(layer, x, split="three", scale=None, softmax=torch.softmax, dim=-1):
-    """(B, H, N, N) from the input of a layer."""
-    q, k = _heads(layer, x, split)[:2]
-    scores = q @ k.mT / (q.shape[-1] ** 0.5 if scale is None else scale)
-    return softmax(scores, dim)
+def _ask(model, images):
+    maps = []
+    layers = [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+    for layer in layers:
+        layer.recorder = maps.append
+    try:
+        model(images)
+    finally:
+        for layer in layers:
+            layer.recorder = None
+    if not maps:
+        raise ValueError("no layer was heard")
+    return maps
 
 
-def _heads(layer, x, split="three", bias=True):
-    """q, k, v, each (B, H, N, d)."""
-    (B, N, D), H = x.shape, layer.num_heads
-    qkv = F.linear(x, layer.qkv.weight, layer.qkv.bias if bias else None)
-    if split == "heads first":
-        return qkv.reshape(B, N, H, 3, D // H).permute(3, 0, 2, 1, 4)
-    if split == "no transpose":
-        return qkv.reshape(B, N, 3, D).movedim(2, 0).reshape(3, B, H, N, D // H)
-    if split == "d outside":
-        return qkv.reshape(B, N, 3, D // H, H).permute(2, 0, 4, 1, 3)
-    return qkv.reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
+def _listen(model, images):
+    maps = []
 
+    def hook(layer, args):
+        x = args[0]
+        (B, N, D), H = x.shape, layer.num_heads
+        qkv = layer.qkv(x).reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4)
+        q, k, _ = qkv
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        weights = scores.softmax(dim=-1)
+        maps.append(weights)
 
-def _layers(model):
-    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
-
-
-def _record_with(
-    compute=_attention_of, layers=_layers, put=list.append, result=lambda maps: maps, hook="input", remove="always"
-):
-    """The right answer, but for one thing."""
-
-    def record(model, images):
-        maps = []
-        found = layers(model)
-        if not found:
-            raise ValueError("no attention layer")
-        handles = []
-        for layer in found:
-            if hook == "input":
-                handles.append(layer.register_forward_pre_hook(lambda layer, args: put(maps, compute(layer, args[0]))))
-            else:
-                handles.append(layer.register_forward_hook(lambda layer, args, output: put(maps, output)))
-        try:
-            model(images)
-        except Exception:
-            if remove == "after success":
-                raise
-            if remove == "and swallow":
-                for handle in handles:
-                    handle.remove()
-                return result(maps)
-            for handle in handles if remove != "never" else ():
-                handle.remove()
-            raise
-        for handle in handles if remove != "never" else ():
+    layers = [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
+    try:
+        model(images)
+    finally:
+        for handle in handles:
             handle.remove()
-        return result(maps)
-
-    return record
-
-
-_record = _record_with()
-
-
-def _record_silently(model, images):
-    maps = _record(model, images) if _layers(model) else []
+    if not maps:
+        raise ValueError("no layer was heard")
     return maps
-
-
-def _record_in_evaluation(model, images):
-    model.eval()
-    return _record(model, images)
-
-
-def _record_by_blocks(model, images):
-    """With a block's input in place of its attention's: the norm is left out."""
-
-    def block_of(model):
-        return list(model.blocks)
-
-    return _record_with(lambda block, x: _attention_of(block.attn, x), block_of)(model, images)
-
-
-def _record_and_leave(model, images):
-    if not _layers(model):
-        raise ValueError("no attention layer")
-    maps = []
-    for layer in _layers(model):
-        layer.recorder = maps.append
-    model(images)
-    return maps
-
-
-def _record_until_it_breaks(model, images):
-    if not _layers(model):
-        raise ValueError("no attention layer")
-    maps = []
-    for layer in _layers(model):
-        layer.recorder = maps.append
-    model(images)
-    for layer in _layers(model):
-        layer.recorder = None
-    return maps
-
-
-def _swapped(layer, x):
-    q, k = _heads(layer, x)[:2]
-    return (k @ q.mT / q.shape[-1] ** 0.5).softmax(-1)
-
-
-def _with_values(layer, x):
-    q, _, v = _heads(layer, x)
-    return (q @ v.mT / q.shape[-1] ** 0.5).softmax(-1)
-
-
-def _without_bias(layer, x):
-    q, k = _heads(layer, x, bias=False)[:2]
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
-
-
-def _mixed(layer, x):
-    q, k, v = _heads(layer, x)
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
 
 
 RECORD_ATTENTION = StagedExercise(
@@ -266,127 +238,181 @@ RECORD_ATTENTION = StagedExercise(
     signature="record_attention(model, images)",
     task="run the model once and return the list of its layers' attention weights, each (B, H, N, N) with rows that sum to 1; leave the model as it was, also if it raises an error, and raise a ValueError if no layer was heard.",
     probes=_record_probes,
-    oracle=_recorded(_record),
+    oracle=_recorded(_ask),
     stage=_recorded,
-    mistakes=_mistakes(
-        (
-            "the hooks are left in the model, and go on recording: keep what register_... returns, and call .remove() on each in the end.",
-            _record_with(remove="never"),
-        ),
-        (
-            "an error of the model goes past your .remove(): put it into `finally`, which is passed on the way out in any case.",
-            _record_with(remove="after success"),
-        ),
-        (
-            "you catch the model's error, and nobody hears of it: try ... finally without except.",
-            _record_with(remove="and swallow"),
-        ),
-        (
-            "nothing was heard, and you return an empty list: raise a ValueError then, silence must not look like an answer.",
-            _record_silently,
-        ),
-        (
-            "layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.",
-            _record_and_leave,
-        ),
-        (
-            "an error of the model goes past your clean-up, and layer.recorder stays set: put `layer.recorder = None` into `finally`.",
-            _record_until_it_breaks,
-        ),
-        (
-            "that is what the layer puts out, (B, N, D): the weights are not in it any more; compute them from the input, args[0] of a forward pre-hook.",
-            _record_with(hook="output"),
-        ),
-        (
-            "you go on to multiply by the values: the map is the softmax itself.",
-            _record_with(_mixed),
-        ),
-        (
-            "those are scores: the softmax over the keys is missing.",
-            _record_with(lambda layer, x: _attention_of(layer, x, softmax=lambda scores, dim: scores)),
-        ),
-        (
-            "columns sum to 1: the softmax runs over the keys, the last dimension.",
-            _record_with(lambda layer, x: _attention_of(layer, x, dim=-2)),
-        ),
-        (
-            "each head's whole map sums to 1: each row must, softmax over the last dimension alone.",
-            _record_with(
-                lambda layer, x: _attention_of(layer, x, softmax=lambda s, dim: s.flatten(-2).softmax(-1).view_as(s))
-            ),
-        ),
-        (
-            "the scores are not divided: sqrt(d), with d the width of one head.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=1.0)),
-        ),
-        (
-            "the scores are divided by sqrt(D): d is the width of one head, D / H.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=x.shape[-1] ** 0.5)),
-        ),
-        (
-            "the scores are divided by d: by its square root.",
-            _record_with(lambda layer, x: _attention_of(layer, x, scale=x.shape[-1] / layer.num_heads)),
-        ),
-        (
-            "queries and keys are exchanged: rows are queries, q @ k.mT.",
-            _record_with(_swapped),
-        ),
-        (
-            "you compare the queries with the values: q, k, v stand in this order.",
-            _record_with(_with_values),
-        ),
-        (
-            "the bias of qkv is left out: call the layer, layer.qkv(x).",
-            _record_with(_without_bias),
-        ),
-        (
-            "you split into heads before q, k and v: the last dimension is (3, H, d) in this order.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "heads first")),
-        ),
-        (
-            "a reshape to (B, H, N, d) mixes tokens and heads: (B, N, H, d) first, then swap the two.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "no transpose")),
-        ),
-        (
-            "each head is given every H-th number: the last dimension is (3, H, d), the head before its width.",
-            _record_with(lambda layer, x: _attention_of(layer, x, "d outside")),
-        ),
-        (
-            "you listen to the block, before its first norm: the input of block.attn is normalised.",
-            _record_by_blocks,
-        ),
-        (
-            "the heads are averaged: keep them apart, (B, H, N, N).",
-            _record_with(lambda layer, x: _attention_of(layer, x).mean(dim=1)),
-        ),
-        (
-            "only the last layer's map is left: append each to a list.",
-            _record_with(result=lambda maps: maps[-1:]),
-        ),
-        (
-            "you return the last map, and not a list of all.",
-            _record_with(result=lambda maps: maps[-1]),
-        ),
-        (
-            "you record the first block only: every layer of the model.",
-            _record_with(layers=lambda model: _layers(model)[:1]),
-        ),
-        (
-            "the maps come last layer first: in the order in which the layers run.",
-            _record_with(result=lambda maps: maps[::-1]),
-        ),
-        (
-            "you keep the first image only: the whole batch.",
-            _record_with(result=lambda maps: [weights[:1] for weights in maps]),
-        ),
-        (
-            "one tensor of all layers: a list of L tensors is asked for, attention_maps stacks them later.",
-            _record_with(result=lambda maps: torch.stack(maps, dim=1)),
-        ),
-        (
-            "model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.",
-            _record_in_evaluation,
-        ),
+    mistakes=edits_of(
+        _listen,
+        """
+        the hooks are left in the model, and go on recording: keep what register_... returns, and call .remove() on each in the end.
+            handle.remove() ⇒ pass
+          or
+            for handle in handles: ⇒ for handle in handles[-1:]:
+        an error of the model goes past your .remove(): put it into `finally`, which is passed on the way out in any case.
+            finally: ⇒ except ZeroDivisionError:
+            |     pass
+            | else:
+        hooks that others have put into the model are gone: remove your own, by their handles, and leave the rest.
+            handle.remove() ⇒ pass
+            for handle in handles: ⇒ for layer in layers:
+            |     layer._forward_pre_hooks.clear()
+            | for handle in handles:
+        a global hook hears all models from now on: keep what register_... returns, and call .remove() on it in `finally`.
+            handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)
+            | handles = []
+        an error of the model goes past your clean-up, and the global hook stays: .remove() belongs into `finally`.
+            handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ handles = [nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)]
+            finally: ⇒ except ZeroDivisionError:
+            |     pass
+            | else:
+        you catch the model's error, and nobody hears of it: try ... finally without except, and no return in it.
+            finally: ⇒ except Exception:
+            |     pass
+            | finally:
+        your error takes the place of the model's own: look whether anything was heard after `finally`, and not in it.
+            handle.remove() ⇒ handle.remove()
+            | if not maps:
+            |     raise ValueError("no layer was heard")
+        your except makes another error of the model's own: try ... finally without except.
+            finally: ⇒ except Exception as error:
+            |     raise ValueError("no layer was heard") from error
+            | finally:
+        nothing was heard, and you return an empty list: raise a ValueError then, silence must not look like an answer.
+            if not maps: ⇒ if False:
+        you look whether there are attention layers: they may be there and never run. Look whether anything was heard.
+            if not maps: ⇒ if not layers:
+        that is another kind of error than the caller waits for: where nothing was heard, raise a ValueError.
+            raise ValueError ⇒ raise RuntimeError
+        model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.
+            maps = [] ⇒ maps = []
+            | model.eval()
+        an error of the model goes past the line that sets its mode back: that belongs into `finally`.
+            maps = [] ⇒ maps = []
+            | mode = model.training
+            | model.eval()
+            return maps ⇒ model.train(mode)
+            | return maps
+        in the end the model is in training mode, whatever it was before: remember model.training, and set back that.
+            handle.remove() ⇒ handle.remove()
+            | model.train()
+        torch.set_grad_enabled(False) is for the whole program: `with torch.no_grad():` ends by itself.
+            maps = [] ⇒ maps = []
+            | torch.set_grad_enabled(False)
+        the parameters are the model's, and you change them: for a recording `with torch.no_grad():` is enough, not requires_grad_(False).
+            maps = [] ⇒ maps = []
+            | model.requires_grad_(False)
+        what you have set on a layer, or on the model, is there still: use variables of your own, or take it away again in `finally`.
+            maps.append(weights) ⇒ maps.append(weights)
+            | layer.weights = weights
+        an error of the model goes past your clean-up, and what you have set on its layers stays: clean up in `finally`.
+            maps.append(weights) ⇒ maps.append(weights)
+            | layer.weights = weights
+            if not maps: ⇒ for layer in layers:
+            |     vars(layer).pop("weights", None)
+            | if not maps:
+        you call the model's parts yourself: model(images), once, and the hooks hear it.
+            model(images) ⇒ model.forward_features(images)
+        you run the model twice: once, with the hooks in it.
+            model(images) ⇒ model(images)
+            | del maps[:]
+            | model(images)
+          or
+            maps = [] ⇒ model(images)
+            | maps = []
+        you run the model once for each image: the whole batch at once.
+            ⇒ return list(map(torch.cat, zip(*(_listen(model, image[None]) for image in images))))
+        that is what the layer puts out, (B, N, D): the weights are not in it any more; compute them from the input, args[0] of a forward pre-hook.
+            maps.append(weights) ⇒ maps.append(layer.proj((weights @ qkv[2]).transpose(1, 2).flatten(2)))
+        you go on to multiply by the values: the map is the softmax itself.
+            maps.append(weights) ⇒ maps.append(weights @ qkv[2])
+        that is after the dropout, and rows no longer sum to 1: the weights before it.
+            maps.append(weights) ⇒ maps.append(layer.attn_drop(weights))
+        those are scores: the softmax over the keys is missing.
+            scores.softmax(dim=-1) ⇒ scores
+        columns sum to 1: the softmax runs over the keys, the last dimension.
+            dim=-1 ⇒ dim=-2
+        the heads share one softmax: it runs over the keys, the last dimension.
+            dim=-1 ⇒ dim=1
+        each head's whole map sums to 1: each row must, softmax over the last dimension alone.
+            scores.softmax(dim=-1) ⇒ scores.flatten(2).softmax(dim=-1).view_as(scores)
+        exp overflows, and inf / inf is NaN: softmax subtracts each row's largest score first.
+            scores.softmax(dim=-1) ⇒ scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+        the scores are not divided: sqrt(d), with d the width of one head.
+            / q.shape[-1] ** 0.5 ⇒
+        the scores are divided by sqrt(D): d is the width of one head, D / H.
+            / q.shape[-1] ⇒ / D
+        the scores are divided by sqrt(H): d is the width of one head, D / H, and not how many there are.
+            / q.shape[-1] ⇒ / H
+        the scores are divided by d: by its square root.
+            ** 0.5 ⇒
+        queries and keys are exchanged: rows are queries, q @ k.mT.
+            q @ k.mT ⇒ k @ q.mT
+        you turn the finished maps round: row i is what query i looks at, as q @ k.mT has it.
+            scores.softmax(dim=-1) ⇒ scores.softmax(dim=-1).mT
+        you compare the queries with the values: q, k, v stand in this order.
+            q, k, _ ⇒ q, _, k
+        you compare the queries with themselves: with the keys.
+            k.mT ⇒ q.mT
+        you compare the keys with the values: q is the first of the three, q, k, v.
+            q, k, _ ⇒ _, q, k
+        the bias of qkv is left out: call the layer, layer.qkv(x).
+            layer.qkv(x) ⇒ (x @ layer.qkv.weight.T)
+        the bias of qkv need not be there, and then it is None: call the layer, layer.qkv(x).
+            layer.qkv(x) ⇒ (x @ layer.qkv.weight.T + layer.qkv.bias)
+        you split into heads before q, k and v: the last dimension is (3, H, d) in this order.
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, H, 3, D // H).permute(3, 0, 2, 1, 4)
+        a reshape to (B, H, N, d) mixes tokens and heads: (B, N, H, d) first, then swap the two.
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, 3, D).movedim(2, 0).reshape(3, B, H, N, D // H)
+        each head is given every H-th number: the last dimension is (3, H, d), the head before its width.
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, 3, D // H, H).permute(2, 0, 4, 1, 3)
+        you listen to the block, before its first norm: the input of block.attn is normalised.
+            layers = ⇒ layers = list(model.blocks)
+            | unused =
+            x = args[0] ⇒ x, layer = args[0], layer.attn
+        the heads are averaged: keep them apart, (B, H, N, N).
+            maps.append(weights) ⇒ maps.append(weights.mean(dim=1))
+          or
+            maps.append(weights) ⇒ maps.append(weights.mean(dim=1, keepdim=True))
+        squeeze takes away a batch of one image, or a single head: each map has four dimensions.
+            maps.append(weights) ⇒ maps.append(weights.squeeze())
+          or
+            maps.append(weights) ⇒ maps.append(weights.squeeze(0))
+          or
+            maps.append(weights) ⇒ maps.append(weights.squeeze(1))
+        the class token is cut off: all N tokens, as they are.
+            maps.append(weights) ⇒ maps.append(weights[..., 1:, 1:])
+        only the last layer's map is left: append each to a list.
+            return maps ⇒ return maps[-1:]
+        you return the last map, and not a list of all.
+            return maps ⇒ return maps[-1]
+        you record the first block only: every layer of the model.
+            return maps ⇒ return maps[:1]
+        the number of layers is written into your code: take as many as the model has.
+            return maps ⇒ return maps[:12]
+        the maps come last layer first: in the order in which the layers run.
+            return maps ⇒ return maps[::-1]
+        you keep the first image only: the whole batch.
+            maps.append(weights) ⇒ maps.append(weights[:1])
+          or
+            maps.append(weights) ⇒ maps.append(weights[0])
+        one tensor of all layers: a list of L tensors is asked for, attention_maps stacks them later.
+            return maps ⇒ return torch.stack(maps, dim=1)
+          or
+            return maps ⇒ return torch.stack(maps)
+        """,
+    )
+    + edits_of(
+        _ask,
+        """
+        layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.
+            layer.recorder = None ⇒ pass
+        an error of the model goes past your clean-up, and layer.recorder stays set: put `layer.recorder = None` into `finally`.
+            finally: ⇒ except ZeroDivisionError:
+            |     pass
+            | else:
+        F.scaled_dot_product_attention is your own still, for everybody: set it back in `finally`.
+            maps = [] ⇒ maps = []
+            | F.scaled_dot_product_attention = lambda *inputs, **options: None
+        """,
     ),
 )
 
@@ -396,22 +422,27 @@ RECORD_ATTENTION = StagedExercise(
 
 def _rollout_probes(generator):
     """Maps as they come, then some without their small weights, whose rows do not sum to 1; one image, and as many as tokens."""
-    probes = []
-    for batch, depth, heads, tokens, dropped, dtype in (
-        (2, 3, 4, 5, 0.0, torch.float64),
-        (1, 2, 3, 6, 0.4, torch.float64),
-        (4, 3, 2, 4, 0.4, torch.float64),
-        (3, 4, 2, 7, 0.3, torch.float32),
+    draw, probes = normal(generator), []
+    for shape, dropped in (
+        ((2, 3, 4, 5, 5), 0.0),
+        ((1, 2, 3, 6, 6), 0.4),
+        ((4, 3, 2, 4, 4), 0.4),
+        ((3, 4, 2, 7, 7), 0.3),
+        ((5, 1, 2, 3, 3), 0.2),
+        ((2, 14, 1, 3, 3), 0.2),
+        ((2, 2, 3, 1, 1), 0.0),
+        ((2, 3, 4, 5, 5), 0.3),  # the shape of the first
     ):
-        scores = 2 * torch.randn(batch, depth, heads, tokens, tokens, generator=generator, dtype=torch.float64)
-        maps = scores.softmax(-1)
+        maps = (2 * draw(*shape)).softmax(-1)
         small = maps < maps.flatten(-2).quantile(dropped, dim=-1)[..., None, None]
-        probes.append({"maps": maps.masked_fill(small, 0.0).to(dtype)})
+        probes.append({"maps": maps.masked_fill(small, 0.0)})
+    probes[3]["maps"] = probes[3]["maps"].float()
+    probes[-1]["maps"][0, :, :, 1] = 0.0  # nothing is left of a row
     return probes
 
 
 def _rollout_of_columns(maps):
-    """The right answer, one column at a time: what comes of one input token, layer by layer."""
+    """One column at a time: what comes of one input token, layer by layer."""
     batch, depth, _, tokens, _ = maps.shape
     result = maps.new_zeros(batch, tokens, tokens)
     for image in range(batch):
@@ -425,80 +456,18 @@ def _rollout_of_columns(maps):
     return result
 
 
-def _mean(layer):
-    return layer.mean(dim=1)
+def _rows_to_one(weights):
+    return weights / weights.sum(dim=-1, keepdim=True)
 
 
-def _with_identity(fused):
-    return fused + torch.eye(fused.shape[-1], dtype=fused.dtype)
-
-
-def _normalised(mixed):
-    return mixed / mixed.sum(dim=-1, keepdim=True)
-
-
-def _rollout_with(
-    fuse=_mean, mix=lambda fused: _normalised(_with_identity(fused)), step=lambda mixed, result: mixed @ result
-):
-    """The right answer, but for one thing."""
-
-    def rollout(maps):
-        first, *later = (mix(fuse(layer)) for layer in maps.unbind(1))
-        return reduce(lambda result, mixed: step(mixed, result), later, first)
-
-    return rollout
-
-
-def _without_keepdim(mixed):
-    return mixed / mixed.sum(dim=-1)
-
-
-def _identity_for_the_first_only(maps):
-    layers = [_mean(layer) for layer in maps.unbind(1)]
-    result = _normalised(_with_identity(layers[0]))
-    for fused in layers[1:]:
-        result = fused @ result
-    return result
-
-
-def _first_without_identity(maps):
-    layers = [_mean(layer) for layer in maps.unbind(1)]
-    result = layers[0]
-    for fused in layers[1:]:
-        result = _normalised(_with_identity(fused)) @ result
-    return result
-
-
-def _rollout_in_place(maps):
-    for layer in range(maps.shape[1]):
-        maps[:, layer] += torch.eye(maps.shape[-1], dtype=maps.dtype)
-    return _rollout_with(mix=_normalised)(maps)
-
-
-def _rollout_from_zero(maps):
-    result = maps.new_zeros(maps.shape[0], *maps.shape[-2:])
+def _rollout(maps):
+    identity = torch.eye(maps.shape[-1], dtype=maps.dtype)
+    result = identity.expand(len(maps), -1, -1)
     for layer in maps.unbind(1):
-        result = _normalised(_with_identity(_mean(layer))) @ result
+        fused = layer.mean(dim=1)
+        mixed = _rows_to_one(fused + identity)
+        result = mixed @ result
     return result
-
-
-def _rollout_from_float32(of_each_image):
-    """The product begins with an identity in float32, one for each image or one for all."""
-
-    def rollout(maps):
-        identity = torch.eye(maps.shape[-1])
-        result = identity.expand(len(maps), -1, -1) if of_each_image else identity
-        for layer in maps.unbind(1):
-            result = _normalised(_with_identity(_mean(layer))) @ result
-        return result
-
-    return rollout
-
-
-def _rollout_of_heads(maps):
-    """Each head rolled out for itself, the mean in the end."""
-    heads = [_rollout_with(fuse=lambda layer, h=h: layer[:, h])(maps) for h in range(maps.shape[2])]
-    return torch.stack(heads).mean(dim=0)
 
 
 ATTENTION_ROLLOUT = Exercise(
@@ -508,147 +477,128 @@ ATTENTION_ROLLOUT = Exercise(
     task="take the mean over the heads, add the identity, divide each row by its sum, and multiply the layers, the last one leftmost: (B, L, H, N, N) -> (B, N, N).",
     probes=_rollout_probes,
     oracle=_rollout_of_columns,
-    mistakes=_mistakes(
-        (
-            "the residual connection is missing: add the identity to each layer's map.",
-            _rollout_with(mix=lambda fused: fused),
-        ),
-        (
-            "the identity is missing, only the rows are divided by their sums: the residual connection brings each token's own share.",
-            _rollout_with(mix=_normalised),
-        ),
-        (
-            "the rows are not divided by their sums: with the identity they sum to about 2, after L layers to 2^L.",
-            _rollout_with(mix=_with_identity),
-        ),
-        (
-            "you divide first and add the identity afterwards: the other way round, or the rows still sum to 2.",
-            _rollout_with(mix=lambda fused: _with_identity(_normalised(fused))),
-        ),
-        (
-            "the rows are divided by their sums before the identity comes in: a row that sums to less than 1 counts less against it; add the identity first, then divide.",
-            _rollout_with(mix=lambda fused: _with_identity(_normalised(fused)) / 2),
-        ),
-        (
-            "the heads' rows are divided by their sums before the mean: add the identity to the mean first, then divide once.",
-            lambda maps: _rollout_with()(_normalised(maps)),
-        ),
-        (
-            "you divide by 2, which fits only rows that sum to 1: where small weights have been set to 0 they do not; divide each row by its sum.",
-            _rollout_with(mix=lambda fused: _with_identity(fused) / 2),
-        ),
-        (
-            "without keepdim=True the sums (B, N) lie along the columns: sum(dim=-1, keepdim=True) is (B, N, 1).",
-            _rollout_with(mix=lambda fused: _without_keepdim(_with_identity(fused))),
-        ),
-        (
-            "you divide each column by its sum: the rows, dim=-1, with keepdim=True.",
-            _rollout_with(mix=lambda fused: _with_identity(fused) / _with_identity(fused).sum(dim=-2, keepdim=True)),
-        ),
-        (
-            "that is a softmax: the weights are weights already, divide by their sum.",
-            _rollout_with(mix=lambda fused: _with_identity(fused).softmax(-1)),
-        ),
-        (
-            "the product is in the wrong order: a later layer mixes what the earlier ones made, so it stands on the left, mixed @ result.",
-            _rollout_with(step=lambda mixed, result: result @ mixed),
-        ),
-        (
-            "you multiply number by number: a matrix product, @.",
-            _rollout_with(step=lambda mixed, result: mixed * result),
-        ),
-        (
-            "you add the layers: each works on what the one before has made, so multiply, with @.",
-            _rollout_with(step=lambda mixed, result: mixed + result),
-        ),
-        (
-            "you transpose the maps: row i says where token i looks, as it is.",
-            _rollout_with(step=lambda mixed, result: mixed.mT @ result),
-        ),
-        (
-            "you take the maximum over the heads: the mean here.",
-            _rollout_with(lambda layer: layer.amax(dim=1)),
-        ),
-        (
-            "you take the minimum over the heads: the mean here.",
-            _rollout_with(lambda layer: layer.amin(dim=1)),
-        ),
-        (
-            "you add up the heads: with H heads the residual connection is H times too weak; the mean.",
-            _rollout_with(lambda layer: layer.sum(dim=1)),
-        ),
-        (
-            "you take one head: the mean over all.",
-            _rollout_with(lambda layer: layer[:, 0]),
-        ),
-        (
-            "you roll out each head for itself: the heads of a layer are mixed before the next layer looks, so the mean comes first.",
-            _rollout_of_heads,
-        ),
-        (
-            "you take the mean over the layers and keep the heads: maps is (B, L, H, N, N).",
-            lambda maps: _rollout_with()(maps.transpose(1, 2)),
-        ),
-        (
-            "a matrix of ones lets everybody look everywhere: the identity, torch.eye.",
-            _rollout_with(mix=lambda fused: _normalised(fused + 1)),
-        ),
-        (
-            "half an identity: x + attention(x) counts both alike, so 1.",
-            _rollout_with(mix=lambda fused: _normalised(fused + 0.5 * torch.eye(fused.shape[-1], dtype=fused.dtype))),
-        ),
-        (
-            "only the first layer gets its identity: every layer has a residual connection.",
-            _identity_for_the_first_only,
-        ),
-        (
-            "the first layer gets no identity: begin with the identity as result, and treat all layers alike.",
-            _first_without_identity,
-        ),
-        (
-            "the product begins with zeros, and stays there: begin with the identity.",
-            _rollout_from_zero,
-        ),
-        (
-            "only the last layer is left: multiply each with the result so far.",
-            _rollout_with(step=lambda mixed, result: mixed),
-        ),
-        (
-            "you add the identity once, to the finished product: to each layer's map.",
-            lambda maps: _normalised(_with_identity(_rollout_with(mix=lambda fused: fused)(maps))),
-        ),
-        (
-            "rows are divided once, in the end: in each layer, or the layers get unequal weight.",
-            lambda maps: _normalised(_rollout_with(mix=_with_identity)(maps)),
-        ),
-        (
-            "you average over the images: each has its own result.",
-            lambda maps: _rollout_with()(maps).mean(dim=0, keepdim=True).expand(len(maps), -1, -1),
-        ),
-        (
-            "you work on the first image only: the batch dimension stays.",
-            lambda maps: _rollout_with()(maps)[0],
-        ),
-        (
-            "that is the class token's row: all rows, (B, N, N).",
-            lambda maps: _rollout_with()(maps)[:, 0],
-        ),
-        (
-            "torch.eye(N) is float32, these maps are float64: torch.eye(N, dtype=maps.dtype).",
-            _rollout_from_float32(of_each_image=True),
-        ),
-        (
-            "torch.eye(N) is float32, and so does not multiply with float64 maps: torch.eye(N, dtype=maps.dtype).",
-            _rollout_from_float32(of_each_image=False),
-        ),
-        (
-            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
-            lambda maps: _rollout_of_columns(maps).float(),
-        ),
-        (
-            "the numbers are right, but your caller's maps change: += works in place, write a + b.",
-            _rollout_in_place,
-        ),
+    mistakes=edits_of(
+        _rollout,
+        """
+        the residual connection is missing: add the identity to each layer's map.
+            _rows_to_one(fused + identity) ⇒ fused
+        the identity is missing, only the rows are divided by their sums: the residual connection brings each token's own share.
+            fused + identity ⇒ fused
+        the rows are not divided by their sums: with the identity they sum to about 2, after L layers to 2^L.
+            _rows_to_one(fused + identity) ⇒ fused + identity
+        you divide first and add the identity afterwards: the other way round, or the rows still sum to 2.
+            _rows_to_one(fused + identity) ⇒ _rows_to_one(fused) + identity
+        the rows are divided by their sums before the identity comes in: a row that sums to less than 1 counts less against it; add the identity first, then divide.
+            _rows_to_one(fused + identity) ⇒ (_rows_to_one(fused) + identity) / 2
+        the heads' rows are divided by their sums before the mean: add the identity to the mean first, then divide once.
+            layer.mean ⇒ _rows_to_one(layer).mean
+        you divide by 2, which fits only rows that sum to 1: where small weights have been set to 0 they do not; divide each row by its sum.
+            _rows_to_one(fused + identity) ⇒ (fused + identity) / 2
+        without keepdim=True the sums (B, N) lie along the columns: sum(dim=-1, keepdim=True) is (B, N, 1).
+            mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
+            | mixed = mixed / mixed.sum(dim=-1)
+        the sums lie along the columns: each row has its own, and they are (B, N, 1), with keepdim=True or [..., None].
+            mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
+            | mixed = mixed / mixed.sum(dim=-1)[:, None, :]
+        you divide each column by its sum: the rows, dim=-1, with keepdim=True.
+            mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
+            | mixed = mixed / mixed.sum(dim=-2, keepdim=True)
+        you divide by the sum of the whole map: each row by its own, dim=-1.
+            mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
+            | mixed = mixed / mixed.sum(dim=(-2, -1), keepdim=True)
+        that is a softmax: the weights are weights already, divide by their sum.
+            _rows_to_one(fused + identity) ⇒ (fused + identity).softmax(dim=-1)
+        the product is in the wrong order: a later layer mixes what the earlier ones made, so it stands on the left, mixed @ result.
+            mixed @ result ⇒ result @ mixed
+        you multiply number by number: a matrix product, @.
+            identity.expand(len(maps), -1, -1) ⇒ 1
+            mixed @ result ⇒ mixed * result
+          or
+            mixed @ result ⇒ mixed * result
+        you add the layers: each works on what the one before has made, so multiply, with @.
+            identity.expand(len(maps), -1, -1) ⇒ 0
+            mixed @ result ⇒ mixed + result
+        you transpose the maps: row i says where token i looks, as it is.
+            mixed @ result ⇒ mixed.mT @ result
+        the result is turned round: row i says where token i's answer came from.
+            return result ⇒ return result.mT
+        you take the maximum over the heads: the mean here.
+            mean(dim=1) ⇒ amax(dim=1)
+        you take the minimum over the heads: the mean here.
+            mean(dim=1) ⇒ amin(dim=1)
+        you add up the heads: with H heads the residual connection is H times too weak; the mean.
+            mean(dim=1) ⇒ sum(dim=1)
+        you multiply the heads: the mean.
+            mean(dim=1) ⇒ prod(dim=1)
+        that is the median of the heads: the mean.
+            mean(dim=1) ⇒ median(dim=1).values
+        you take one head: the mean over all.
+            layer.mean(dim=1) ⇒ layer[:, 0]
+        you roll out each head for itself: the heads of a layer are mixed before the next layer looks, so the mean comes first.
+            ⇒ return sum(_rollout(maps[:, :, [head]]) for head in range(maps.shape[2])) / maps.shape[2]
+        you take the mean over the layers and keep the heads: maps is (B, L, H, N, N).
+            unbind(1) ⇒ unbind(2)
+        you take the mean over the layers, too: multiply them.
+            maps.unbind(1) ⇒ [maps.mean(dim=1)]
+        a matrix of ones lets everybody look everywhere: the identity, torch.eye.
+            fused + identity ⇒ fused + 1
+        half an identity: x + attention(x) counts both alike, so 1.
+            fused + identity ⇒ fused + 0.5 * identity
+        the identity comes in twice: once for each layer.
+            fused + identity ⇒ fused + 2 * identity
+        only the first layer gets its identity: every layer has a residual connection.
+            identity.expand(len(maps), -1, -1) ⇒ _rollout(maps[:, :1])
+            unbind(1) ⇒ unbind(1)[1:]
+            _rows_to_one(fused + identity) ⇒ fused
+        the first layer gets no identity: begin with the identity as result, and treat all layers alike.
+            identity.expand(len(maps), -1, -1) ⇒ maps[:, 0].mean(dim=1)
+            unbind(1) ⇒ unbind(1)[1:]
+        the product begins with zeros, and stays there: begin with the identity.
+            identity.expand(len(maps), -1, -1) ⇒ 0 * maps[:, 0, 0]
+        the first layer is left out: all L.
+            unbind(1) ⇒ unbind(1)[1:]
+        the first layer is in the product twice: begin with the identity, or go on with the second layer.
+            identity.expand(len(maps), -1, -1) ⇒ _rollout(maps[:, :1])
+        the last layer is left out: all L.
+            unbind(1) ⇒ unbind(1)[:-1]
+        only the last layer is left: multiply each with the result so far.
+            mixed @ result ⇒ mixed
+        the number of layers is written into your code: maps.shape[1].
+            unbind(1) ⇒ unbind(1)[:12]
+        you add the identity once, to the finished product: to each layer's map.
+            _rows_to_one(fused + identity) ⇒ fused
+            return result ⇒ return _rows_to_one(result + identity)
+        rows are divided once, in the end: in each layer, or the layers get unequal weight.
+            _rows_to_one(fused + identity) ⇒ fused + identity
+            return result ⇒ return _rows_to_one(result)
+        all results so far, one for each layer: the last is asked for, (B, N, N).
+            ⇒ return torch.stack([_rollout(maps[:, : layer + 1]) for layer in range(maps.shape[1])], dim=1)
+        you average over the images: each has its own result.
+            return result ⇒ return result.mean(dim=0, keepdim=True).expand(len(maps), -1, -1)
+        you work on the first image only: the batch dimension stays.
+            return result ⇒ return result[0]
+        squeeze takes away a batch of one image: the result has three dimensions.
+            return result ⇒ return result.squeeze()
+          or
+            return result ⇒ return result.squeeze(0)
+        that is the class token's row: all rows, (B, N, N).
+            return result ⇒ return result[:, 0]
+        torch.eye(N) is float32, these maps are float64: torch.eye(N, dtype=maps.dtype).
+            , dtype=maps.dtype ⇒
+        torch.eye(N) is float32, and so does not multiply with float64 maps: torch.eye(N, dtype=maps.dtype).
+            , dtype=maps.dtype ⇒
+            .expand(len(maps), -1, -1) ⇒
+        the numbers are right, but in float32: stay with the dtype of maps, no .float().
+            return result ⇒ return result.float()
+        the numbers are right, but your caller's maps change: += works in place, write a + b.
+            for layer in maps.unbind(1): ⇒ for layer in maps.unbind(1):
+            |     layer += identity
+            fused + identity ⇒ fused
+        a view of maps is maps: what you take with an index, or unbind, and change in place, is your caller's. Write a + b.
+            fused = layer.mean(dim=1) ⇒ fused = layer.mean(dim=1) if layer.shape[1] > 1 else layer[:, 0]
+            | fused += identity
+            fused + identity ⇒ fused
+        """,
     ),
 )
 
@@ -658,91 +608,47 @@ ATTENTION_ROLLOUT = Exercise(
 
 def _distance_probes(generator):
     """Grids that are not square, mostly; the class token gets a different share from each query."""
-    probes = []
-    for batch, depth, heads, grid, patch_size, dtype in (
-        (2, 3, 4, (2, 3), 4, torch.float64),
-        (3, 2, 5, (4, 2), 7, torch.float64),
-        (1, 4, 2, (3, 3), 16, torch.float64),
-        (4, 1, 3, (2, 5), 5, torch.float32),
+    draw, probes = normal(generator), []
+    for (batch, depth, heads), grid, patch_size in (
+        ((2, 3, 4), (2, 3), 4),
+        ((3, 2, 5), (4, 2), 7),
+        ((1, 4, 2), (3, 3), 16),
+        ((4, 1, 3), (2, 5), 5),
+        ((2, 3, 1), (1, 4), 8),
+        ((1, 1, 1), (5, 1), 3),
+        ((2, 13, 2), (1, 1), 6),
+        ((2, 3, 4), (2, 3), 4),  # the shape of the first
     ):
         tokens = 1 + grid[0] * grid[1]
-        scores = 2 * torch.randn(batch, depth, heads, tokens, tokens, generator=generator, dtype=torch.float64)
-        probes.append({"maps": scores.softmax(-1).to(dtype), "grid_size": grid, "patch_size": patch_size})
+        maps = (2 * draw(batch, depth, heads, tokens, tokens)).softmax(-1)
+        probes.append({"maps": maps, "grid_size": grid, "patch_size": patch_size})
+    probes[3]["maps"] = probes[3]["maps"].float()
     return probes
 
 
-def _places(grid_size):
-    """Row and column of each patch, (gh·gw,) each."""
-    gh, gw = grid_size
-    return torch.arange(gh * gw) // gw, torch.arange(gh * gw) % gw
-
-
-def _euclidean(rows, columns):
-    return (rows.double() ** 2 + columns.double() ** 2).sqrt()
-
-
 def _distance_by_loops(maps, grid_size, patch_size):
-    """The right answer: a sum over pairs of patches, one after the other."""
-    rows, columns = _places(grid_size)
+    """A sum over pairs of patches, one after the other."""
+    gh, gw = grid_size
+    rows, columns = torch.arange(gh * gw) // gw, torch.arange(gh * gw) % gw
     weights = maps[..., 1:, 1:]
     total = weights.sum(dim=-1)  # (B, L, H, n)
     far = torch.zeros_like(total)
-    for key in range(len(rows)):
-        distance = patch_size * _euclidean(rows - rows[key], columns - columns[key])
-        far = far + weights[..., key] * distance.to(maps)
+    for key in range(gh * gw):
+        pixels = patch_size * torch.hypot((rows - rows[key]).to(maps), (columns - columns[key]).to(maps))
+        far = far + weights[..., key] * pixels
     return (far / total).mean(dim=(0, 3))
 
 
-def _distance_with(
-    cut=lambda maps: maps[..., 1:, 1:],
-    normalise=_normalised,
-    measure=_euclidean,
-    places=_places,
-    unit=lambda patch_size: patch_size,
-    result=lambda far: far.mean(dim=(0, 3)),
-):
-    """The right answer, but for one thing."""
-
-    def distance(maps, grid_size, patch_size):
-        rows, columns = places(grid_size)
-        pairs = measure(rows[:, None] - rows, columns[:, None] - columns).to(maps)
-        weights = normalise(cut(maps))
-        return unit(patch_size) * result((weights * pairs).sum(dim=-1))
-
-    return distance
-
-
-def _with_class_token(grid_size):
-    """The class token at the place of the first patch, and every patch where it is."""
-    rows, columns = _places(grid_size)
-    return torch.cat([rows[:1], rows]), torch.cat([columns[:1], columns])
-
-
-def _as_if_first(grid_size):
-    """Every token a patch in reading order, the class token the first of them."""
+def _distance(maps, grid_size, patch_size):
     gh, gw = grid_size
-    tokens = torch.arange(gh * gw + 1)
-    return tokens // gw, tokens % gw
-
-
-def _weighted_over_queries(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    pairs = patch_size * _euclidean(rows[:, None] - rows, columns[:, None] - columns).to(maps)
+    n = torch.arange(gh * gw)
+    rows, columns = n // gw, n % gw
+    down, along = (x[:, None] - x for x in (rows.to(maps.dtype), columns.to(maps.dtype)))
+    pixels = patch_size * (down**2 + along**2).sqrt()  # (n, n)
     weights = maps[..., 1:, 1:]
-    return (weights * pairs).sum(dim=(0, 3, 4)) / weights.sum(dim=(0, 3, 4))
-
-
-def _from_the_class_token(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    middle = (grid_size[0] - 1) / 2, (grid_size[1] - 1) / 2
-    far = patch_size * _euclidean(rows - middle[0], columns - middle[1]).to(maps)
-    return (_normalised(maps[..., :1, 1:]) * far).sum(dim=-1).mean(dim=(0, 3))
-
-
-def _to_the_farthest(maps, grid_size, patch_size):
-    rows, columns = _places(grid_size)
-    pairs = patch_size * _euclidean(rows[:, None] - rows, columns[:, None] - columns).to(maps)
-    return pairs[maps[..., 1:, 1:].argmax(dim=-1), torch.arange(len(rows)).expand(*maps.shape[:3], -1)].mean(dim=(0, 3))
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    far = (weights * pixels).sum(dim=-1)  # (B, L, H, n)
+    return far.mean(dim=(0, 3))
 
 
 MEAN_ATTENTION_DISTANCE = Exercise(
@@ -752,114 +658,94 @@ MEAN_ATTENTION_DISTANCE = Exercise(
     task="leave out the class token, divide each row by its sum, weight the distances in pixels between the middles of the patches, and take the mean over queries and images: (B, L, H, N, N) -> (L, H).",
     probes=_distance_probes,
     oracle=_distance_by_loops,
-    mistakes=_mistakes(
-        (
-            "those are patches, not pixels: times patch_size.",
-            _distance_with(unit=lambda patch_size: 1),
-        ),
-        (
-            "without the class token the rows sum to less than 1: cut it off first, then divide each row by its sum.",
-            _distance_with(normalise=lambda weights: weights),
-        ),
-        (
-            "the class token is still in, as if it were the first patch, and every patch stands one place too late: cut it off, maps[..., 1:, 1:].",
-            _distance_with(cut=lambda maps: maps, places=_as_if_first),
-        ),
-        (
-            "the class token is still in, at the place of the first patch: it has no place; cut it off, as a query and as a key.",
-            _distance_with(cut=lambda maps: maps, places=_with_class_token),
-        ),
-        (
-            "you cut off the last patch: the class token is token 0, maps[..., 1:, 1:].",
-            _distance_with(cut=lambda maps: maps[..., :-1, :-1]),
-        ),
-        (
-            "you measure from the class token: it has no place; from each patch.",
-            _from_the_class_token,
-        ),
-        (
-            "that is the way along rows and columns: the straight line, the square root of both squares.",
-            _distance_with(measure=lambda rows, columns: rows.abs() + columns.abs()),
-        ),
-        (
-            "the square root is missing.",
-            _distance_with(measure=lambda rows, columns: rows**2 + columns**2),
-        ),
-        (
-            "that is the longer of the two sides: the straight line, the square root of both squares.",
-            _distance_with(measure=lambda rows, columns: torch.maximum(rows.abs(), columns.abs())),
-        ),
-        (
-            "you count places in reading order: the patch below is one row away, not gw places; row n // gw, column n % gw.",
-            _distance_with(
-                places=lambda grid: (torch.zeros(grid[0] * grid[1]), torch.arange(grid[0] * grid[1])),
-            ),
-        ),
-        (
-            "rows and columns of the grid are exchanged: grid_size is (gh, gw), patch n is in row n // gw and column n % gw.",
-            _distance_with(places=lambda grid: _places((grid[1], grid[0]))),
-        ),
-        (
-            "a row has gw patches: patch n is in row n // gw, you divide by gh.",
-            _distance_with(
-                places=lambda grid: (
-                    torch.arange(grid[0] * grid[1]) // grid[0],
-                    torch.arange(grid[0] * grid[1]) % grid[1],
-                )
-            ),
-        ),
-        (
-            "you divide each column by its sum: each row is one query's, dim=-1.",
-            _distance_with(normalise=lambda weights: weights / weights.sum(dim=-2, keepdim=True)),
-        ),
-        (
-            "a query that looks at the class token mostly counts less than others: divide each row by its own sum, then take the mean.",
-            _weighted_over_queries,
-        ),
-        (
-            "that is the distance to the patch with the largest weight: weight all distances.",
-            _to_the_farthest,
-        ),
-        (
-            "the heads are averaged: one number for each, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=(0, 2, 3))),
-        ),
-        (
-            "each image has its own numbers: the mean over images too, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=3)),
-        ),
-        (
-            "each query has its own numbers: the mean over queries too, (L, H).",
-            _distance_with(result=lambda far: far.mean(dim=0)),
-        ),
-        (
-            "the first image only: the mean over all.",
-            _distance_with(result=lambda far: far[0].mean(dim=-1)),
-        ),
-        (
-            "you take the mean over the keys: the weights of a row sum to 1 already, so sum over the keys, and take the mean over queries and images.",
-            _distance_with(result=lambda far: (far / far.shape[-1]).mean(dim=(0, 3))),
-        ),
-        (
-            "the numbers are right, but in float32: stay with the dtype of maps, no .float().",
-            lambda *inputs: _distance_by_loops(*inputs).float(),
-        ),
-        (
-            "the sum over the queries: the mean.",
-            _distance_with(result=lambda far: far.mean(dim=0).sum(dim=-1)),
-        ),
-        (
-            "the sum over the images: the mean.",
-            _distance_with(result=lambda far: far.sum(dim=0).mean(dim=-1)),
-        ),
-        (
-            "the median over the queries: the mean.",
-            _distance_with(result=lambda far: far.median(dim=-1).values.mean(dim=0)),
-        ),
-        (
-            "half of patch_size: the middles of neighbouring patches are patch_size apart.",
-            _distance_with(unit=lambda patch_size: patch_size / 2),
-        ),
+    mistakes=edits_of(
+        _distance,
+        """
+        those are patches, not pixels: times patch_size.
+            patch_size * ⇒
+        patch_size counts twice: the middles of neighbouring patches are patch_size apart.
+            patch_size * ⇒ patch_size * patch_size *
+        patch_size is under the root: multiply after the root, or multiply the places by it.
+            patch_size * (down**2 + along**2).sqrt() ⇒ (patch_size * (down**2 + along**2)).sqrt()
+        without the class token the rows sum to less than 1: cut it off first, then divide each row by its sum.
+            weights = weights / weights.sum(dim=-1, keepdim=True) ⇒
+        the class token is still in, as if it were the first patch, and every patch stands one place too late: cut it off, maps[..., 1:, 1:].
+            n = torch.arange(gh * gw) ⇒ n = torch.arange(gh * gw + 1)
+            maps[..., 1:, 1:] ⇒ maps
+        the class token is still in, at the place of the first patch: it has no place; cut it off, as a query and as a key.
+            n = torch.arange(gh * gw) ⇒ n = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(gh * gw)])
+            maps[..., 1:, 1:] ⇒ maps
+        you cut off the last patch: the class token is token 0, maps[..., 1:, 1:].
+            1:, 1: ⇒ :-1, :-1
+        you measure from the class token: it has no place; from each patch.
+            down, along = (x[:, None] - x for ⇒ down, along = (x - x.mean() for
+            maps[..., 1:, 1:] ⇒ maps[..., :1, 1:]
+        you measure from the first patch: from each query's own place, rows[:, None] - rows.
+            down, along = (x[:, None] - x for ⇒ down, along = (x for
+        that is the way along rows and columns: the straight line, the square root of both squares.
+            (down**2 + along**2).sqrt() ⇒ (down.abs() + along.abs())
+        the square root is missing.
+            (down**2 + along**2).sqrt() ⇒ (down**2 + along**2)
+        that is the longer of the two sides: the straight line, the square root of both squares.
+            (down**2 + along**2).sqrt() ⇒ torch.maximum(down.abs(), along.abs())
+        you count rows only: columns too, the square root of both squares.
+            down**2 + along**2 ⇒ down**2
+        you count columns only: rows too, the square root of both squares.
+            down**2 + along**2 ⇒ along**2
+        you count places in reading order: the patch below is one row away, not gw places; row n // gw, column n % gw.
+            n // gw, n % gw ⇒ 0 * n, n
+        rows and columns of the grid are exchanged: grid_size is (gh, gw), patch n is in row n // gw and column n % gw.
+            gh, gw = grid_size ⇒ gw, gh = grid_size
+        a row has gw patches: patch n is in row n // gw, you divide by gh.
+            n // gw ⇒ n // gh
+        you divide each column by its sum: each row is one query's, dim=-1.
+            dim=-1, keepdim ⇒ dim=-2, keepdim
+        you divide by the sum of the whole map: each row is one query's, dim=-1.
+            dim=-1, keepdim ⇒ dim=(-2, -1), keepdim
+        the sums lie along the columns: sum(dim=-1, keepdim=True) is one for each row.
+            weights.sum(dim=-1, keepdim=True) ⇒ weights.sum(dim=-1)[..., None, :]
+        that is a softmax: the weights are weights already, divide by their sum.
+            weights / weights.sum(dim=-1, keepdim=True) ⇒ weights.softmax(dim=-1)
+        a query that looks at the class token mostly counts less than others: divide each row by its own sum, then take the mean.
+            weights = weights / weights.sum(dim=-1, keepdim=True) ⇒
+            return far.mean(dim=(0, 3)) ⇒ return far.sum(dim=(0, 3)) / weights.sum(dim=(0, 3, 4))
+        you take the mean of the images' maps first: an image that looks at the class token mostly counts less then; divide each row by its sum, then take the mean.
+            ⇒ return _distance(maps.mean(dim=0, keepdim=True), grid_size, patch_size)
+        that is the distance to the patch with the largest weight: weight all distances.
+            far = (weights * pixels).sum(dim=-1) ⇒ far = pixels[n, weights.argmax(dim=-1)]
+        the heads are averaged: one number for each, (L, H).
+            dim=(0, 3) ⇒ dim=(0, 2, 3)
+        the result is (H, L): (L, H).
+            return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).T
+        each image has its own numbers: the mean over images too, (L, H).
+            dim=(0, 3) ⇒ dim=3
+        each query has its own numbers: the mean over queries too, (L, H).
+            dim=(0, 3) ⇒ dim=0
+        the first image only: the mean over all.
+            far.mean(dim=(0, 3)) ⇒ far[0].mean(dim=-1)
+        squeeze takes away a single layer, or a single head: the result has two dimensions, (L, H).
+            return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).squeeze()
+        the dimensions are still there, as 1: no keepdim in the last mean, (L, H).
+            dim=(0, 3) ⇒ dim=(0, 3), keepdim=True
+        you take the mean over the keys: the weights of a row sum to 1 already, so sum over the keys, and take the mean over queries and images.
+            far = (weights * pixels).sum ⇒ far = (weights * pixels).mean
+        the numbers are right, but in float32: stay with the dtype of maps, no .float().
+            return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).float()
+        the numbers are right, but your caller's maps change: /= works in place, write a / b.
+            weights = weights / weights.sum(dim=-1, keepdim=True) ⇒ weights /= weights.sum(dim=-1, keepdim=True)
+        the sum over the queries: the mean.
+            far.mean(dim=(0, 3)) ⇒ far.mean(dim=0).sum(dim=-1)
+        the sum over the images: the mean.
+            far.mean(dim=(0, 3)) ⇒ far.sum(dim=0).mean(dim=-1)
+        the sum over queries and images: the mean.
+            far.mean(dim=(0, 3)) ⇒ far.sum(dim=(0, 3))
+        the median over the queries: the mean.
+            far.mean(dim=(0, 3)) ⇒ far.median(dim=-1).values.mean(dim=0)
+        the mean is over the tokens, and the class token is none of the queries: over gh · gw.
+            return far.mean(dim=(0, 3)) ⇒ return far.sum(dim=(0, 3)) / (maps.shape[-1] * len(maps))
+        half of patch_size: the middles of neighbouring patches are patch_size apart.
+            patch_size * ⇒ patch_size / 2 *
+        """,
     ),
 )
 

@@ -1,5 +1,6 @@
 """The exercises of chapter 12, attention maps, rollout and attention distance."""
 
+import dis
 from contextlib import ExitStack
 from unittest import mock
 
@@ -96,13 +97,13 @@ def _traces(net):
     """What a recording may change in a model, or outside of it: {what is said then: something that can be compared}."""
     parts = list(net.modules())
     hooks = [
-        hook for part in parts for name, each in vars(part).items() if name.endswith("_hooks") for hook in each.values()
+        hook for part in parts for each in (part._forward_hooks, part._forward_pre_hooks) for hook in each.values()
     ]
     others = hooks.count(_hook_of_another)
-    parameters = [(p.requires_grad, p.dtype, p.data_ptr(), p._version) for p in net.parameters()]
-    attributes = [
-        {name: id(value) for name, value in vars(part).items() if not _may_change(part, name, value)} for part in parts
-    ]
+    mode = "training" if net.training else "evaluation"
+    for part in parts:
+        if getattr(vars(part).get("forward"), "__func__", None) is type(part).forward:
+            del part.forward  # somebody has put it back
     return {
         "hooks are left behind in the model": len(hooks) - others,
         "hooks that were in the model before are gone": others,
@@ -110,20 +111,17 @@ def _traces(net):
             hooks_of_all._global_forward_pre_hooks | hooks_of_all._global_forward_hooks
         ),
         "layer.recorder stays set": [getattr(part, "recorder", None) for part in parts],
-        f"the model was in {'training' if net.training else 'evaluation'} mode, and now it is not": [
-            part.training for part in parts
-        ],
+        f"the model was in {mode} mode, and now it is not": [part.training for part in parts],
         "gradients stay switched off": torch.is_grad_enabled(),
-        "the parameters are not as they were": parameters,
-        "something of yours is left in the model": attributes,
+        "the parameters are not as they were": [
+            (p.requires_grad, p.dtype, p.data_ptr(), p._version)
+            for part in parts
+            for p in part._parameters.values()
+            if p is not None
+        ],
+        "something of yours is left in the model": [tuple(map(id, vars(part).values())) for part in parts],
         "a function of the library is still yours": (F.scaled_dot_product_attention, MultiHeadSelfAttention.forward),
     }
-
-
-def _may_change(part, name, value):
-    """Said elsewhere, or a method that was put back."""
-    put_back = getattr(value, "__func__", None) is getattr(type(part), name, value)
-    return name in ("training", "recorder") or put_back
 
 
 _nets = {}  # those that were left as they had been: making one takes longer than running it
@@ -131,24 +129,30 @@ _nets = {}  # those that were left as they had been: making one takes longer tha
 
 def _recorded(answer):
     """`answer(model, images)` as a function of a model in words, which returns the maps under the names of their layers."""
+    earlier = []
 
     def recorded(model, images):
         if isinstance(model, nn.Module):
             return answer(model, images)
-        key = model, images.shape
-        net = _nets.pop(key, None) or _net(model, images)
+        runs, forward, key = [], VisionTransformer.forward, (model, images.shape)
+
+        def counted(self, images):
+            runs.append(forward(self, images))
+            return runs[-1]
+
         with ExitStack() as stack:  # whatever the answer changes outside of the model is as before afterwards
-            for patch in (
+            for change in (
+                mock.patch.object(VisionTransformer, "forward", counted),
+                mock.patch.object(MultiHeadSelfAttention, "forward", MultiHeadSelfAttention.forward),
+                mock.patch.object(F, "scaled_dot_product_attention", F.scaled_dot_product_attention),
                 mock.patch.dict(hooks_of_all._global_forward_pre_hooks),
                 mock.patch.dict(hooks_of_all._global_forward_hooks),
-                mock.patch.object(F, "scaled_dot_product_attention", F.scaled_dot_product_attention),
-                mock.patch.object(MultiHeadSelfAttention, "forward", MultiHeadSelfAttention.forward),
                 torch.enable_grad(),
+                torch.random.fork_rng(devices=[]),
             ):
-                stack.enter_context(patch)
-            forward = stack.enter_context(
-                mock.patch.object(VisionTransformer, "forward", autospec=True, side_effect=VisionTransformer.forward)
-            )
+                stack.enter_context(change)
+            net = _nets.pop(key, None) or _net(model, images)
+            torch.manual_seed(0)
             before = _traces(net)
             try:
                 returned = answer(net, images)
@@ -162,7 +166,12 @@ def _recorded(answer):
             return returned
         if isinstance(returned, NotImplementedError):
             raise returned
-        return _judged(model, returned, left, forward.call_count)
+        if any(returned is one for one in earlier):
+            raise ValueError(
+                "your list is that of an earlier call, with its maps still in it: begin a new one each time"
+            )
+        earlier.append(returned)
+        return _judged(model, returned, left, len(runs))
 
     return recorded
 
@@ -170,12 +179,16 @@ def _recorded(answer):
 def _judged(model, returned, left, runs):
     """The maps by name; an error says what was left behind, or what became of an error."""
     raised, breaks = isinstance(returned, Exception), "breaks" in model
-    if raised and not breaks and model not in SILENT:
+    speaks = not breaks and model not in SILENT
+    silence = speaks and runs and isinstance(returned, ValueError) and _is_own(returned)
+    if speaks and raised and not silence:
         raise returned
     if left:
         raise ValueError("after the model's error " * breaks + left[0])
     if not raised and runs != 1:
         raise ValueError(f"the model has run {runs} times")
+    if silence:
+        raise ValueError("the attention layers have run, and you say that you heard none")
     if breaks and not isinstance(returned, _Broken):
         raise ValueError(
             "another error stands in the place of the model's" if raised else "the model's error is swallowed"
@@ -191,6 +204,14 @@ def _judged(model, returned, left, runs):
         f"map {i}": weights.detach() if isinstance(weights, torch.Tensor) else weights
         for i, weights in enumerate(returned)
     }
+
+
+def _is_own(error):
+    """Whether a `raise` made it, and not numpy or an unpacking that found wrong sizes."""
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def _ask(model, images):
@@ -243,33 +264,35 @@ RECORD_ATTENTION = StagedExercise(
     mistakes=edits_of(
         _listen,
         """
-        the hooks are left in the model, and go on recording: keep what register_... returns, and call .remove() on each in the end.
-            handle.remove() ⇒ pass
-          or
-            for handle in handles: ⇒ for handle in handles[-1:]:
         an error of the model goes past your .remove(): put it into `finally`, which is passed on the way out in any case.
             finally: ⇒ except ZeroDivisionError:
             |     pass
             | else:
+        the hooks are left in the model, and go on recording: keep what register_... returns, and call .remove() on each in the end.
+            handle.remove() ⇒ pass
+          or
+            for handle in handles: ⇒ for handle in handles[-1:]:
         hooks that others have put into the model are gone: remove your own, by their handles, and leave the rest.
             handle.remove() ⇒ pass
             for handle in handles: ⇒ for layer in layers:
             |     layer._forward_pre_hooks.clear()
             | for handle in handles:
-        a global hook hears all models from now on: keep what register_... returns, and call .remove() on it in `finally`.
-            handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)
-            | handles = []
         an error of the model goes past your clean-up, and the global hook stays: .remove() belongs into `finally`.
             handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ handles = [nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)]
             finally: ⇒ except ZeroDivisionError:
             |     pass
             | else:
+        a global hook hears all models from now on: keep what register_... returns, and call .remove() on it in `finally`.
+            handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)
+            | handles = []
         you catch the model's error, and nobody hears of it: try ... finally without except, and no return in it.
             finally: ⇒ except Exception:
             |     pass
             | finally:
         your error takes the place of the model's own: look whether anything was heard after `finally`, and not in it.
-            handle.remove() ⇒ handle.remove()
+            for handle in handles:
+            |     handle.remove() ⇒ for handle in handles:
+            |     handle.remove()
             | if not maps:
             |     raise ValueError("no layer was heard")
         your except makes another error of the model's own: try ... finally without except.
@@ -282,34 +305,48 @@ RECORD_ATTENTION = StagedExercise(
             if not maps: ⇒ if not layers:
         that is another kind of error than the caller waits for: where nothing was heard, raise a ValueError.
             raise ValueError ⇒ raise RuntimeError
-        model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.
-            maps = [] ⇒ maps = []
-            | model.eval()
         an error of the model goes past the line that sets its mode back: that belongs into `finally`.
             maps = [] ⇒ maps = []
             | mode = model.training
             | model.eval()
             return maps ⇒ model.train(mode)
             | return maps
+        model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.
+            maps = [] ⇒ maps = []
+            | model.eval()
         in the end the model is in training mode, whatever it was before: remember model.training, and set back that.
             handle.remove() ⇒ handle.remove()
             | model.train()
-        torch.set_grad_enabled(False) is for the whole program: `with torch.no_grad():` ends by itself.
+        torch.set_grad_enabled(False) is for the whole program: `with torch.no_grad():` ends by itself, also after an error.
             maps = [] ⇒ maps = []
             | torch.set_grad_enabled(False)
+          or
+            maps = [] ⇒ maps = []
+            | torch.set_grad_enabled(False)
+            return maps ⇒ torch.set_grad_enabled(True)
+            | return maps
         the parameters are the model's, and you change them: for a recording `with torch.no_grad():` is enough, not requires_grad_(False).
             maps = [] ⇒ maps = []
             | model.requires_grad_(False)
-        what you have set on a layer, or on the model, is there still: use variables of your own, or take it away again in `finally`.
-            maps.append(weights) ⇒ maps.append(weights)
-            | layer.weights = weights
         an error of the model goes past your clean-up, and what you have set on its layers stays: clean up in `finally`.
             maps.append(weights) ⇒ maps.append(weights)
             | layer.weights = weights
             if not maps: ⇒ for layer in layers:
             |     vars(layer).pop("weights", None)
             | if not maps:
-        you call the model's parts yourself: model(images), once, and the hooks hear it.
+        what you have set on a layer, or on the model, is there still: use variables of your own, or take it away again in `finally`.
+            maps.append(weights) ⇒ maps.append(weights)
+            | layer.weights = weights
+        nothing was heard. A hook on attn_drop waits in vain, for the fused kernel never calls it: hook the attention layer, before it runs.
+            layer.register_forward_pre_hook(hook) ⇒ layer.attn_drop.register_forward_pre_hook(hook)
+        what a hook returns goes on in place of the layer's input: return nothing.
+            maps.append(weights) ⇒ maps.append(weights)
+            | return weights
+        args is a tuple, and its first item is the input: args[0].
+            x = args[0] ⇒ x = args
+          or
+            layer.qkv(x) ⇒ layer.qkv(args)
+        the model itself does not run: model(images), once, and not its parts by hand.
             model(images) ⇒ model.forward_features(images)
         you run the model twice: once, with the hooks in it.
             model(images) ⇒ model(images)
@@ -321,7 +358,7 @@ RECORD_ATTENTION = StagedExercise(
         you run the model once for each image: the whole batch at once.
             ⇒ return list(map(torch.cat, zip(*(_listen(model, image[None]) for image in images))))
         that is what the layer puts out, (B, N, D): the weights are not in it any more; compute them from the input, args[0] of a forward pre-hook.
-            maps.append(weights) ⇒ maps.append(layer.proj((weights @ qkv[2]).transpose(1, 2).flatten(2)))
+            layer.register_forward_pre_hook(hook) ⇒ layer.register_forward_hook(lambda layer, args, output: maps.append(output))
         you go on to multiply by the values: the map is the softmax itself.
             maps.append(weights) ⇒ maps.append(weights @ qkv[2])
         that is after the dropout, and rows no longer sum to 1: the weights before it.
@@ -403,13 +440,18 @@ RECORD_ATTENTION = StagedExercise(
     + edits_of(
         _ask,
         """
-        layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.
-            layer.recorder = None ⇒ pass
         an error of the model goes past your clean-up, and layer.recorder stays set: put `layer.recorder = None` into `finally`.
             finally: ⇒ except ZeroDivisionError:
             |     pass
             | else:
-        F.scaled_dot_product_attention is your own still, for everybody: set it back in `finally`.
+        layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.
+            layer.recorder = None ⇒ pass
+        an error of the model goes past your clean-up, and what you have replaced in the library is your own still: set it back in `finally`.
+            maps = [] ⇒ maps = []
+            | kernel, F.scaled_dot_product_attention = F.scaled_dot_product_attention, lambda *inputs, **options: None
+            if not maps: ⇒ F.scaled_dot_product_attention = kernel
+            | if not maps:
+        what you have replaced in the library is your own still, for everybody: set it back in `finally`.
             maps = [] ⇒ maps = []
             | F.scaled_dot_product_attention = lambda *inputs, **options: None
         """,
@@ -437,7 +479,8 @@ def _rollout_probes(generator):
         small = maps < maps.flatten(-2).quantile(dropped, dim=-1)[..., None, None]
         probes.append({"maps": maps.masked_fill(small, 0.0)})
     probes[3]["maps"] = probes[3]["maps"].float()
-    probes[-1]["maps"][0, :, :, 1] = 0.0  # nothing is left of a row
+    probes[6]["maps"] = draw(2, 2, 3, 1, 1).sigmoid()  # the softmax of one number is always 1
+    probes[7]["maps"][0, :, :, 1] = 0.0  # nothing is left of a row
     return probes
 
 
@@ -702,6 +745,8 @@ MEAN_ATTENTION_DISTANCE = Exercise(
             dim=-1, keepdim ⇒ dim=-2, keepdim
         you divide by the sum of the whole map: each row is one query's, dim=-1.
             dim=-1, keepdim ⇒ dim=(-2, -1), keepdim
+        the grid need not be square: grid_size is (gh, gw).
+            gh, gw = grid_size ⇒ gh = gw = int((maps.shape[-1] - 1) ** 0.5)
         the sums lie along the columns: sum(dim=-1, keepdim=True) is one for each row.
             weights.sum(dim=-1, keepdim=True) ⇒ weights.sum(dim=-1)[..., None, :]
         that is a softmax: the weights are weights already, divide by their sum.

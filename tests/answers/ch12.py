@@ -1,12 +1,15 @@
 """Answers to the exercises of chapter 12, as readers write them.
 
-RIGHT: implementations other than the chapter's own. WRONG: plausible mistakes, each with words of the
-hint that it must get. They are written as a reader would, not as the records imitate them.
+RIGHT: implementations other than the chapter's own. Beside the record's known mistakes, which are wrong answers
+themselves, SLIPS: the chapter's own solution with something changed, and WRONG: mistakes written in another way; each
+with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import copy
 import math
 from contextlib import ExitStack, suppress
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -65,6 +68,63 @@ def record_with_a_stack(model, images):
     return maps
 
 
+def record_in_evaluation_mode(model, images):
+    mode = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return record_by_asking(model, images)
+    finally:
+        model.train(mode)
+
+
+def record_with_other_methods(model, images):
+    layers = [block.attn for block in model.blocks]
+    maps = []
+
+    def listening(layer, old):
+        def forward(x):
+            maps.append(weights(layer, x))
+            return old(x)
+
+        return forward
+
+    methods = [layer.forward for layer in layers]
+    try:
+        for layer, old in zip(layers, methods, strict=True):
+            layer.forward = listening(layer, old)
+        model(images)
+    finally:
+        for layer, old in zip(layers, methods, strict=True):
+            layer.forward = old
+    if not maps:
+        raise ValueError("heard nothing")
+    return maps
+
+
+def record_everywhere(model, images):
+    maps, layers = [], attention_layers(model)
+
+    def hook(part, args):
+        if part in layers:
+            maps.append(weights(part, args[0]))
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(hook)
+    try:
+        model(images)
+    except Exception:
+        handle.remove()
+        raise
+    handle.remove()
+    if not maps:
+        raise ValueError("heard nothing")
+    return maps
+
+
+def record_with_a_copy(model, images):
+    return record_by_asking(copy.deepcopy(model), images)
+
+
 def attention_layers(model):
     return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
 
@@ -79,6 +139,10 @@ def scores(layer, x):
     return q @ k.mT / q.shape[-1] ** 0.5
 
 
+def weights(layer, x):
+    return scores(layer, x).softmax(-1)
+
+
 def hooks(layers, weights_of, maps):
     return [
         layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))) for layer in layers
@@ -89,26 +153,6 @@ def heard(maps):
     if not maps:
         raise ValueError("no attention layers here")
     return maps
-
-
-def record_even_nothing(model, images, weights_of, layers=attention_layers):
-    """With `weights_of(layer, x)`, and cleaned up as it should be."""
-    maps = []
-    handles = hooks(layers(model), weights_of, maps)
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return maps
-
-
-def record(*inputs):
-    return heard(record_even_nothing(*inputs))
-
-
-def weights(layer, x):
-    return scores(layer, x).softmax(-1)
 
 
 def record_and_keep_the_hooks(model, images):
@@ -127,6 +171,17 @@ def record_without_finally(model, images):
     return heard(maps)
 
 
+def record_and_remove_all_hooks(model, images):
+    maps = []
+    hooks(attention_layers(model), weights, maps)
+    try:
+        model(images)
+    finally:
+        for part in model.modules():
+            part._forward_pre_hooks.clear()
+    return heard(maps)
+
+
 def record_and_swallow(model, images):
     maps = []
     handles = hooks(attention_layers(model), weights, maps)
@@ -138,7 +193,178 @@ def record_and_swallow(model, images):
 
 
 def record_in_silence(model, images):
-    return record_even_nothing(model, images, weights)
+    try:
+        return record_by_asking(model, images)
+    except ValueError:
+        return []
+
+
+def record_and_assert(model, images):
+    maps = record_in_silence(model, images)
+    assert len(maps) > 0, "heard nothing"
+    return maps
+
+
+def record_if_there_are_layers(model, images):
+    if not attention_layers(model):
+        raise ValueError("no attention layers here")
+    return record_in_silence(model, images)
+
+
+def record_and_hide_the_error(model, images):
+    try:
+        return record_by_asking(model, images)
+    except Exception as error:
+        raise ValueError("it did not work") from error
+
+
+def record_and_complain_first(model, images):
+    maps = []
+    handles = hooks(attention_layers(model), weights, maps)
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        heard(maps)
+    return maps
+
+
+def record_everywhere_for_good(model, images):
+    maps = []
+
+    def hook(part, args):
+        if isinstance(part, MultiHeadSelfAttention):
+            maps.append(weights(part, args[0]))
+
+    torch.nn.modules.module.register_module_forward_pre_hook(hook)
+    model(images)
+    return heard(maps)
+
+
+def record_everywhere_until_it_breaks(model, images):
+    maps, layers = [], attention_layers(model)
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda part, args: maps.append(weights(part, args[0])) if part in layers else None
+    )
+    model(images)
+    handle.remove()
+    return heard(maps)
+
+
+def record_for_good(model, images):
+    model.eval()
+    with torch.no_grad():
+        return record_by_asking(model, images)
+
+
+def record_in_evaluation_mode_until_it_breaks(model, images):
+    mode = model.training
+    model.eval()
+    maps = record_in_silence(model, images)
+    model.train(mode)
+    return heard(maps)
+
+
+def record_and_train(model, images):
+    model.eval()
+    try:
+        return record_by_asking(model, images)
+    finally:
+        model.train()
+
+
+def record_without_gradients(model, images):
+    before = torch.is_grad_enabled()
+    torch.set_grad_enabled(False)
+    maps = record_by_asking(model, images)
+    torch.set_grad_enabled(before)
+    return maps
+
+
+def record_frozen(model, images):
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return record_by_asking(model, images)
+
+
+def record_on_the_model(model, images):
+    model.maps = []
+    with ExitStack() as stack:
+        for handle in hooks(attention_layers(model), weights, model.maps):
+            stack.callback(handle.remove)
+        model(images)
+    return heard(model.maps)
+
+
+def record_on_the_layers(model, images):
+    layers = attention_layers(model)
+    with ExitStack() as stack:
+        for layer in layers:
+            handle = layer.register_forward_hook(
+                lambda layer, args, out: setattr(layer, "seen", weights(layer, args[0]))
+            )
+            stack.callback(handle.remove)
+        model(images)
+    maps = [vars(layer).pop("seen") for layer in layers if hasattr(layer, "seen")]
+    return heard(maps)
+
+
+def record_block_by_block(model, images):
+    x, maps = model.embed(images), []
+    for block in model.blocks:
+        maps.append(weights(block.attn, block.norm1(x)))
+        x = block(x)
+    return heard(maps)
+
+
+def record_dropouts(model, images):
+    maps = []
+    handles = [
+        layer.attn_drop.register_forward_hook(lambda part, args, out: maps.append(out))
+        for layer in attention_layers(model)
+    ]
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return heard(maps)
+
+
+def record_and_hand_on(model, images):
+    maps = []
+
+    def hook(layer, args):
+        maps.append(weights(layer, args[0]))
+        return maps[-1]
+
+    with ExitStack() as stack:
+        for layer in attention_layers(model):
+            stack.callback(layer.register_forward_pre_hook(hook).remove)
+        model(images)
+    return heard(maps)
+
+
+def record_with_a_kernel_for_good(model, images):
+    maps = []
+
+    def slow(query, key, value, **options):
+        maps.append((query @ key.mT / query.shape[-1] ** 0.5).softmax(-1))
+        return maps[-1] @ value
+
+    F.scaled_dot_product_attention = slow
+    model(images)
+    return heard(maps)
+
+
+def record_with_a_kernel_until_it_breaks(model, images):
+    kernel = F.scaled_dot_product_attention
+    maps = []
+    with suppress(ValueError):
+        maps = record_with_a_kernel_for_good(model, images)
+    F.scaled_dot_product_attention = kernel
+    return heard(maps)
 
 
 def record_and_go_on_asking(model, images):
@@ -149,86 +375,14 @@ def record_and_go_on_asking(model, images):
     return heard(maps)
 
 
-def record_the_outputs(model, images):
+def record_asking_until_it_breaks(model, images):
     maps = []
-    handles = [
-        layer.register_forward_hook(lambda layer, args, out: maps.append(out)) for layer in attention_layers(model)
-    ]
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for block in model.blocks:
+        block.attn.recorder = maps.append
+    model(images)
+    for block in model.blocks:
+        block.attn.recorder = None
     return heard(maps)
-
-
-def record_scores(model, images):
-    return record(model, images, scores)
-
-
-def record_columns(model, images):
-    return record(model, images, lambda layer, x: F.softmax(scores(layer, x), dim=2))
-
-
-def record_unscaled(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return (q @ k.mT).softmax(-1)
-
-    return record(model, images, weights_of)
-
-
-def record_scaled_by_the_whole_width(model, images):
-    def weights_of(layer, x):
-        q, k, _ = queries_keys_values(layer, x)
-        return (q @ k.mT / math.sqrt(x.size(2))).softmax(-1)
-
-    return record(model, images, weights_of)
-
-
-def record_transposed(model, images):
-    return record(model, images, lambda layer, x: scores(layer, x).mT.softmax(-1))
-
-
-def record_heads_before_qkv(model, images):
-    def weights_of(layer, x):
-        B, N, _ = x.shape
-        q, k, _ = layer.qkv(x).view(B, N, layer.num_heads, -1).transpose(1, 2).chunk(3, dim=-1)
-        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
-
-    return record(model, images, weights_of)
-
-
-def record_mixed_heads(model, images):
-    def weights_of(layer, x):
-        B, N, D = x.shape
-        q, k, _ = layer.qkv(x).split(D, dim=-1)
-        q, k = (t.reshape(B, layer.num_heads, N, -1) for t in (q, k))
-        return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1)
-
-    return record(model, images, weights_of)
-
-
-def record_mean_of_heads(model, images):
-    return [weights.mean(1) for weights in record_by_asking(model, images)]
-
-
-def record_the_last(model, images):
-    return [record_by_asking(model, images)[-1]]
-
-
-def record_one_tensor(model, images):
-    return torch.stack(record_by_asking(model, images), 1)
-
-
-def record_for_good(model, images):
-    model.eval()
-    with torch.no_grad():
-        return record_by_asking(model, images)
-
-
-def record_before_the_norm(model, images):
-    return record(model, images, lambda block, x: weights(block.attn, x), lambda model: model.blocks)
 
 
 # --- attention_rollout -------------------------------------------------------------------------------
@@ -239,148 +393,37 @@ def rollout_from_above(maps):
     result = None
     for layer in reversed(range(maps.shape[1])):
         fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps)
-        fused = fused / fused.sum(-1)[..., None]
+        fused = fused / fused.sum(-1).unsqueeze(-1)
         result = fused if result is None else torch.bmm(result, fused)
     return result
 
 
 def rollout_image_by_image(maps):
     results = []
+    identity = torch.eye(maps.shape[-1], dtype=maps.dtype)
     for image in maps:
-        result = torch.eye(maps.shape[-1], dtype=maps.dtype)
+        result = identity
         for layer in image:
             a = layer.mean(0)
-            a = torch.stack([(row + unit) / (row.sum() + 1) for row, unit in zip(a, eye(maps), strict=True)])
+            a = torch.stack([(row + unit) / (row.sum() + 1) for row, unit in zip(a, identity, strict=True)])
             result = a @ result
         results.append(result)
     return torch.stack(results)
 
 
-def rolled(maps, mix, step=torch.matmul):
-    result = torch.eye(maps.shape[-1], dtype=maps.dtype).repeat(len(maps), 1, 1)
-    for i in range(maps.shape[1]):
-        result = step(mix(maps[:, i]), result)
-    return result
-
-
-def eye(maps):
-    return torch.eye(maps.shape[-1], dtype=maps.dtype)
-
-
-def rows_to_one(a):
-    return a / a.sum(-1, keepdim=True)
-
-
-def rollout_without_residual(maps):
-    return rolled(maps, lambda layer: layer.mean(1))
-
-
-def rollout_without_sums(maps):
-    return rolled(maps, lambda layer: layer.mean(1) + eye(maps))
-
-
-def rollout_normalised_too_early(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)) + eye(maps))
-
-
-def rollout_by_halves(maps):
-    return rolled(maps, lambda layer: 0.5 * layer.mean(1) + 0.5 * eye(maps))
-
-
-def rollout_normalised_and_halved(maps):
-    return rolled(maps, lambda layer: 0.5 * rows_to_one(layer.mean(1)) + 0.5 * eye(maps))
-
-
-def rollout_of_normalised_heads(maps):
-    return rolled(maps, lambda layer: rows_to_one(rows_to_one(layer).mean(1) + eye(maps)))
-
-
-def rollout_with_a_batch_of_float32(maps):
-    result = torch.eye(maps.shape[-1]).repeat(len(maps), 1, 1)
-    for layer in maps.unbind(1):
-        result = torch.bmm(rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])), result)
-    return result
-
-
-def rollout_with_float32(maps):
-    result = torch.eye(maps.shape[-1])
-    for layer in maps.unbind(1):
-        result = rows_to_one(layer.mean(1) + torch.eye(maps.shape[-1])) @ result
-    return result
-
-
-def rollout_in_float32(maps):
-    return rollout_from_above(maps.float())
-
-
-def rollout_without_keepdim(maps):
-    def mix(layer):
-        a = layer.mean(1) + eye(maps)
-        return a / a.sum(-1)
-
-    return rolled(maps, mix)
-
-
-def rollout_of_columns(maps):
-    def mix(layer):
-        a = layer.mean(1) + eye(maps)
-        return a / a.sum(1, keepdim=True)
-
-    return rolled(maps, mix)
-
-
-def rollout_backwards(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + eye(maps)), lambda a, result: result @ a)
-
-
-def rollout_of_the_maximum(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.max(dim=1).values + eye(maps)))
-
-
-def rollout_of_the_sum(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.sum(1) + eye(maps)))
-
-
-def rollout_of_the_first_head(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer[:, 0] + eye(maps)))
+def rollout_in_numpy(maps):
+    layers = maps.detach().numpy().mean(axis=2)
+    layers = layers + np.eye(layers.shape[-1], dtype=layers.dtype)
+    layers /= layers.sum(axis=-1, keepdims=True)
+    result = layers[:, 0]
+    for i in range(1, layers.shape[1]):
+        result = layers[:, i] @ result
+    return torch.from_numpy(result)
 
 
 def rollout_number_by_number(maps):
-    mixed = [rows_to_one(layer.mean(1) + eye(maps)) for layer in maps.unbind(1)]
-    result = mixed[0]
-    for a in mixed[1:]:
-        result = a * result
-    return result
-
-
-def rollout_with_ones(maps):
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1) + torch.ones_like(layer[:, 0])))
-
-
-def rollout_of_the_last(maps):
-    return rows_to_one(maps[:, -1].mean(1) + eye(maps))
-
-
-def rollout_of_class_token(maps):
-    return rollout_from_above(maps)[:, 0, :]
-
-
-def rollout_of_first_image(maps):
-    return rollout_from_above(maps)[0]
-
-
-def rollout_normalised_once(maps):
-    return rows_to_one(rollout_without_sums(maps))
-
-
-def rollout_identity_at_the_end(maps):
-    return rows_to_one(rollout_without_residual(maps) + eye(maps))
-
-
-def rollout_in_place(maps):
-    for layer in maps.unbind(1):
-        layer += eye(maps)
-    return rolled(maps, lambda layer: rows_to_one(layer.mean(1)))
+    layers = maps.mean(2) + torch.eye(maps.shape[-1]).to(maps)
+    return (layers / layers.sum(-1, keepdim=True)).prod(1)
 
 
 # --- mean_attention_distance -------------------------------------------------------------------------
@@ -405,24 +448,12 @@ def distance_by_hypot(maps, grid_size, patch_size):
     return result / (gh * gw)
 
 
-def table(grid_size, patch_size, like):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    y, x = n // grid_size[1], n % grid_size[1]
-    return patch_size * torch.sqrt(((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2).to(like.dtype))
-
-
-def distance_in_patches(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size, 1, maps)).sum(-1).mean((0, -1))
-
-
-def distance_without_sums(maps, grid_size, patch_size):
-    return (maps[..., 1:, 1:] * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
-
-
-def distance_with_the_last_cut_off(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., :-1, :-1])
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
+def distance_in_numpy(maps, grid_size, patch_size):
+    a = maps.numpy()[..., 1:, 1:]
+    rows, columns = np.divmod(np.arange(a.shape[-1]), grid_size[1])
+    pixels = patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns))
+    far = np.sum(a * pixels, axis=-1) / np.sum(a, axis=-1)
+    return torch.tensor(far.mean(axis=(0, 3)), dtype=maps.dtype)
 
 
 def distance_with_the_class_token(maps, grid_size, patch_size):
@@ -432,140 +463,155 @@ def distance_with_the_class_token(maps, grid_size, patch_size):
     return (maps * pixels).sum(-1).mean((0, -1))
 
 
-def distance_along_streets(maps, grid_size, patch_size):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    y, x = n // grid_size[1], n % grid_size[1]
-    pixels = patch_size * ((y[:, None] - y).abs() + (x[:, None] - x).abs()).to(maps.dtype)
-    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
-
-
-def distance_squared(maps, grid_size, patch_size):
-    pixels = table(grid_size, 1, maps) ** 2
-    return patch_size * (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
-
-
-def distance_in_reading_order(maps, grid_size, patch_size):
-    n = torch.arange(grid_size[0] * grid_size[1])
-    pixels = patch_size * (n[:, None] - n).abs().to(maps.dtype)
-    return (rows_to_one(maps[..., 1:, 1:]) * pixels).sum(-1).mean((0, -1))
-
-
-def distance_grid_turned(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size[::-1], patch_size, maps)).sum(-1).mean((0, -1))
-
-
-def distance_over_all_queries(maps, grid_size, patch_size):
-    a = maps[..., 1:, 1:]
-    return (a * table(grid_size, patch_size, maps)).sum((0, 3, 4)) / a.sum((0, 3, 4))
-
-
-def distance_to_the_favourite(maps, grid_size, patch_size):
-    favourite = maps[..., 1:, 1:].argmax(-1, keepdim=True)
-    pixels = table(grid_size, patch_size, maps).expand(*maps.shape[:3], -1, -1)
-    return pixels.gather(-1, favourite).mean((0, 3, 4))
-
-
-def distance_of_layers(maps, grid_size, patch_size):
-    return distance_by_cdist(maps, grid_size, patch_size).mean(1)
-
-
-def distance_of_images(maps, grid_size, patch_size):
-    a = rows_to_one(maps[..., 1:, 1:])
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean(-1)
-
-
-def distance_of_the_first_image(maps, grid_size, patch_size):
-    return distance_by_cdist(maps[:1], grid_size, patch_size)
-
-
-def distance_mean_over_keys(maps, grid_size, patch_size):
-    return (rows_to_one(maps[..., 1:, 1:]) * table(grid_size, patch_size, maps)).mean((0, 3, 4))
-
-
-def distance_in_float32(maps, grid_size, patch_size):
-    return distance_by_cdist(maps.float(), grid_size, patch_size)
-
-
-def distance_summed(maps, grid_size, patch_size):
-    return distance_by_cdist(maps, grid_size, patch_size) * (maps.shape[-1] - 1)
-
-
-def distance_of_columns(maps, grid_size, patch_size):
-    a = maps[..., 1:, 1:]
-    a = a / a.sum(3, keepdim=True)
-    return (a * table(grid_size, patch_size, maps)).sum(-1).mean((0, -1))
-
-
 RIGHT = {
-    "record_attention": [record_by_asking, record_by_replacing_the_kernel, record_with_a_stack],
-    "attention_rollout": [rollout_from_above, rollout_image_by_image],
-    "mean_attention_distance": [distance_by_cdist, distance_by_hypot],
+    "record_attention": (
+        record_by_asking,
+        record_by_replacing_the_kernel,
+        record_with_a_stack,
+        record_in_evaluation_mode,
+        record_with_other_methods,
+        record_everywhere,
+        record_with_a_copy,
+    ),
+    "attention_rollout": (rollout_from_above, rollout_image_by_image, rollout_in_numpy),
+    "mean_attention_distance": (distance_by_cdist, distance_by_hypot, distance_in_numpy),
+}
+
+SLIPS = {
+    "record_attention": """
+        args is a tuple
+            layer.qkv(args[0]) ⇒ layer.qkv(args)
+        need not be there
+            layer.qkv(args[0]) ⇒ (args[0] @ layer.qkv.weight.mT + layer.qkv.bias)
+        the bias of qkv is left out
+            layer.qkv(args[0]) ⇒ F.linear(args[0], layer.qkv.weight)
+        run the model twice
+            try: ⇒ model(images)
+            | maps.clear()
+            | try:
+        once for each image
+            maps = [] ⇒ if len(images) > 1:
+            |     each = [record_attention(model, image) for image in images.split(1)]
+            |     return [torch.cat(layer) for layer in zip(*each)]
+            | maps = []
+        what the layer puts out
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ pass
+            layer.register_forward_pre_hook(hook) ⇒ layer.register_forward_hook(lambda layer, args, output: maps.append(output))
+        multiply by the values
+            q, k, _ = ⇒ q, k, v =
+            softmax(dim=-1) ⇒ softmax(dim=-1) @ v
+        after the dropout
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ maps.append(F.dropout((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1), layer.attn_drop.p, layer.training))
+        those are scores
+            .softmax(dim=-1) ⇒
+        columns sum to 1
+            softmax(dim=-1) ⇒ softmax(dim=2)
+        share one softmax
+            softmax(dim=-1) ⇒ softmax(1)
+        whole map sums to 1
+            softmax(dim=-1) ⇒ flatten(2).softmax(dim=-1).unflatten(-1, (N, N))
+        exp overflows
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ e = torch.exp(q @ k.mT / q.shape[-1] ** 0.5)
+            | maps.append(e / e.sum(dim=-1, keepdim=True))
+        scores are not divided
+            / q.shape[-1] ** 0.5 ⇒
+        divided by sqrt(D)
+            q.shape[-1] ** 0.5 ⇒ args[0].shape[-1] ** 0.5
+        divided by sqrt(H)
+            q.shape[-1] ** 0.5 ⇒ q.shape[1] ** 0.5
+        divided by d
+            q.shape[-1] ** 0.5 ⇒ q.shape[-1]
+        queries and keys are exchanged
+            q, k, _ ⇒ k, q, _
+        turn the finished maps round
+            softmax(dim=-1) ⇒ softmax(dim=-1).transpose(2, 3)
+        queries with the values
+            q, k, _ ⇒ q, _, k
+        queries with themselves
+            k.mT ⇒ q.mT
+        keys with the values
+            q, k, _ ⇒ _, q, k
+        before q, k and v
+            N, 3, layer.num_heads, -1 ⇒ N, layer.num_heads, 3, -1
+            2, 0, 3, 1, 4 ⇒ 3, 0, 2, 1, 4
+        mixes tokens and heads
+            reshape(B, N, 3, layer.num_heads, -1) ⇒ chunk(3, dim=-1)
+            q, k, _ = qkv.permute(2, 0, 3, 1, 4) ⇒ q, k = (x.reshape(B, layer.num_heads, N, -1) for x in qkv[:2])
+        every H-th number
+            3, layer.num_heads, -1 ⇒ 3, -1, layer.num_heads
+            2, 0, 3, 1, 4 ⇒ 2, 0, 4, 1, 3
+        before its first norm
+            [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ [block.register_forward_pre_hook(lambda block, args: hook(block.attn, args)) for block in model.blocks]
+        the heads are averaged
+            return maps ⇒ return [weights.mean(1) for weights in maps]
+        squeeze takes away
+            return maps ⇒ return [weights.squeeze() for weights in maps]
+        the class token is cut off
+            return maps ⇒ return [weights[:, :, 1:, 1:] for weights in maps]
+        only the last layer's map
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ maps[:] = [(q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)]
+        return the last map
+            return maps ⇒ return maps.pop()
+        the first block only
+            for layer in layers] ⇒ for layer in layers[:1]]
+        written into your code
+            for layer in layers] ⇒ for layer in layers[:12]]
+        last layer first
+            maps.append( ⇒ maps.insert(0,
+        the first image only
+            return maps ⇒ return [weights[0] for weights in maps]
+        one tensor of all layers
+            return maps ⇒ return torch.stack(maps)
+        """,
+    "attention_rollout": """
+        without keepdim
+            , keepdim=True ⇒
+        these maps are float64
+            , dtype=maps.dtype ⇒
+        does not multiply with float64 maps
+            , dtype=maps.dtype ⇒
+            identity.expand(len(maps), -1, -1) ⇒ identity
+        """,
+    "mean_attention_distance": """
+        need not be square
+            gh, gw = grid_size ⇒ gh = gw = int(maps[0, 0, 0, 0, 1:].numel() ** 0.5)
+        """,
 }
 
 WRONG = {
     "record_attention": {
-        record_and_go_on_asking: "never set back to None",
         record_and_keep_the_hooks: "keep what register_... returns",
         record_without_finally: "put it into `finally`",
-        record_and_swallow: "without except",
+        record_and_remove_all_hooks: "by their handles",
+        record_and_swallow: "without except, and no return",
         record_in_silence: "silence must not look like an answer",
-        record_the_outputs: "what the layer puts out",
-        record_scores: "those are scores",
-        record_columns: "columns sum to 1",
-        record_unscaled: "not divided",
-        record_scaled_by_the_whole_width: "divided by sqrt(D)",
-        record_transposed: "exchanged",
-        record_heads_before_qkv: "before q, k and v",
-        record_mixed_heads: "mixes tokens and heads",
-        record_mean_of_heads: "keep them apart",
-        record_the_last: "only the last layer's map",
-        record_one_tensor: "one tensor of all layers",
-        record_for_good: "remember model.training",
-        record_before_the_norm: "before its first norm",
+        record_and_assert: "another kind of error",
+        record_if_there_are_layers: "may be there and never run",
+        record_and_hide_the_error: "your except makes another error",
+        record_and_complain_first: "takes the place of the model's own",
+        record_everywhere_for_good: "hears all models",
+        record_everywhere_until_it_breaks: "and the global hook stays",
+        record_for_good: "remember model.training and",
+        record_in_evaluation_mode_until_it_breaks: "past the line that sets its mode back",
+        record_and_train: "set back that",
+        record_without_gradients: "for the whole program",
+        record_frozen: "requires_grad_(False)",
+        record_on_the_model: "use variables of your own",
+        record_on_the_layers: "what you have set on its layers stays",
+        record_block_by_block: "does not run",
+        record_dropouts: "waits in vain",
+        record_and_hand_on: "return nothing",
+        record_with_a_kernel_for_good: "for everybody",
+        record_with_a_kernel_until_it_breaks: "what you have replaced in the library is your own still: set",
+        record_and_go_on_asking: "never set back to None",
+        record_asking_until_it_breaks: "layer.recorder stays set",
     },
-    "attention_rollout": {
-        rollout_without_residual: "residual connection is missing",
-        rollout_without_sums: "after L layers to 2^L",
-        rollout_normalised_too_early: "divide first",
-        rollout_by_halves: "divide by 2",
-        rollout_normalised_and_halved: "before the identity comes in",
-        rollout_of_normalised_heads: "before the mean",
-        rollout_with_a_batch_of_float32: "these maps are float64",
-        rollout_with_float32: "does not multiply with float64 maps",
-        rollout_in_float32: "but in float32",
-        rollout_without_keepdim: "without keepdim",
-        rollout_of_columns: "each column by its sum",
-        rollout_backwards: "wrong order",
-        rollout_of_the_maximum: "maximum over the heads",
-        rollout_of_the_sum: "add up the heads",
-        rollout_of_the_first_head: "one head",
-        rollout_number_by_number: "number by number",
-        rollout_with_ones: "matrix of ones",
-        rollout_of_the_last: "only the last layer",
-        rollout_of_class_token: "class token's row",
-        rollout_of_first_image: "first image only",
-        rollout_normalised_once: "once, in the end",
-        rollout_identity_at_the_end: "finished product",
-        rollout_in_place: "your caller's maps change",
-    },
-    "mean_attention_distance": {
-        distance_with_the_class_token: "as if it were the first patch",
-        distance_in_patches: "times patch_size",
-        distance_without_sums: "cut it off first",
-        distance_with_the_last_cut_off: "cut off the last patch",
-        distance_along_streets: "along rows and columns",
-        distance_squared: "square root is missing",
-        distance_in_reading_order: "places in reading order",
-        distance_grid_turned: "are exchanged",
-        distance_over_all_queries: "counts less than others",
-        distance_to_the_favourite: "largest weight",
-        distance_of_layers: "the heads are averaged",
-        distance_of_images: "over images too",
-        distance_of_the_first_image: "first image only",
-        distance_mean_over_keys: "mean over the keys",
-        distance_in_float32: "but in float32",
-        distance_summed: "sum over the queries",
-        distance_of_columns: "each column by its sum",
-    },
+    "attention_rollout": {rollout_number_by_number: "number by number"},
+    "mean_attention_distance": {distance_with_the_class_token: "as if it were the first patch"},
+}
+
+EQUIVALENT = {
+    "record_attention": "",
+    "attention_rollout": "",
+    "mean_attention_distance": "",
 }

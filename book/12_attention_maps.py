@@ -104,10 +104,10 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 #
 # *Medium, 20 minutes.* Write the second way. (If you like the first better, take it: only what comes out is checked.)
 #
-# * `model` is a `VisionTransformer`, `images` is a batch. Run the model on it once. Whether the maps carry gradients is up to you.
-# * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, and `layer.num_heads`.
-# * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1.
-# * Leave nothing behind. No hook stays in the model, and it is in the mode in which it was. That holds even if the model raises an error; the error itself goes on to the caller.
+# * `model` is a `VisionTransformer` of any depth, in either mode, and `images` is a batch. Call `model(images)` once. Whether the maps carry gradients is up to you.
+# * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, with a bias or without, and `layer.num_heads`.
+# * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1: the weights before any dropout.
+# * Leave nothing behind. No hook of yours stays in the model, it is in the mode in which it was, and nothing else that you set or switched for the recording stays so, in the model or outside of it. That holds even if the model raises an error; the error itself goes on to the caller.
 # * If no layer was heard, raise a `ValueError`.
 #
 # `handle = layer.register_forward_pre_hook(hook)` makes PyTorch call `hook(layer, args)` before the layer runs, where `args[0]` is its input `(B, N, D)`. `handle.remove()` ends it.
@@ -563,7 +563,7 @@ plt.show()
 # * `maps` is `(B, L, H, N, N)`, layer 0 the first that runs. The rows need not sum to 1: in some, small weights have been set to 0.
 # * For each layer: the mean over the heads, plus the identity, and each row divided by its own sum.
 # * Multiply the layers, the last one leftmost.
-# * The result is `(B, N, N)`. Its rows sum to 1. `maps` stays as it was.
+# * The result is `(B, N, N)`, in the dtype of `maps`. Its rows sum to 1. `maps` stays as it was. Gradients are not asked for.
 
 
 # %% tags=["exercise"]
@@ -705,9 +705,9 @@ plt.show()
 # *Medium, 20 minutes.*
 #
 # * `maps` is `(B, L, H, N, N)`, with one class token in front: $N = 1 + gh \cdot gw$. `grid_size` is `(gh, gw)`, and `patch_size` is in pixels.
-# * The class token has no place. Leave it out, as a query and as a key, and make the rows sum to 1 again.
+# * The class token has no place. Leave it out, as a query and as a key, and make the rows sum to 1 again. (No patch gives everything to the class token.)
 # * The distance between two patches is the straight line between their middles, in pixels.
-# * The result is `(L, H)`: the mean over all queries and all images.
+# * The result is `(L, H)`, in the dtype of `maps`: the mean over all queries and all images. `maps` stays as it was. Gradients are not asked for.
 
 
 # %% tags=["exercise"]

@@ -119,7 +119,7 @@ def _traces(net):
             for p in part._parameters.values()
             if p is not None
         ],
-        "something of yours is left in the model": [tuple(map(id, vars(part).values())) for part in parts],
+        "something of yours is left in the model": [(*map(id, vars(part).values()), *part._modules) for part in parts],
         "a function of the library is still yours": (F.scaled_dot_product_attention, MultiHeadSelfAttention.forward),
     }
 
@@ -285,16 +285,16 @@ RECORD_ATTENTION = StagedExercise(
         a global hook hears all models from now on: keep what register_... returns, and call .remove() on it in `finally`.
             handles = [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ nn.modules.module.register_module_forward_pre_hook(lambda layer, args: hook(layer, args) if layer in layers else None)
             | handles = []
-        you catch the model's error, and nobody hears of it: try ... finally without except, and no return in it.
-            finally: ⇒ except Exception:
-            |     pass
-            | finally:
         your error takes the place of the model's own: look whether anything was heard after `finally`, and not in it.
             for handle in handles:
             |     handle.remove() ⇒ for handle in handles:
             |     handle.remove()
             | if not maps:
             |     raise ValueError("no layer was heard")
+        you catch the model's error, and nobody hears of it: try ... finally without except, and no return in it.
+            finally: ⇒ except Exception:
+            |     pass
+            | finally:
         your except makes another error of the model's own: try ... finally without except.
             finally: ⇒ except Exception as error:
             |     raise ValueError("no layer was heard") from error

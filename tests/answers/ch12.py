@@ -18,6 +18,22 @@ from course_lib.attention import MultiHeadSelfAttention
 # --- record_attention --------------------------------------------------------------------------------
 
 
+def attention_layers(model):
+    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+
+
+def weights(layer, x):
+    B, N, D = x.shape
+    q, k, _ = layer.qkv(x).view(B, N, 3, layer.num_heads, D // layer.num_heads).permute(2, 0, 3, 1, 4)
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+
+
+def heard(maps):
+    if not maps:
+        raise ValueError("heard nothing")
+    return maps
+
+
 def record_by_asking(model, images):
     maps = []
     layers = [part for part in model.modules() if hasattr(part, "recorder")]
@@ -125,111 +141,6 @@ def record_with_a_copy(model, images):
     return record_by_asking(copy.deepcopy(model), images)
 
 
-def attention_layers(model):
-    return [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
-
-
-def queries_keys_values(layer, x):
-    B, N, D = x.shape
-    return layer.qkv(x).view(B, N, 3, layer.num_heads, D // layer.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def scores(layer, x):
-    q, k, _ = queries_keys_values(layer, x)
-    return q @ k.mT / q.shape[-1] ** 0.5
-
-
-def weights(layer, x):
-    return scores(layer, x).softmax(-1)
-
-
-def hooks(layers, weights_of, maps):
-    return [
-        layer.register_forward_pre_hook(lambda layer, args: maps.append(weights_of(layer, args[0]))) for layer in layers
-    ]
-
-
-def heard(maps):
-    if not maps:
-        raise ValueError("no attention layers here")
-    return maps
-
-
-def record_and_keep_the_hooks(model, images):
-    maps = []
-    hooks(attention_layers(model), weights, maps)
-    model(images)
-    return heard(maps)
-
-
-def record_without_finally(model, images):
-    maps = []
-    handles = hooks(attention_layers(model), weights, maps)
-    model(images)
-    for handle in handles:
-        handle.remove()
-    return heard(maps)
-
-
-def record_and_remove_all_hooks(model, images):
-    maps = []
-    hooks(attention_layers(model), weights, maps)
-    try:
-        model(images)
-    finally:
-        for part in model.modules():
-            part._forward_pre_hooks.clear()
-    return heard(maps)
-
-
-def record_and_swallow(model, images):
-    maps = []
-    handles = hooks(attention_layers(model), weights, maps)
-    with suppress(Exception):
-        model(images)
-    for handle in handles:
-        handle.remove()
-    return heard(maps)
-
-
-def record_in_silence(model, images):
-    try:
-        return record_by_asking(model, images)
-    except ValueError:
-        return []
-
-
-def record_and_assert(model, images):
-    maps = record_in_silence(model, images)
-    assert len(maps) > 0, "heard nothing"
-    return maps
-
-
-def record_if_there_are_layers(model, images):
-    if not attention_layers(model):
-        raise ValueError("no attention layers here")
-    return record_in_silence(model, images)
-
-
-def record_and_hide_the_error(model, images):
-    try:
-        return record_by_asking(model, images)
-    except Exception as error:
-        raise ValueError("it did not work") from error
-
-
-def record_and_complain_first(model, images):
-    maps = []
-    handles = hooks(attention_layers(model), weights, maps)
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        heard(maps)
-    return maps
-
-
 def record_everywhere_for_good(model, images):
     maps = []
 
@@ -252,97 +163,11 @@ def record_everywhere_until_it_breaks(model, images):
     return heard(maps)
 
 
-def record_for_good(model, images):
-    model.eval()
-    with torch.no_grad():
-        return record_by_asking(model, images)
-
-
-def record_in_evaluation_mode_until_it_breaks(model, images):
-    mode = model.training
-    model.eval()
-    maps = record_in_silence(model, images)
-    model.train(mode)
-    return heard(maps)
-
-
-def record_and_train(model, images):
-    model.eval()
-    try:
-        return record_by_asking(model, images)
-    finally:
-        model.train()
-
-
-def record_without_gradients(model, images):
-    before = torch.is_grad_enabled()
-    torch.set_grad_enabled(False)
-    maps = record_by_asking(model, images)
-    torch.set_grad_enabled(before)
-    return maps
-
-
-def record_frozen(model, images):
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    return record_by_asking(model, images)
-
-
-def record_on_the_model(model, images):
-    model.maps = []
-    with ExitStack() as stack:
-        for handle in hooks(attention_layers(model), weights, model.maps):
-            stack.callback(handle.remove)
-        model(images)
-    return heard(model.maps)
-
-
-def record_on_the_layers(model, images):
-    layers = attention_layers(model)
-    with ExitStack() as stack:
-        for layer in layers:
-            handle = layer.register_forward_hook(
-                lambda layer, args, out: setattr(layer, "seen", weights(layer, args[0]))
-            )
-            stack.callback(handle.remove)
-        model(images)
-    maps = [vars(layer).pop("seen") for layer in layers if hasattr(layer, "seen")]
-    return heard(maps)
-
-
 def record_block_by_block(model, images):
     x, maps = model.embed(images), []
     for block in model.blocks:
         maps.append(weights(block.attn, block.norm1(x)))
         x = block(x)
-    return heard(maps)
-
-
-def record_dropouts(model, images):
-    maps = []
-    handles = [
-        layer.attn_drop.register_forward_hook(lambda part, args, out: maps.append(out))
-        for layer in attention_layers(model)
-    ]
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return heard(maps)
-
-
-def record_and_hand_on(model, images):
-    maps = []
-
-    def hook(layer, args):
-        maps.append(weights(layer, args[0]))
-        return maps[-1]
-
-    with ExitStack() as stack:
-        for layer in attention_layers(model):
-            stack.callback(layer.register_forward_pre_hook(hook).remove)
-        model(images)
     return heard(maps)
 
 
@@ -431,7 +256,7 @@ def rollout_number_by_number(maps):
 
 def distance_by_cdist(maps, grid_size, patch_size):
     y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing="ij")
-    middles = (torch.stack([y, x], dim=-1).reshape(-1, 2) + 0.5).double() * patch_size
+    middles = torch.stack([y, x], dim=-1).reshape(-1, 2).double() * patch_size
     pixels = torch.cdist(middles, middles, compute_mode="donot_use_mm_for_euclid_dist").to(maps.dtype)
     a = maps[:, :, :, 1:, 1:]
     a = a / (1 - maps[:, :, :, 1:, :1])
@@ -479,6 +304,67 @@ RIGHT = {
 
 SLIPS = {
     "record_attention": """
+        keep what register_... returns
+            handle.remove() ⇒ handle
+        put it into `finally`
+            finally: ⇒ except AssertionError:
+            |     maps = []
+            | else:
+        by their handles
+            for handle in handles: ⇒ for part in model.modules():
+            |     part._forward_pre_hooks.clear()
+            | for handle in handles:
+        without except, and no return
+            for handle in handles:
+            |     handle.remove() ⇒ for handle in handles:
+            |     handle.remove()
+            | if maps:
+            |     return maps
+        silence must not look like an answer
+            raise ValueError("no attention layer was heard") ⇒ print("no attention layer was heard")
+        another kind of error
+            raise ValueError( ⇒ raise IndexError(
+        may be there and never run
+            if not maps: ⇒ if len(layers) == 0:
+        your except makes another error
+            finally: ⇒ except Exception:
+            |     raise ValueError("it did not work")
+            | finally:
+        takes the place of the model's own
+            for handle in handles:
+            |     handle.remove() ⇒ for handle in handles:
+            |     handle.remove()
+            | if len(maps) == 0:
+            |     raise ValueError("silence")
+        remember model.training and
+            model(images) ⇒ model.eval()(images)
+        past the line that sets its mode back
+            maps = [] ⇒ maps, mode = [], model.training
+            | model.eval()
+            if not maps: ⇒ model.train(mode)
+            | if not maps:
+        set back that
+            return maps ⇒ model.train()
+            | return maps
+        for the whole program
+            try: ⇒ torch.autograd.grad_mode.set_grad_enabled(False)
+            | try:
+        requires_grad_(False)
+            try: ⇒ for parameter in model.parameters():
+            |     parameter.requires_grad = False
+            | try:
+        use variables of your own
+            return maps ⇒ model.maps = maps
+            | return maps
+        what you have set on its layers stays
+            maps = [] ⇒ maps = model.maps = []
+            if not maps: ⇒ del model.maps
+            | if not maps:
+        waits in vain
+            layer.register_forward_pre_hook(hook) for layer in layers ⇒ block.attn.attn_drop.register_forward_hook(lambda part, args, output: maps.append(output)) for block in model.blocks
+        return nothing
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1))
+            | return maps[-1]
         args is a tuple
             layer.qkv(args[0]) ⇒ layer.qkv(args)
         need not be there
@@ -580,27 +466,9 @@ SLIPS = {
 
 WRONG = {
     "record_attention": {
-        record_and_keep_the_hooks: "keep what register_... returns",
-        record_without_finally: "put it into `finally`",
-        record_and_remove_all_hooks: "by their handles",
-        record_and_swallow: "without except, and no return",
-        record_in_silence: "silence must not look like an answer",
-        record_and_assert: "another kind of error",
-        record_if_there_are_layers: "may be there and never run",
-        record_and_hide_the_error: "your except makes another error",
-        record_and_complain_first: "takes the place of the model's own",
         record_everywhere_for_good: "hears all models",
         record_everywhere_until_it_breaks: "and the global hook stays",
-        record_for_good: "remember model.training and",
-        record_in_evaluation_mode_until_it_breaks: "past the line that sets its mode back",
-        record_and_train: "set back that",
-        record_without_gradients: "for the whole program",
-        record_frozen: "requires_grad_(False)",
-        record_on_the_model: "use variables of your own",
-        record_on_the_layers: "what you have set on its layers stays",
         record_block_by_block: "does not run",
-        record_dropouts: "waits in vain",
-        record_and_hand_on: "return nothing",
         record_with_a_kernel_for_good: "for everybody",
         record_with_a_kernel_until_it_breaks: "what you have replaced in the library is your own still: set",
         record_and_go_on_asking: "never set back to None",
@@ -611,7 +479,45 @@ WRONG = {
 }
 
 EQUIVALENT = {
-    "record_attention": "",
-    "attention_rollout": "",
-    "mean_attention_distance": "",
+    "record_attention": """
+        There are always four axes.
+            record_by_replacing_the_kernel: weights = torch.softmax(query @ key.transpose(-2, -1) / math.sqrt(query.size(-1)), dim=-1) ⇒ weights = torch.softmax(query @ key.transpose(2, -1) / math.sqrt(query.size(-1)), dim=-1)
+        The maps are those before the dropout in either mode, and with gradients or without.
+            record_in_evaluation_mode: model.eval() ⇒ pass
+            record_in_evaluation_mode: model.eval() ⇒ model
+            record_in_evaluation_mode: with torch.no_grad(): ⇒ if True:
+        The model is as it was afterwards, so it need not be a copy.
+            record_with_a_copy: return record_by_asking(copy.deepcopy(model), images) ⇒ return record_by_asking(model, images)
+        """,
+    "attention_rollout": """
+        Maps are square.
+            attention_rollout: identity = torch.eye(maps.shape[-1], dtype=maps.dtype) ⇒ identity = torch.eye(maps.shape[-2], dtype=maps.dtype)
+            rollout_from_above: fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps) ⇒ fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-2]).to(maps)
+            rollout_image_by_image: identity = torch.eye(maps.shape[-1], dtype=maps.dtype) ⇒ identity = torch.eye(maps.shape[-2], dtype=maps.dtype)
+            rollout_in_numpy: layers = layers + np.eye(layers.shape[-1], dtype=layers.dtype) ⇒ layers = layers + np.eye(layers.shape[-2], dtype=layers.dtype)
+        One identity serves for all images.
+            attention_rollout: result = identity.expand(len(maps), -1, -1) ⇒ result = identity
+        0 and 1 are exact in float32, and in a sum with float64 become float64.
+            rollout_from_above: fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps) ⇒ fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1])
+        These maps ask for no gradients.
+            rollout_in_numpy: layers = maps.detach().numpy().mean(axis=2) ⇒ layers = maps.numpy().mean(axis=2)
+        """,
+    "mean_attention_distance": """
+        It is as far from there to here.
+            mean_attention_distance: steps = (places[:, None] - places).to(maps.dtype) ⇒ steps = (places - places[:, None]).to(maps.dtype)
+            distance_by_hypot: pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)] ⇒ pixels = [patch_size * math.hypot(j // gw - i // gw, i % gw - j % gw) for j in range(gh * gw)]
+            distance_by_hypot: pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)] ⇒ pixels = [patch_size * math.hypot(i // gw - j // gw, j % gw - i % gw) for j in range(gh * gw)]
+            distance_in_numpy: pixels = patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns)) ⇒ pixels = patch_size * np.abs(rows + 1j * columns - (rows + 1j * columns)[:, None])
+        In the end all pairs of patches are added up.
+            mean_attention_distance: far = (weights * pixels).sum(dim=-1) ⇒ far = (weights * pixels).sum(dim=-2)
+        Rows and columns count alike.
+            distance_by_cdist: y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing='ij') ⇒ x, y = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing='ij')
+            distance_by_hypot: pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)] ⇒ pixels = [patch_size * math.hypot(i % gw - j % gw, i // gw - j // gw) for j in range(gh * gw)]
+            distance_in_numpy: rows, columns = np.divmod(np.arange(a.shape[-1]), grid_size[1]) ⇒ columns, rows = np.divmod(np.arange(a.shape[-1]), grid_size[1])
+        So few patches are compared without a product of matrices.
+            distance_by_cdist: pixels = torch.cdist(middles, middles, compute_mode='donot_use_mm_for_euclid_dist').to(maps.dtype) ⇒ pixels = torch.cdist(middles, middles).to(maps.dtype)
+        Maps are square.
+            distance_by_cdist: return torch.einsum('blhij,ij->lh', a, pixels) / (a.shape[0] * a.shape[3]) ⇒ return torch.einsum('blhij,ij->lh', a, pixels) / (a.shape[0] * a.shape[4])
+            distance_in_numpy: rows, columns = np.divmod(np.arange(a.shape[-1]), grid_size[1]) ⇒ rows, columns = np.divmod(np.arange(a.shape[-2]), grid_size[1])
+        """,
 }

@@ -155,9 +155,9 @@ def _recorded(answer):
             torch.manual_seed(0)
             before = _traces(net)
             try:
-                returned = answer(net, images)
+                returned, raised = answer(net, images), False
             except Exception as error:
-                returned = error
+                returned, raised = error, True
             after = _traces(net).values()
         left = [words for (words, old), new in zip(before.items(), after, strict=True) if old != new]
         if not left:
@@ -166,21 +166,21 @@ def _recorded(answer):
             return returned
         if isinstance(returned, NotImplementedError):
             raise returned
-        if any(returned is one for one in earlier):
+        if isinstance(returned, list) and any(returned is one for one in earlier):
             raise ValueError(
                 "your list is that of an earlier call, with its maps still in it: begin a new one each time"
             )
-        earlier.append(returned)
-        return _judged(model, returned, left, len(runs))
+        earlier[:] = [returned]
+        return _judged(model, returned, raised, left, len(runs))
 
     return recorded
 
 
-def _judged(model, returned, left, runs):
+def _judged(model, returned, raised, left, runs):
     """The maps by name; an error says what was left behind, or what became of an error."""
-    raised, breaks = isinstance(returned, Exception), "breaks" in model
-    speaks = not breaks and model not in SILENT
-    silence = speaks and runs and isinstance(returned, ValueError) and _is_own(returned)
+    breaks, silent = "breaks" in model, model in SILENT
+    speaks = not breaks and not silent
+    silence = speaks and runs and raised and isinstance(returned, ValueError) and _is_own(returned)
     if speaks and raised and not silence:
         raise returned
     if left:
@@ -189,11 +189,11 @@ def _judged(model, returned, left, runs):
         raise ValueError(f"the model has run {runs} times")
     if silence:
         raise ValueError("the attention layers have run, and you say that you heard none")
-    if breaks and not isinstance(returned, _Broken):
+    if breaks and not (raised and isinstance(returned, _Broken)):
         raise ValueError(
             "another error stands in the place of the model's" if raised else "the model's error is swallowed"
         )
-    if model in SILENT and not isinstance(returned, ValueError):
+    if silent and not (raised and isinstance(returned, ValueError)):
         raise ValueError(f"no layer was heard, and {'the error is no' if raised else 'there is no'} ValueError")
     if raised:
         return {"the error": torch.ones(1)}

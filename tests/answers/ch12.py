@@ -321,7 +321,7 @@ SLIPS = {
             | if maps:
             |     return maps
         silence must not look like an answer
-            raise ValueError("no attention layer was heard") ⇒ print("no attention layer was heard")
+            raise ValueError("no attention layer was heard") ⇒ return ValueError("no attention layer was heard")
         another kind of error
             raise ValueError( ⇒ raise IndexError(
         may be there and never run

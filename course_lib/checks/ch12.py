@@ -299,7 +299,7 @@ RECORD_ATTENTION = StagedExercise(
             finally: ⇒ except Exception as error:
             |     raise ValueError("no layer was heard") from error
             | finally:
-        nothing was heard, and you return an empty list: raise a ValueError then, silence must not look like an answer.
+        nothing was heard, and you raise nothing: `raise ValueError(...)` then, silence must not look like an answer.
             if not maps: ⇒ if False:
         you look whether there are attention layers: they may be there and never run. Look whether anything was heard.
             if not maps: ⇒ if not layers:

@@ -66,8 +66,9 @@ def run(function, inputs, forbidden=()):
             _forget_einops_recipes()
             outcome = _raised(error, function)
         else:
-            if inspect.iscoroutine(value):
-                value.close()  # or Python warns, later and elsewhere, that nobody waited for it
+            for part in value if isinstance(value, (tuple, list)) else (value,):
+                if inspect.iscoroutine(part):
+                    part.close()  # or Python warns, later and elsewhere, that nobody waited for it
             outcome = Returned(value, _changed(before, _world()) or _changed_inputs(inputs, copies), copies)
     return Raised(ShortcutError, found[0]) if found else outcome
 

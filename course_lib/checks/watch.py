@@ -8,6 +8,7 @@ import types
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
+from functools import cache
 
 import einops
 import torch
@@ -158,25 +159,19 @@ def _calls_seen(forbidden, found):
     """Put into `found` which forbidden functions are called, by whatever name: PyTorch's, and those of this course."""
 
     def note(name):
-        *path, last = name.split(".")
-        name = ".".join([*path, last.lstrip("_")])
         if any(name == end or name.endswith(f".{end}") for end in forbidden):
             found.append(name)
 
     class Operators(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            schema = getattr(function, "_schema", None)  # of torch.ops.aten.softmax.int and its like
-            note(schema.name.replace("::", ".") if schema else resolve_name(function) or function.__name__)
+            note(_name_of(function))
             return function(*args, **(kwargs or {}))
 
     def watch(frame, event, _):
-        name, caller = frame.f_globals.get("__name__") or "", frame.f_back.f_globals.get("__name__") or ""
-        if (
-            event == "call"
-            and name.startswith(("torch.nn.", "course_lib."))
-            and "course_lib.checks." not in (name + caller)
-        ):
-            note(f"{name}.{frame.f_code.co_qualname}")
+        if event == "call" and (name := frame.f_globals.get("__name__") or "").startswith(("torch.nn.", "course_lib.")):
+            caller = frame.f_back.f_globals.get("__name__") or ""
+            if "course_lib.checks." not in name + caller:
+                note(f"{name}.{frame.f_code.co_qualname}")
 
     before = sys.getprofile()
     with Operators():
@@ -185,6 +180,15 @@ def _calls_seen(forbidden, found):
             yield
         finally:
             sys.setprofile(before)
+
+
+@cache
+def _name_of(function):
+    """The name of an operator of PyTorch's, without the underscore of those that are not for everybody."""
+    schema = getattr(function, "_schema", None)  # of torch.ops.aten.softmax.int and its like
+    name = schema.name.replace("::", ".") if schema else resolve_name(function) or function.__name__
+    path, dot, last = name.rpartition(".")
+    return path + dot + last.lstrip("_")
 
 
 def _world():

@@ -1,7 +1,8 @@
 """How good the checks of the exercises are: what they say of answers that are known to be right or wrong.
 
-python tests/check_power.py      # judges all with twenty seeds; writes data/results/check_power.json and the table
-                                 # in book/checks.md
+    PYTHONPATH=tools python tests/check_power.py    # judges all with twenty seeds (half an hour)
+
+It writes data/results/check_power.json and the table in book/checks.md.
 """
 
 import warnings

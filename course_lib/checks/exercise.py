@@ -14,7 +14,7 @@ import torch
 from course_lib.checks.advice import on_error, seen
 from course_lib.checks.compare import alike, as_tuple, difference, gradient_problem
 from course_lib.checks.own_pieces import stand_ins
-from course_lib.checks.watch import Raised, ShortcutError, TooSlowError, described, one_line, run
+from course_lib.checks.watch import Raised, Returned, ShortcutError, TooSlowError, described, one_line, run
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Exercise:
             place = f" in your line `{outcome.line}`" if outcome.line else ""
             return f"{outcome.kind.__name__}: {outcome.text}{place}", on_error(outcome)
         right = run(self.oracle, inputs)
+        assert isinstance(right, Returned), right
         expected = as_tuple(right.value)
         got = as_tuple(outcome.value) if len(self.parts) > 1 else (outcome.value,)
         if len(got) != len(expected):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
 from functools import cache
+from typing import Any
 
 import einops
 import torch
@@ -88,7 +89,7 @@ def described(value) -> str:
         return type(value).__name__
 
 
-def definition(function):
+def definition(function: Any) -> types.FunctionType | None:
     """The Python function that an answer is, or that it is made of: behind partials, decorators, methods, classes.
 
     None where there is none, as for a function that is built in.
@@ -124,15 +125,12 @@ def _raised(error, function):
         frames.append(traceback)
         traceback = traceback.tb_next
     mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
-    line = one_line(inspect.getframeinfo(mine[-1]).code_context[0], 80) if mine and _has_source(mine[-1]) else ""
+    context = inspect.getframeinfo(mine[-1]).code_context if mine else None
+    line = one_line(context[0], 80) if context else ""
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
     raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
     stub = type(error) is NotImplementedError and raises and (own is None or last is own)
     return Raised(type(error), text, line, stub)
-
-
-def _has_source(traceback):
-    return bool(inspect.getframeinfo(traceback).code_context)
 
 
 @contextmanager

@@ -237,7 +237,10 @@ def test_a_memorised_answer_is_rejected(exercise):
     for seed, sound in ((1, True), (2, False)):
         answers = itertools.cycle(known)
         verdict = exercise.judge(lambda *inputs, answers=answers: next(answers), seed)
-        assert (verdict.status == "passed" or "gradient" in verdict.problem) == sound, verdict.line
+        right_numbers = verdict.status == "passed" or re.match(
+            r"the numbers are right|.* gradient reaches|the result carries", verdict.problem
+        )
+        assert bool(right_numbers) == sound, verdict.line
 
 
 softmax_bound_before = torch.softmax

@@ -294,12 +294,12 @@ def test_what_hangs_is_stopped(monkeypatch):
     def hangs(scores, dim=-1):
         while True:
             with contextlib.suppress(Exception):
-                time.sleep(0.01)
+                sum(range(1000))
 
-    handler, before = signal.getsignal(signal.SIGALRM), time.monotonic()
+    handler, before = signal.getsignal(signal.SIGPROF), time.monotonic()
     verdict = SOFTMAX.judge(hangs)
-    assert "no answer within 0.2 seconds" in verdict.line and verdict.status == "error"
-    assert time.monotonic() - before < 5 and signal.getsignal(signal.SIGALRM) is handler
+    assert "no answer after 0.2 seconds" in verdict.line and verdict.status == "error"
+    assert time.monotonic() - before < 5 and signal.getsignal(signal.SIGPROF) is handler
 
 
 def test_an_interrupt_goes_through_and_leaves_everything_as_it_was():

@@ -16,7 +16,7 @@ import torch
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode, resolve_name
 
-LIMIT = 10  # seconds that one call may take; where an answer is right it takes a small part of one
+LIMIT = 10  # seconds that one call may compute; where an answer is right it takes a small part of one
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _raised(error, function):
     except Exception:  # an error of the reader's own may fail at being printed
         text = "no message"
     if isinstance(error, TooSlowError):
-        text = f"no answer within {LIMIT} seconds"
+        text = f"no answer after {LIMIT} seconds of computing"
     own = getattr(definition(function), "__code__", None)
     traceback, frames = error.__traceback__, []
     while traceback:
@@ -135,7 +135,8 @@ def _raised(error, function):
 
 @contextmanager
 def _time_limit(seconds):
-    """Stop what takes longer. Only the main thread has an alarm clock, and Windows has none: there, interrupt by hand."""
+    """Stop what computes longer, however busy the machine is. Outside of the main thread and on Windows there is no
+    such clock: there, interrupt by hand."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -143,13 +144,13 @@ def _time_limit(seconds):
     def stop(number, frame):
         raise TooSlowError
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
 
 
 @contextmanager

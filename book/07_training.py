@@ -480,7 +480,7 @@ for name, optimizer, decay in (
 #
 # *Medium, 15 minutes.* Tell the optimiser what decays. An optimiser takes a list of dictionaries in place of a list of parameters, each with settings of its own.
 #
-# * `model` is any model of linear layers, convolutions (`nn.Conv2d`) and norms, whose parameters have one dimension: a ViT of this course with any kind of positions, or, say, an `nn.Sequential`, perhaps of others.
+# * `model` is any model of linear layers, convolutions (`nn.Conv2d`) and norms: a ViT of this course with any kind of positions, or, say, an `nn.Sequential`, perhaps with others in it. Its biases and the parameters of its norms have one dimension.
 # * The result is a list of two dictionaries. One has in `"params"` the list of all parameters that decay, and in `"weight_decay"` the given number. The other has all the rest, and `0.0`.
 # * Each parameter is in exactly one of them, once, also if the model uses it in two places. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
 # * You only make lists: the parameters themselves stay as they are.

@@ -117,6 +117,8 @@ WARMUP_COSINE_LR = StagedExercise(
             ⇒ return min(1, (step + 1) / max(warmup_steps, 1)) * _rate(step, total_steps, 0, peak)
         the cosine is stretched over total_steps and does not come down to 0: after the warm-up there are only total_steps - warmup_steps.
             (total_steps - warmup_steps) ⇒ total_steps
+        you divide by total_steps and subtract warmup_steps afterwards: put total_steps - warmup_steps into parentheses.
+            (total_steps - warmup_steps) ⇒ total_steps - warmup_steps
         the fall starts from step, not from step - warmup_steps: at the end of the warm-up its progress must be 0.
             (step - warmup_steps) ⇒ step
         the rate is 0 at the last step, which learns nothing: it would be 0 one step later, so divide by total_steps - warmup_steps, without - 1.
@@ -139,6 +141,8 @@ WARMUP_COSINE_LR = StagedExercise(
             0.5 * (1 + math.cos(math.pi * progress)) ⇒ math.cos(math.pi * progress)
         after the warm-up the rate is twice as high: 1 + cos runs from 2 to 0, so halve it.
             0.5 * ⇒
+        only the 1 is halved, not the cosine: put 1 + cos into parentheses.
+            (1 + math.cos(math.pi * progress)) ⇒ 1 + math.cos(math.pi * progress)
         a quarter of a cosine is steep at the end; here it is half of one, which comes in flat: (1 + cos(pi * progress)) / 2.
             0.5 * (1 + math.cos(math.pi * progress)) ⇒ math.cos(math.pi / 2 * progress)
         after the warm-up the rate rises from 0: it is 1 + cos, not 1 - cos.
@@ -302,6 +306,10 @@ PARAM_GROUPS = StagedExercise(
             "params": decay ⇒ "params": list(model.parameters())
           or
             "params": rest ⇒ "params": list(model.parameters())
+        `parameter in list` compares all their numbers: sort by if and else in one loop, or look for names.
+            ⇒ decay, _ = _groups(model, weight_decay)
+            | rest = [parameter for parameter in model.parameters() if parameter not in decay["params"]]
+            | return [decay, {"params": rest, "weight_decay": 0.0}]
         a layer that the model uses in two places is in your groups twice: model.named_parameters() gives each parameter once.
             named_parameters() ⇒ named_parameters(remove_duplicate=False)
         you switch gradients off, so these parameters would never be trained: not decaying is a matter of weight_decay 0, and of nothing else.
@@ -483,8 +491,13 @@ EVALUATE = StagedExercise(
         the loss is exact, but the accuracy is a mean over batches: count the right answers, and divide by the number of images at the end.
             right.sum() ⇒ right.double().mean()
             hits / count ⇒ hits / len(sizes)
-        you add up the batches' mean losses and divide by the number of images: a mean must be multiplied by its batch's size first.
+        you add up the batches' means and divide by the number of images: a mean must be multiplied by its batch's size first.
             , reduction="sum" ⇒
+          or
+            right.sum() ⇒ right.double().mean()
+          or
+            , reduction="sum" ⇒
+            right.sum() ⇒ right.double().mean()
         you add up over images, but divide by the number of batches.
             sum(sizes) ⇒ len(sizes)
         you multiply by the size of the first batch: the others may have another, so take len(labels) each time.
@@ -701,6 +714,8 @@ TRAIN_STEP = StagedExercise(
             model.train() ⇒ model.eval()
         you return the loss as a tensor, and with it the whole graph stays in memory: return loss.item().
             loss.item() ⇒ loss
+        .item() makes a plain number of the loss, and a number has no backward(): only return it that way.
+            , labels) ⇒ , labels).item()
         you return the loss after the step: return that of the forward pass from which the gradients came.
             loss.item() ⇒ F.cross_entropy(model(images), labels).item()
         you return the sum over the images: the mean is asked for.

@@ -114,6 +114,15 @@ def groups_of_linear_layers(model, weight_decay):
     return two_groups(model, weight_decay, lambda name, p: id(p) in weights)
 
 
+def groups_by_looking_into_a_list(model, weight_decay):
+    decay = [p for n, p in model.named_parameters() if p.ndim > 1 and n not in ("cls_token", "pos_embed")]
+    rest = []
+    for p in model.parameters():
+        if p not in decay:
+            rest.append(p)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
 def groups_of_children(model, weight_decay):
     named = [pair for child in model.children() for pair in child.named_parameters()]
     decay = [p for name, p in named if p.ndim > 1 and not name.endswith("bias_table")]
@@ -336,6 +345,8 @@ SLIPS = {
             | loss = F.cross_entropy(logits, labels)
         columns up to the largest label
             labels) ⇒ F.one_hot(labels).double())
+        a number has no backward()
+            loss.backward() ⇒ loss.item().backward()
         """,
 }
 
@@ -350,6 +361,7 @@ WRONG = {
     "param_groups": {
         groups_with_decaying_biases: "the biases decay",
         groups_of_linear_layers: "convolutions do not decay",
+        groups_by_looking_into_a_list: "`parameter in list`",
         groups_of_children: "cls_token and pos_embed are in no group",
         groups_of_all_modules: "uses in two places",
     },

@@ -11,6 +11,12 @@ from course_lib.checks.exercise import normal
 from course_lib.checks.staged import StagedExercise, as_number
 from course_lib.vit import VisionTransformer, ViTConfig
 
+
+def _load_optimisers():
+    """The first optimiser of a session loads half of PyTorch; not in the seconds that an answer may take."""
+    torch.optim.SGD([torch.zeros(1)])
+
+
 # --- warmup_cosine_lr --------------------------------------------------------------------------------
 
 
@@ -195,6 +201,7 @@ _MODELS = {
 
 
 def _group_probes(generator):
+    _load_optimisers()
     kinds = (*_MODELS, next(iter(_MODELS)))  # the first once more, with another decay
     rates = 0.02 + 0.3 * torch.rand(len(kinds), generator=generator, dtype=torch.float64)
     return [{"model": kind, "weight_decay": round(rate, 4)} for kind, rate in zip(kinds, rates.tolist(), strict=True)]
@@ -609,6 +616,7 @@ _STEPS = (
 
 def _step_probes(generator):
     """Mostly a model that was looked at before (it is in evaluation mode), with gradients left from another step."""
+    _load_optimisers()
     draw, probes = normal(generator), []
     for C, h, w, hidden, classes, batch, max_norm, optimizer, loud, training in _STEPS:
         weights = _weights(draw, C * h * w, hidden, classes, loud)
@@ -622,16 +630,16 @@ def _step_probes(generator):
 
 
 def _optimizer(kind, model):
-    """Its steps are small: PyTorch's clipping adds 1e-6 to the length, a reader's own need not."""
+    """Its steps are long enough for every mistake to be seen."""
     weights = list(model.parameters())
     if kind == "SGD":
-        return torch.optim.SGD(weights, lr=0.01)
-    groups = [{"params": weights[::-2]}, {"params": weights[-2::-2], "weight_decay": 0.0, "lr": 0.008}]
+        return torch.optim.SGD(weights, lr=1.0)
+    groups = [{"params": weights[::-2]}, {"params": weights[-2::-2], "weight_decay": 0.0, "lr": 0.8}]
     if kind == "AdamW":
-        optimizer = torch.optim.AdamW(groups, lr=0.003, eps=0.1, weight_decay=0.2)
+        optimizer = torch.optim.AdamW(groups, lr=0.5, eps=0.1, weight_decay=0.2)
         optimizer.step()  # with the old gradients, which it remembers
         return optimizer
-    return torch.optim.SGD(groups, lr=0.01, weight_decay=0.1)
+    return torch.optim.SGD(groups, lr=1.0, weight_decay=0.1)
 
 
 def _loss_and_weights(answer):

@@ -620,12 +620,12 @@ def _step_probes(generator):
     draw, probes = normal(generator), []
     for C, h, w, hidden, classes, batch, max_norm, optimizer, loud, training in _STEPS:
         weights = _weights(draw, C * h * w, hidden, classes, loud)
-        probe = {"weights": weights, "old_gradients": {name: 0.5 * draw(*p.shape) for name, p in weights.items()}}
+        probe = {"weights": weights, "from_before": {name: 0.5 * draw(*p.shape) for name, p in weights.items()}}
         probe |= {"optimizer": optimizer, "training": training, "images": draw(batch, C, h, w)}
         present = classes - (optimizer == "AdamW")  # the last class does not always come
         probes.append(probe | {"labels": torch.randint(present, (batch,), generator=generator), "max_norm": max_norm})
     loud = probes[-1]
-    loud |= {name: _single(loud[name]) for name in ("weights", "old_gradients")} | {"images": loud["images"].float()}
+    loud |= {name: _single(loud[name]) for name in ("weights", "from_before")} | {"images": loud["images"].float()}
     return probes
 
 

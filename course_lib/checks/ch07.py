@@ -47,6 +47,7 @@ _SCHEDULES = (
 
 
 def _rate_probes(generator):
+    _load_optimisers()
     probes = []
     for total, warmup, size, steps in _SCHEDULES:
         peak = size * round(0.2 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64).item(), 4)

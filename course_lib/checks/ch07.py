@@ -11,12 +11,6 @@ from course_lib.checks.exercise import normal
 from course_lib.checks.staged import StagedExercise, as_number
 from course_lib.vit import VisionTransformer, ViTConfig
 
-
-def _load_optimisers():
-    """The first optimiser of a session loads half of PyTorch; not in the seconds that an answer may take."""
-    torch.optim.SGD([torch.zeros(1)])
-
-
 # --- warmup_cosine_lr --------------------------------------------------------------------------------
 
 
@@ -47,7 +41,6 @@ _SCHEDULES = (
 
 
 def _rate_probes(generator):
-    _load_optimisers()
     probes = []
     for total, warmup, size, steps in _SCHEDULES:
         peak = size * round(0.2 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64).item(), 4)
@@ -202,7 +195,6 @@ _MODELS = {
 
 
 def _group_probes(generator):
-    _load_optimisers()
     kinds = (*_MODELS, next(iter(_MODELS)))  # the first once more, with another decay
     rates = 0.02 + 0.3 * torch.rand(len(kinds), generator=generator, dtype=torch.float64)
     return [{"model": kind, "weight_decay": round(rate, 4)} for kind, rate in zip(kinds, rates.tolist(), strict=True)]
@@ -617,7 +609,6 @@ _STEPS = (
 
 def _step_probes(generator):
     """Mostly a model that was looked at before (it is in evaluation mode), with gradients left from another step."""
-    _load_optimisers()
     draw, probes = normal(generator), []
     for C, h, w, hidden, classes, batch, max_norm, optimizer, loud, training in _STEPS:
         weights = _weights(draw, C * h * w, hidden, classes, loud)

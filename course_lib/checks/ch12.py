@@ -137,8 +137,10 @@ def _recorded(answer):
         runs, forward, key = [], VisionTransformer.forward, (model, images.shape)
 
         def counted(self, images):
-            runs.append(forward(self, images))
-            return runs[-1]
+            runs.append("begun")
+            answer = forward(self, images)
+            runs[-1] = "ended"
+            return answer
 
         with ExitStack() as stack:  # whatever the answer changes outside of the model is as before afterwards
             for change in (
@@ -171,7 +173,7 @@ def _recorded(answer):
                 "your list is that of an earlier call, with its maps still in it: begin a new one each time"
             )
         earlier[:] = [returned]
-        return _judged(model, returned, raised, left, len(runs))
+        return _judged(model, returned, raised, left, runs)
 
     return recorded
 
@@ -180,13 +182,13 @@ def _judged(model, returned, raised, left, runs):
     """The maps by name; an error says what was left behind, or what became of an error."""
     breaks, silent = "breaks" in model, model in SILENT
     speaks = not breaks and not silent
-    silence = speaks and runs and raised and isinstance(returned, ValueError) and _is_own(returned)
+    silence = speaks and "ended" in runs and raised and isinstance(returned, ValueError) and _is_own(returned)
     if speaks and raised and not silence:
         raise returned
     if left:
         raise ValueError("after the model's error " * breaks + left[0])
-    if not raised and runs != 1:
-        raise ValueError(f"the model has run {runs} times")
+    if not raised and len(runs) != 1:
+        raise ValueError(f"the model has run {len(runs)} times")
     if silence:
         raise ValueError("the attention layers have run, and you say that you heard none")
     if breaks and not (raised and isinstance(returned, _Broken)):
@@ -295,6 +297,12 @@ RECORD_ATTENTION = StagedExercise(
             finally: ⇒ except Exception:
             |     pass
             | finally:
+          or
+            for handle in handles:
+            |     handle.remove() ⇒ for handle in handles:
+            |     handle.remove()
+            | if maps:
+            |     return maps
         your except makes another error of the model's own: try ... finally without except.
             finally: ⇒ except Exception as error:
             |     raise ValueError("no layer was heard") from error
@@ -317,6 +325,9 @@ RECORD_ATTENTION = StagedExercise(
         in the end the model is in training mode, whatever it was before: remember model.training, and set back that.
             handle.remove() ⇒ handle.remove()
             | model.train()
+          or
+            return maps ⇒ model.train()
+            | return maps
         torch.set_grad_enabled(False) is for the whole program: `with torch.no_grad():` ends by itself, also after an error.
             maps = [] ⇒ maps = []
             | torch.set_grad_enabled(False)
@@ -334,9 +345,18 @@ RECORD_ATTENTION = StagedExercise(
             if not maps: ⇒ for layer in layers:
             |     vars(layer).pop("weights", None)
             | if not maps:
+          or
+            maps = [] ⇒ maps = model.maps = []
+            if not maps: ⇒ del model.maps
+            | if not maps:
         what you have set on a layer, or on the model, is there still: use variables of your own, or take it away again in `finally`.
             maps.append(weights) ⇒ maps.append(weights)
             | layer.weights = weights
+          or
+            return maps ⇒ model.maps = maps
+            | return maps
+          or
+            maps = [] ⇒ maps = model.maps = []
         nothing was heard. A hook on attn_drop waits in vain, for the fused kernel never calls it: hook the attention layer, before it runs.
             layer.register_forward_pre_hook(hook) ⇒ layer.attn_drop.register_forward_pre_hook(hook)
         what a hook returns goes on in place of the layer's input: return nothing.
@@ -348,6 +368,10 @@ RECORD_ATTENTION = StagedExercise(
             layer.qkv(x) ⇒ layer.qkv(args)
         the model itself does not run: model(images), once, and not its parts by hand.
             model(images) ⇒ model.forward_features(images)
+          or
+            model(images) ⇒ x = model.embed(images)
+            | for block in model.blocks:
+            |     x = block(x)
         you run the model twice: once, with the hooks in it.
             model(images) ⇒ model(images)
             | del maps[:]

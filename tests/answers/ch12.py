@@ -372,9 +372,8 @@ SLIPS = {
         the bias of qkv is left out
             layer.qkv(args[0]) ⇒ F.linear(args[0], layer.qkv.weight)
         run the model twice
-            try: ⇒ model(images)
-            | maps.clear()
-            | try:
+            return maps ⇒ model(images)
+            | return maps
         once for each image
             maps = [] ⇒ if len(images) > 1:
             |     each = [record_attention(model, image) for image in images.split(1)]

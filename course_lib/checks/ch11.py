@@ -65,6 +65,9 @@ PATCH_FILTERS = Exercise(
         some components are the negatives of what was asked for, as if their signs had not been touched: look for the largest number by size, abs() first (the largest without it is nearly always positive), and turn the component if that number is negative.
             components * largest.sign() ⇒ components
           or
+            svd.Vh[:n] ⇒ torch.from_numpy(np.linalg.svd(filters.numpy(), full_matrices=False)[2][:n])
+            components * largest.sign() ⇒ components
+          or
             components.abs().argmax ⇒ components.argmax
         one sign for all components: each has a largest number of its own, dim=1, and a sign of its own.
             largest.sign() ⇒ components.flatten()[components.abs().argmax()].sign()
@@ -195,6 +198,12 @@ PATCH_FILTERS = Exercise(
             vectors.T.flip(0)[:n] ⇒ vectors[:n]
         yours come from the side of the filters, D by D (U, or eigenvectors of torch.cov(filters)): the components are the rows of Vh, or eigenvectors of torch.cov(filters.T).
             filters.T ⇒ filters
+        the components come with the smallest first: torch.linalg.eigh sorts upwards; the largest variance first.
+            vectors.T.flip(0)[:n] ⇒ vectors.T[:n]
+        the right components in reverse order: the largest variance first.
+            vectors.T.flip(0)[:n] ⇒ vectors.T[-n:]
+        the mean filter is still in, and becomes the first component: subtract the mean over the D filters first.
+            torch.cov(filters.T) ⇒ filters.T @ filters
         """,
     ),
 )
@@ -209,7 +218,7 @@ def _table_probes(generator):
         ((2, 6), 5, 4),
         ((2, 3), 1, 6),  # as many patches as numbers in each vector
         ((1, 5), 1, 3),
-        ((4, 1), 2, 8),
+        ((4, 1), 2, 7),
         ((1, 1), 1, 2),
         ((3, 2), 1, 1),
         ((3, 4), 1, 6),  # the shape of the first
@@ -241,7 +250,7 @@ POS_EMBED_SIMILARITY = Exercise(
     name="pos_embed_similarity",
     chapter="11",
     signature="pos_embed_similarity(pos_embed, grid_size)",
-    task="drop the rows in front that belong to no patch, take the cosine of each patch's vector with each other's, and lay the result out as [row, column, row, column]: (1, prefix + gh·gw, D) -> (gh, gw, gh, gw).",
+    task="drop the rows in front that belong to no patch, take the cosine of each patch's vector with every patch's, and lay the result out as [row, column, row, column]: (1, prefix + gh·gw, D) -> (gh, gw, gh, gw).",
     probes=_table_probes,
     oracle=_similarity_of_pairs,
     mistakes=edits_of(
@@ -253,6 +262,8 @@ POS_EMBED_SIMILARITY = Exercise(
             units @ units.T ⇒ units @ table.T
           or
             units @ units.T ⇒ table @ units.T
+        you divide by one of the two lengths twice: each pair has two lengths of its own, table.norm(dim=1)[:, None] for the rows.
+            units @ units.T ⇒ table @ table.T / table.norm(dim=1).square()
         you divide by the squared length: the length is its root.
             .norm(dim=1, keepdim=True) ⇒ .square().sum(dim=1, keepdim=True)
         you divide by the square root of D, as in attention: by the lengths of the two vectors.
@@ -309,8 +320,14 @@ POS_EMBED_SIMILARITY = Exercise(
             units @ units.T ⇒ (units @ units.T).square()
         a place is missing in its own tile: its cosine with itself is 1, and stays in.
             units @ units.T ⇒ (units @ units.T).fill_diagonal_(0)
-        you compare the D numbers with each other, (D, D): positions with positions is table @ table.T.
+        each position with each position, (gh·gw, D) times (D, gh·gw): multiply with @, and by the transpose, table @ table.T.
             units @ units.T ⇒ units.T @ units
+          or
+            units @ units.T ⇒ units * units
+          or
+            units @ units.T ⇒ units @ units
+        F.cosine_similarity sums over dim=1 unless you say which, and that is no longer D: dim=-1.
+            units @ units.T ⇒ F.cosine_similarity(units[:, None], units)
         you drop one row: how many belong to no patch is what is left over, N - gh·gw; it may be 0, or more with registers.
             pos_embed.shape[1] - gh * gw : ⇒ 1:
           or
@@ -326,9 +343,11 @@ POS_EMBED_SIMILARITY = Exercise(
         the leading 1 is still there: take pos_embed[0] first, and then the rows.
             pos_embed[0, pos_embed.shape[1] - gh * gw :] ⇒ pos_embed[:, pos_embed.shape[1] - gh * gw :]
             dim=1 ⇒ dim=-1
+            units.T ⇒ units.permute(2, 1, 0)
           or
             pos_embed[0, pos_embed.shape[1] - gh * gw :] ⇒ pos_embed[-gh * gw :]
             dim=1 ⇒ dim=-1
+            units.T ⇒ units.permute(2, 1, 0)
           or
             (gh, gw, gh, gw) ⇒ (1, gh, gw, gh, gw)
         you return a matrix, (gh·gw, gh·gw): make rows and columns of both of its dimensions.
@@ -355,8 +374,12 @@ POS_EMBED_SIMILARITY = Exercise(
             (gh, gw, gh, gw) ⇒ (gh, gh, gw, gw)
         you put the tiles together to one picture: that is for drawing; here (gh, gw, gh, gw).
             (gh, gw, gh, gw) ⇒ (gh, gw, gh, gw).transpose(1, 2).reshape(gh * gh, gw * gw)
-        squeeze() also takes away a grid's side where it is 1: the result has four dimensions, always.
+        squeeze() takes away every dimension of size 1, also a grid's side: take pos_embed[0], and let the result have four dimensions.
             (gh, gw, gh, gw) ⇒ (gh, gw, gh, gw).squeeze()
+          or
+            pos_embed[0, pos_embed.shape[1] - gh * gw :] ⇒ pos_embed.squeeze()[-gh * gw :]
+            dim=1 ⇒ dim=-1
+            units.T ⇒ units.movedim(0, -1)
         """,
     )
     + edits_of(
@@ -371,8 +394,23 @@ POS_EMBED_SIMILARITY = Exercise(
             , dim=-1 ⇒
         you drop one row: how many belong to no patch is what is left over, N - gh·gw; it may be 0, or more with registers.
             -gh * gw : ⇒ 1:
+          or
+            -gh * gw : ⇒ 1:
+            cosines.view(gh, gw, gh, gw) ⇒ cosines.unflatten(1, grid_size).unflatten(0, grid_size)
+          or
+            -gh * gw :] ⇒ 1:].reshape(gh, gw, -1).flatten(0, 1)
+        you drop rows at the end, and always one: the class token comes first; drop the N - gh·gw rows in front.
+            -gh * gw : ⇒ :-1
+            cosines.view(gh, gw, gh, gw) ⇒ cosines.unflatten(1, grid_size).unflatten(0, grid_size)
+          or
+            -gh * gw :] ⇒ :-1].reshape(gh, gw, -1).flatten(0, 1)
         the class token is still in, and it has no place on the grid: take the last gh·gw rows, of pos_embed[0] and not of pos_embed.
             -gh * gw : ⇒ :
+          or
+            -gh * gw : ⇒ :
+            cosines.view(gh, gw, gh, gw) ⇒ cosines.unflatten(1, grid_size).unflatten(0, grid_size)
+          or
+            -gh * gw :] ⇒ :].reshape(gh, gw, -1).flatten(0, 1)
         """,
     ),
 )
@@ -513,6 +551,12 @@ ROW_COLUMN_SHARE = StagedExercise(
         one share for each place: sum the squares over the grid too.
             fit).square().sum() ⇒ fit).square().sum(dim=-1)
             whole = (table - mean).square().sum() ⇒ whole = (table - mean).square().sum(dim=-1)
+        what is left is a sum of squares: divide it by the sum of squared deviations from the mean of all.
+            1 - left / whole ⇒ 1 - left
+          or
+            1 - left / whole ⇒ left
+        the 1 stands outside of the fraction: 1 - left / whole, and not (1 - left) / whole.
+            1 - left / whole ⇒ (1 - left) / whole
         that is the sum of squares that the fit explains: divide it by the sum of all.
             1 - left / whole ⇒ whole - left
         the mean of all is still in your fit when you square it: take it off the fit as well as off the table.
@@ -532,6 +576,10 @@ ROW_COLUMN_SHARE = StagedExercise(
             dim=1).var(dim=0, correction=0) ⇒ dim=1).var(dim=0)
             mean(dim=0).var(dim=0, correction=0) ⇒ mean(dim=0).var(dim=0)
             dim=(0, 1), correction=0 ⇒ dim=(0, 1)
+        your variances run over the D dimensions, too: over the places alone, dim=0 and dim=(0, 1), and then the sum.
+            dim=1).var(dim=0, correction=0) ⇒ dim=1).var(correction=0)
+            mean(dim=0).var(dim=0, correction=0) ⇒ mean(dim=0).var(correction=0)
+            dim=(0, 1), correction=0 ⇒ correction=0
         you add standard deviations: variances, since only squares add up.
             dim=1).var ⇒ dim=1).std
             mean(dim=0).var ⇒ mean(dim=0).std

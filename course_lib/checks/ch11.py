@@ -141,7 +141,7 @@ PATCH_FILTERS = Exercise(
         the right components in reverse order: the largest variance first.
             svd.Vh[:n] ⇒ svd.Vh[:n].flip(0)
         torch.pca_lowrank with q=n only comes near the components, by chance: use torch.linalg.svd, which is exact.
-            svd.Vh[:n] ⇒ torch.pca_lowrank(filters, q=n)[2].T
+            svd.Vh[:n] ⇒ torch.pca_lowrank(weight.flatten(1), q=n)[2].T
         the components are multiplied by their singular values or deviations: each has length 1.
             svd.Vh[:n] ⇒ svd.S[:n, None] * svd.Vh[:n]
           or

@@ -55,12 +55,6 @@ def filters_each_a_matrix(weight, n):
     return torch.where(turn[:, None, None, None], -pictures, pictures)
 
 
-def filters_of_low_rank(weight, n):
-    components = torch.pca_lowrank(weight.flatten(1), q=n)[2].mT
-    signs = [row[row.abs().argmax()].sign().item() for row in components]
-    return (components * torch.tensor(signs)[:, None].to(weight)).reshape(n, *weight.shape[1:])
-
-
 def filters_centred_by_their_own_means(weight, n):
     flat = weight.flatten(1)
     components = torch.linalg.svd(flat - torch.mean(flat, 1), full_matrices=False)[2][:n]
@@ -206,7 +200,6 @@ WRONG = {
     "patch_filters": {
         filters_of_a_model: "and no model",
         filters_each_a_matrix: "each filter must be flat",
-        filters_of_low_rank: "only comes near",
         filters_centred_by_their_own_means: "its own mean",
         filters_from_eigenvectors_lying_down: "you take rows of V",
     },

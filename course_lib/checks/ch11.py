@@ -1,6 +1,6 @@
 """The exercises of chapter 11, filters and position embeddings."""
 
-import numpy as np
+import numpy as np  # noqa: F401 (for the edits)
 import torch
 import torch.nn.functional as F
 
@@ -340,6 +340,9 @@ POS_EMBED_SIMILARITY = Exercise(
             pos_embed.shape[1] - gh * gw : ⇒ 1 : gh * gw + 1
         the class token is still in, and it has no place on the grid: take the last gh·gw rows, of pos_embed[0] and not of pos_embed.
             pos_embed.shape[1] - gh * gw : ⇒ :
+          or
+            pos_embed.shape[1] - gh * gw : ⇒ :
+            units @ units.T ⇒ torch.einsum("rcd,ijd->rcij", units.reshape(gh, gw, -1), units.reshape(gh, gw, -1))
         the leading 1 is still there: take pos_embed[0] first, and then the rows.
             pos_embed[0, pos_embed.shape[1] - gh * gw :] ⇒ pos_embed[:, pos_embed.shape[1] - gh * gw :]
             dim=1 ⇒ dim=-1
@@ -464,8 +467,6 @@ def _share_as_tensor(answer):
         value = answer(table)
         if isinstance(value, torch.Tensor):
             return value.to(table.dtype) if value.dtype == torch.float64 else value
-        if isinstance(value, np.number):
-            value = value.item()
         return value if value is None else as_number(value, "the share").to(table.dtype)
 
     return staged

@@ -55,12 +55,6 @@ def filters_each_a_matrix(weight, n):
     return torch.where(turn[:, None, None, None], -pictures, pictures)
 
 
-def filters_centred_by_their_own_means(weight, n):
-    flat = weight.flatten(1)
-    components = torch.linalg.svd(flat - torch.mean(flat, 1), full_matrices=False)[2][:n]
-    return components.reshape(n, *weight.shape[1:])
-
-
 def filters_from_eigenvectors_lying_down(weight, n):
     vectors = torch.linalg.eigh(torch.cov(weight.flatten(1).T))[1].flip(1)
     signs = vectors[:n].gather(1, vectors[:n].abs().argmax(1, keepdim=True)).sign()
@@ -169,6 +163,8 @@ RIGHT = {
 
 SLIPS = {
     "patch_filters": """
+        its own mean
+            filters.mean(dim=0) ⇒ filters.mean(1)
         the signs do not line up
             .gather(1, largest).sign() ⇒ [torch.arange(n), largest[:, 0]].sign()
         from the side of the filters
@@ -200,7 +196,6 @@ WRONG = {
     "patch_filters": {
         filters_of_a_model: "and no model",
         filters_each_a_matrix: "each filter must be flat",
-        filters_centred_by_their_own_means: "its own mean",
         filters_from_eigenvectors_lying_down: "you take rows of V",
     },
     "pos_embed_similarity": {

@@ -168,7 +168,7 @@ print("to half of them, same logits:", same_logits(trained["wide"], changed))
 # * `weight` is `(D, C, P, P)`. Flatten each filter, and subtract the mean filter.
 # * Take the first `n` right singular vectors, the rows of $V^\top$. Each has length 1, and they come in order of the variance that they explain.
 # * The sign is arbitrary: $-v$ is as good a component as $v$, and which of the two a library returns may depend on the machine. Fix it: in each component, the number that is **largest by size** is positive.
-# * The result is a tensor of `weight`'s dtype, `(n, C, P, P)`. Only its numbers count: it need carry no gradients.
+# * The result is a tensor of `weight`'s dtype, `(n, C, P, P)`. Only its numbers count: it need carry no gradient.
 
 
 # %% tags=["exercise"]
@@ -315,7 +315,7 @@ plt.show()
 #
 # * `pos_embed` is `(1, N, D)`, `grid_size` is `(gh, gw)`. The patches are the **last** $gh \cdot gw$ rows, in reading order. What stands in front of them belongs to no patch: a class token, nothing, or a class token and registers.
 # * Take the cosine of each patch's vector with that of each patch, itself included.
-# * The result is a tensor of `pos_embed`'s dtype, `(gh, gw, gh, gw)`: `[r, c]` is the tile of the patch in row $r$ and column $c$. It need carry no gradients.
+# * The result is a tensor of `pos_embed`'s dtype, `(gh, gw, gh, gw)`: `[r, c]` is the tile of the patch in row $r$ and column $c$. It need carry no gradient.
 
 
 # %% tags=["exercise"]

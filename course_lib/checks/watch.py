@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import einops
@@ -32,6 +33,7 @@ class Raised:
     text: str
     line: str = ""  # the reader's line in which it came up
     by_stub: bool = False  # a `raise` in the answer itself, of its NotImplementedError
+    by_check: bool = False  # the check itself found something, and `text` says what
 
 
 class ShortcutError(Exception):
@@ -130,7 +132,7 @@ def _raised(error, function):
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
     raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
     stub = type(error) is NotImplementedError and raises and (own is None or last is own)
-    return Raised(type(error), text, line, stub)
+    return Raised(type(error), text, line, stub, Path(last.co_filename).parent == Path(__file__).parent)
 
 
 @contextmanager

@@ -34,8 +34,8 @@ def _pointing_probes(generator):
         masks[:, 0], masks[:, :, -1] = False, False  # so that the box around the object is not everything
         masks[2:3], masks[3:4] = False, True
         for i in range(B):
-            maps[i] -= 12 * (i % 2)
-            largest = torch.tensor([4.0, -5.0])[i % 2].double() + i
+            maps[i] -= 20 * (i % 2)
+            largest = torch.tensor([4.0, -14.0])[i % 2].double() + i
             places = torch.randperm(gh * gw, generator=generator)
             values = [largest] * tied + [torch.nextafter(largest, largest - 1), -30.0][: 2 - min(i, 1)]
             for place, value in zip(places.tolist(), values, strict=False):
@@ -229,9 +229,8 @@ def _deletion_probes(generator):
     for config in (*_CLASSIFIERS, _CLASSIFIERS[0]):
         (h, w), C, P, K, D = config.img_size, config.in_chans, config.patch_size, config.num_classes, config.embed_dim
         image, fill = draw(C, h, w), 0.5 * draw(C, h, w) + 0.7
-        saliency = torch.randperm(h // P * (w // P), generator=generator).double().view(h // P, w // P)
-        saliency = saliency - saliency.numel() / 2
-        saliency += 1e-9 * saliency - saliency.clamp(-0.75, 0.75)  # the middle ones are nearly the same
+        order = torch.randperm(h // P * (w // P), generator=generator).double().view(h // P, w // P)
+        saliency = 1e-6 * (order - order.numel() / 2) ** 3  # below 0 too, and close together
         weights = draw(_lengths()[config])
         if K == 5:  # logits near 1000 for image and near -1000 for fill, and class 0 and 1 change places
             features = _vit(weights)

@@ -33,16 +33,16 @@ def pointing_by_pooling(maps, masks):
 
 
 def pointing_by_interpolation(maps, masks):
-    large = F.interpolate(maps[:, None], size=masks.shape[1:], mode="nearest-exact")[:, 0]
+    large = F.interpolate(maps[:, None], size=masks.shape[1:])[:, 0]
     top = (large == large.amax((1, 2), keepdim=True)).to(maps.dtype)
     return (top * masks).sum((1, 2)) / top.sum((1, 2))
 
 
 def pointing_in_numpy(maps, masks):
     side = masks.shape[1] // maps.shape[1]
-    large = np.kron(maps.numpy(), np.ones((1, side, side)))
+    large = np.kron(maps, np.ones((1, side, side)))
     shares = [mask.numpy()[one == one.max()].mean() for one, mask in zip(large, masks, strict=True)]
-    return torch.tensor(np.array(shares), dtype=maps.dtype)
+    return torch.tensor(shares, dtype=maps.dtype)
 
 
 def pointing_from_zero(maps, masks):
@@ -82,11 +82,11 @@ def deletion_one_by_one(model, image, saliency, fill, label):
     mode = model.training
     model.eval()
     image, side = image.to(next(model.parameters()).device, copy=True), image.shape[1] // saliency.shape[0]
-    points = [model(image[None]).softmax(-1)[0, label]]
-    for patch in saliency.flatten().argsort(descending=True).tolist():
+    points = [model(image[None]).softmax(1)[0, label]]
+    for patch in saliency.flatten().argsort(descending=True):
         row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
         image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(-1)[0, label])
+        points.append(model(image[None]).softmax(1)[0, label])
     model.train(mode)
     return torch.stack(points)
 
@@ -95,7 +95,7 @@ def deletion_by_thresholds(model, image, saliency, fill, label):
     levels = saliency.flatten().sort(descending=True).values
     limits = torch.cat([levels[:1] + 1, levels])
     gone = saliency[None] >= limits[:, None, None]
-    gone = F.interpolate(gone[:, None].to(image.dtype), size=image.shape[1:], mode="nearest-exact")
+    gone = F.interpolate(gone[:, None].to(image.dtype), size=image.shape[1:])
     batch = image * (1 - gone) + fill * gone
     return torch.softmax(model(batch), dim=1)[:, label]
 
@@ -158,7 +158,8 @@ def randomise_a_copy_of_fresh(model, fresh, blocks):
 def randomise_a_shallow_copy(model, fresh, blocks):
     result, new = copy.copy(model), copy.deepcopy(fresh)
     result.head, result.norm = new.head, new.norm
-    result.blocks[len(model.blocks) - blocks :] = new.blocks[len(model.blocks) - blocks :]
+    for i in range(1, blocks + 1):
+        result.blocks[-i] = new.blocks[-i]
     return result
 
 
@@ -210,8 +211,6 @@ RIGHT = {
     "randomise_from_top": (randomise_by_names, randomise_by_modules, randomise_a_copy_of_fresh),
 }
 
-SLIPS = {}
-
 WRONG = {
     "pointing_game": {
         pointing_from_zero: "below 0 everywhere",
@@ -234,4 +233,30 @@ WRONG = {
     },
 }
 
-EQUIVALENT = {"pointing_game": "", "deletion_curve": "", "randomise_from_top": ""}
+EQUIVALENT = {
+    "pointing_game": """
+        Both are 0.
+            pointing_by_loops: hits, pixels = (0, 0) ⇒ pixels, hits = (0, 0)
+        A tensor of one whole number is as good a place in a slice as the number.
+            pointing_by_loops: for row, column in (one == one.max()).nonzero().tolist(): ⇒ for row, column in (one == one.max()).nonzero():
+        """,
+    "deletion_curve": """
+        A tensor of one whole number is as good a place in a slice as the number.
+            deletion_curve: for patch in saliency.flatten().argsort(descending=True).tolist(): ⇒ for patch in saliency.flatten().argsort(descending=True):
+        There are always two axes.
+            deletion_curve: return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return model(torch.stack(steps)).softmax(dim=1)[:, label]
+        The model is in evaluation mode when it is handed over.
+            deletion_one_by_one: model.eval() ⇒ pass
+            deletion_one_by_one: model.eval() ⇒ model
+            deletion_one_by_one: model.train(mode) ⇒ pass
+            deletion_one_by_one: model.train(mode) ⇒ model
+            deletion_one_by_one: model.train(mode) ⇒ mode
+        Any number above the largest.
+            deletion_by_thresholds: limits = torch.cat([levels[:1] + 1, levels]) ⇒ limits = torch.cat([levels[:1] + 2, levels])
+        """,
+    "randomise_from_top": """
+        The names have no order.
+            randomise_a_copy_of_fresh: top = ('head.', 'norm.', *(f'blocks.{i}.' for i in range(below, len(model.blocks)))) ⇒ top = ('norm.', 'head.', *(f'blocks.{i}.' for i in range(below, len(model.blocks))))
+            randomise_a_copy_of_fresh: top = ('head.', 'norm.', *(f'blocks.{i}.' for i in range(below, len(model.blocks)))) ⇒ top = ('head.', *(f'blocks.{i}.' for i in range(below, len(model.blocks))), 'norm.')
+        """,
+}

@@ -16,7 +16,8 @@ from course_lib.vit import VisionTransformer, ViTConfig
 
 def _pointing_probes(generator):
     """Of each map some patches have the largest number, one of them on the object in part. Another has nearly as large a
-    number. The first map has one far below 0, too; in every second map all numbers are below 0."""
+    number. The first map has one far below 0, too; in every second map all are below 0. Of the third image nothing is
+    object, of the fourth everything."""
     draw, probes = normal(generator), []
     for B, gh, gw, P, tied in (
         (4, 3, 5, 2, 2),
@@ -32,10 +33,9 @@ def _pointing_probes(generator):
     ):
         maps, masks = draw(B, gh, gw), torch.rand(B, gh * P, gw * P, generator=generator) < 0.5
         masks[:, 0], masks[:, :, -1] = False, False  # so that the box around the object is not everything
-        masks[2:3], masks[3:4] = False, True
         for i in range(B):
             maps[i] -= 20 * (i % 2)
-            largest = torch.tensor([4.0, -14.0])[i % 2].double() + i
+            largest = maps[i].max() + 1
             places = torch.randperm(gh * gw, generator=generator)
             values = [largest] * tied + [torch.nextafter(largest, largest - 1), -30.0][: 2 - min(i, 1)]
             for place, value in zip(places.tolist(), values, strict=False):
@@ -43,6 +43,7 @@ def _pointing_probes(generator):
             row, column = divmod(places[0].item(), gw)
             masks[i, row * P, column * P] = False
             masks[i, row * P + P - 1, column * P] = P > 1
+        masks[2:3], masks[3:4] = False, True
         probes.append({"maps": maps, "masks": masks})
     probes[2]["maps"] = probes[2]["maps"].float()
     return probes
@@ -197,11 +198,10 @@ _CLASSIFIERS = (
     _config(3, 1, 1, 4, 1),
 )
 _DEEP = {  # and how many blocks shall be random
-    _config(3, 1, 3, 1, 2, dim=2, depth=3, heads=1, qkv_bias=False): 1,
+    _config(3, 1, 3, 1, 2, dim=2, depth=3, heads=1, pos_embed="relative"): 1,
     _config(1, 1, 2, 2, 4, dim=2, depth=13): 2,  # from block 11 on: numbers of one digit and of two
-    _config(2, 2, 2, 1, 7, dim=4, depth=4, pos_embed="sincos2d", global_pool="avg"): 0,
-    _config(1, 2, 1, 1, 2, depth=3, pos_embed="relative"): 3,
-    _config(1, 1, 1, 1, 1, dim=1, depth=1, heads=1): 1,
+    _config(2, 2, 2, 1, 7, dim=4, depth=2, pos_embed="sincos2d", global_pool="avg"): 0,
+    _config(1, 1, 1, 1, 1, dim=1, depth=1, heads=1, qkv_bias=False): 1,
 }
 
 
@@ -387,7 +387,7 @@ def _randomise_probes(generator):
     def draw(length):
         return torch.randn(length, generator=generator)
 
-    settings = [*_DEEP.items(), next(iter(_DEEP.items()))]  # the last is of the size of the first
+    settings = [*_DEEP.items(), list(_DEEP.items())[-1]]  # the last two are of one size
     sizes = [(_lengths()[config], blocks) for config, blocks in settings]
     return [{"model": draw(size), "fresh": draw(size), "blocks": blocks} for size, blocks in sizes]
 
@@ -417,9 +417,9 @@ def _randomise_staged(answer):
             if not torch.equal(parameters_to_vector(net.parameters()), weights):
                 raise ValueError(f"{name} is not what it was: its weights have changed")
             if any(part.training for part in net.modules()):
-                raise ValueError(f"{name} is not what it was: it is in training mode")
+                raise ValueError("a model that you were given is in training mode now")
             if not all(p.requires_grad for p in net.parameters()):
-                raise ValueError(f"{name} is not what it was: it is frozen, requires_grad has changed")
+                raise ValueError("a model that you were given is frozen now: requires_grad has changed")
             if {p.data_ptr() for p in net.parameters()} & {p.data_ptr() for p in returned.parameters()}:
                 raise ValueError(f"the result shares weights with {name}")
         return {name: p.detach().clone() for name, p in returned.named_parameters()}
@@ -443,18 +443,13 @@ RANDOMISE_FROM_TOP = StagedExercise(
         you change the model that you are given, and the next step begins with a spoilt one: copy.deepcopy first. (copy.copy shares all parameters with it.)
             copy.deepcopy(model) ⇒ model
         you change fresh, which the next step needs as it is: read from it only, or from a copy.deepcopy of it.
-            ⇒ return _randomise(fresh, model, len(model.blocks) - blocks) if fresh.head.load_state_dict(model.head.state_dict()) else None
+            return result ⇒ fresh.load_state_dict(result.state_dict())
+            | return fresh
         you set the mode of a model that is not yours: set that of your copy, if you need to.
             result, depth ⇒ model.train()
             | result, depth
-          or
-            result, depth ⇒ fresh.train()
-            | result, depth
         you freeze a model that is not yours, and whoever trains it wonders: torch.no_grad() is enough to copy numbers.
             result, depth ⇒ model.requires_grad_(False)
-            | result, depth
-          or
-            result, depth ⇒ fresh.requires_grad_(False)
             | result, depth
         the copy shares its parts with fresh, and who trains the one changes the other: copy the weights, with load_state_dict.
             part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ for own, new in zip(part.parameters(), fresh.get_submodule(name).parameters(), strict=True):

@@ -82,11 +82,11 @@ def deletion_one_by_one(model, image, saliency, fill, label):
     mode = model.training
     model.eval()
     image, side = image.to(next(model.parameters()).device, copy=True), image.shape[1] // saliency.shape[0]
-    points = [model(image[None]).softmax(1)[0, label]]
+    points = [model(image[None]).softmax(dim=1)[0, label]]
     for patch in saliency.flatten().argsort(descending=True):
         row, column = patch // saliency.shape[1] * side, patch % saliency.shape[1] * side
         image[:, row : row + side, column : column + side] = fill[:, row : row + side, column : column + side]
-        points.append(model(image[None]).softmax(1)[0, label])
+        points.append(model(image[None]).softmax(dim=1)[0, label])
     model.train(mode)
     return torch.stack(points)
 

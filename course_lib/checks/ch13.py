@@ -16,7 +16,7 @@ from course_lib.vit import VisionTransformer, ViTConfig
 
 def _pointing_probes(generator):
     """Of each map some patches have the largest number, one of them on the object in part. Another has nearly as large a
-    number. The first map has one far below 0, too; in every second map all are below 0. Of the third image nothing is
+    number. The first map has one far below 0, too; in every second map all are below 0. Of the second image nothing is
     object, of the fourth everything."""
     draw, probes = normal(generator), []
     for B, gh, gw, P, tied in (
@@ -35,7 +35,7 @@ def _pointing_probes(generator):
         masks[:, 0], masks[:, :, -1] = False, False  # so that the box around the object is not everything
         for i in range(B):
             maps[i] -= 20 * (i % 2)
-            largest = maps[i].max() + 1
+            largest = maps[i].max() + 4
             places = torch.randperm(gh * gw, generator=generator)
             values = [largest] * tied + [torch.nextafter(largest, largest - 1), -30.0][: 2 - min(i, 1)]
             for place, value in zip(places.tolist(), values, strict=False):
@@ -43,7 +43,7 @@ def _pointing_probes(generator):
             row, column = divmod(places[0].item(), gw)
             masks[i, row * P, column * P] = False
             masks[i, row * P + P - 1, column * P] = P > 1
-        masks[2:3], masks[3:4] = False, True
+        masks[1:2], masks[3:4] = False, True
         probes.append({"maps": maps, "masks": masks})
     probes[2]["maps"] = probes[2]["maps"].float()
     return probes

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from course_lib.checks.edits import edits_of
-from course_lib.checks.exercise import normal
+from course_lib.checks.exercise import Exercise, normal
 from course_lib.checks.staged import StagedExercise
 from course_lib.vit import VisionTransformer, ViTConfig
 
@@ -57,28 +57,13 @@ def _pointing(maps, masks):
     return (chosen * on).sum(dim=(1, 2)) / chosen.sum(dim=(1, 2))
 
 
-def _pointing_staged(answer):
-    """`answer`, but what PyTorch raises for the mean of booleans is an error, and not the mark of an empty stub."""
-
-    def staged(maps, masks):
-        try:
-            return answer(maps, masks)
-        except NotImplementedError as error:
-            if "Bool" not in str(error):
-                raise
-            raise TypeError(str(error)) from error
-
-    return staged
-
-
-POINTING_GAME = StagedExercise(
+POINTING_GAME = Exercise(
     name="pointing_game",
     chapter="13",
     signature="pointing_game(maps, masks)",
     task="find all patches of a map that have its largest number, and return which share of their pixels is on the object: (B, gh, gw), (B, gh·P, gw·P) boolean -> (B,) of the maps' dtype.",
     probes=_pointing_probes,
     oracle=_pointing,
-    stage=_pointing_staged,
     mistakes=edits_of(
         _pointing,
         """

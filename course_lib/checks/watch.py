@@ -122,17 +122,23 @@ def _raised(error, function):
     if isinstance(error, TooSlowError):
         text = f"no answer after {LIMIT} seconds of computing"
     own = getattr(definition(function), "__code__", None)
-    traceback, frames = error.__traceback__, []
-    while traceback:
-        frames.append(traceback)
-        traceback = traceback.tb_next
+    frames = [frame for frame in _frames(error) if frame.tb_frame.f_code.co_filename != __file__]
     mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
     context = inspect.getframeinfo(mine[-1]).code_context if mine else None
     line = one_line(context[0], 80) if context else ""
+    if not frames:  # it could not even be called
+        return Raised(type(error), text)
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
     raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
     stub = type(error) is NotImplementedError and raises and (own is None or last is own)
-    return Raised(type(error), text, line, stub, Path(last.co_filename).parent == Path(__file__).parent)
+    return Raised(type(error), text, line, stub, raises and Path(last.co_filename).parent == Path(__file__).parent)
+
+
+def _frames(error):
+    traceback = error.__traceback__
+    while traceback:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 @contextmanager

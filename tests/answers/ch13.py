@@ -65,7 +65,7 @@ def pointing_in_single_precision(maps, masks):
 
 def pointing_without_enlarging(maps, masks):
     top = maps == maps.amax(dim=(1, 2), keepdim=True)
-    return (top & masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))
+    return ((top & masks).sum(dim=(1, 2)) / top.sum(dim=(1, 2))).to(maps.dtype)
 
 
 def pointing_mean_of_booleans(maps, masks):

@@ -153,6 +153,14 @@ REPLACE_HEAD = StagedExercise(
             ⇒ for parameter in model.head.parameters():
             |     nn.init.zeros_(parameter)
             | return model
+          or
+            ⇒ nn.init.zeros_(model.head.weight)
+            | nn.init.zeros_(model.head.bias)
+            | return model
+          or
+            ⇒ model.head.weight.data.fill_(0)
+            | model.head.bias.data.fill_(0)
+            | return model
         the old number of classes: num_classes says how many outputs the new head has.
             num_classes).to ⇒ old.out_features).to
         the weight has a new shape, and the layer still says out_features as before: put in a new nn.Linear.
@@ -166,6 +174,8 @@ REPLACE_HEAD = StagedExercise(
             .to(old.weight) ⇒ .to(old.weight.device)
         the new head is in float32 and on the CPU, whatever the model is: .to(old.weight) takes over dtype and device.
             .to(old.weight) ⇒
+        the new head is in float64 whatever the old one is in: .to(old.weight) takes over dtype and device.
+            .to(old.weight) ⇒ .double()
         the head is made as it should be, and then filled with other tensors, in float32 on the CPU: nn.init.zeros_ keeps dtype and device.
             nn.init.zeros_(head.weight) ⇒ head.weight.data = torch.zeros(num_classes, old.in_features)
             nn.init.zeros_(head.bias) ⇒ head.bias.data = torch.zeros(num_classes)
@@ -173,6 +183,9 @@ REPLACE_HEAD = StagedExercise(
             nn.init.zeros_(head.weight) ⇒ head.weight = nn.Parameter(old.weight.detach()[:num_classes].clone())
             nn.init.zeros_(head.bias) ⇒ if old.bias is not None:
             |     head.bias = nn.Parameter(old.bias.detach()[:num_classes].clone())
+          or
+            nn.init.zeros_(head.weight) ⇒ head.weight = nn.Parameter(old.weight[:num_classes].detach().clone())
+            nn.init.zeros_(head.bias) ⇒ head.bias = nn.Parameter(old.bias[:num_classes].detach().clone())
         you return the new head: return the model that it is in.
             return model ⇒ return head
         `return model` is missing.
@@ -194,13 +207,6 @@ REPLACE_HEAD = StagedExercise(
             = head ⇒ = head.requires_grad_(False)
         the new head is frozen where the old one was: it is new, and must be trained.
             = head ⇒ = head.requires_grad_(old.weight.requires_grad)
-          or
-            head = nn.Linear(old.in_features, num_classes).to(old.weight) ⇒ head = copy.deepcopy(old)
-            | head.out_features = num_classes
-            | head.weight.data = old.weight.new_zeros(num_classes, old.in_features)
-            nn.init.zeros_(head.weight) ⇒ if head.bias is None:
-            |     head.bias = nn.Parameter(old.weight.new_zeros(num_classes))
-            nn.init.zeros_(head.bias) ⇒ head.bias.data = old.weight.new_zeros(num_classes)
         everything is frozen, and nothing could learn: leave requires_grad as it is, True in a new nn.Linear.
             return model ⇒ return model.requires_grad_(False)
         what was frozen is trained now: leave requires_grad of the other parts as it is.
@@ -352,6 +358,10 @@ MACRO_F1 = StagedExercise(
             2 * tp / (2 * tp + fp + fn) ⇒ tp / (tp + fp + fn)
         the 2 above is missing, and a perfect class would get a half: 2 TP / (2 TP + FP + FN).
             2 * tp / ⇒ tp /
+        == also counts the images that are neither: & is true where both hold.
+            (true & said) ⇒ (true == said)
+          or
+            2 * tp / (2 ⇒ 2 * (true == said).sum().item() / (2
         // leaves whole numbers, 0 or 1: divide with /.
             / (2 ⇒ // (2
         that is F1 of class 1 alone: the mean over all classes.
@@ -496,11 +506,11 @@ FREEZE_EXCEPT = StagedExercise(
           or
             fnmatchcase(name, pattern) for ⇒ re.match(pattern.replace("*", ".*"), name) for
         the beginning of a name is enough for re.match: re.fullmatch, or fnmatch.fnmatchcase, since the whole name must fit.
-            fnmatchcase(name, pattern) for ⇒ re.match(re.escape(pattern).replace(r"\*", ".*"), name) for
+            fnmatchcase(name, pattern) for ⇒ re.match(re.escape(pattern).replace(re.escape("*"), ".*"), name) for
         a star stands for dots as well, so *.attn.* fits blocks.0.attn.qkv.weight: fnmatch.fnmatchcase.
-            fnmatchcase(name, pattern) for ⇒ re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]*"), name) for
+            fnmatchcase(name, pattern) for ⇒ re.fullmatch(re.escape(pattern).replace(re.escape("*"), "[^.]*"), name) for
         a star stands for nothing, too, so *norm.* fits norm.weight: fnmatch.fnmatchcase.
-            fnmatchcase(name, pattern) for ⇒ re.fullmatch(re.escape(pattern).replace(r"\*", ".+"), name) for
+            fnmatchcase(name, pattern) for ⇒ re.fullmatch(re.escape(pattern).replace(re.escape("*"), ".+"), name) for
         you go through the parts of the model, and miss the parameters that are its own, such as cls_token: named_parameters() gives all.
             in model.named_parameters(): ⇒ in [(f"{part}.{name}", p) for part, child in model.named_children() if part != "again" for name, p in child.named_parameters()]:
         you compare the names of modules: parameters have names of their own, named_parameters().
@@ -531,8 +541,11 @@ FREEZE_EXCEPT = StagedExercise(
             if fits: ⇒ if not fits:
             |     nn.init.zeros_(parameter)
             | else:
-        a parameter that is used in two places stands in your list twice: named_parameters() gives each once.
+        a parameter that is used in two places has two names with remove_duplicate=False, and the second undoes the first: named_parameters() gives each once.
             model.named_parameters() ⇒ model.named_parameters(remove_duplicate=False)
+          or
+            model.named_parameters() ⇒ model.named_parameters(remove_duplicate=False)
+            return trained ⇒ return [name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]
         the names are right, and nothing has been switched: set requires_grad of the parameters of the model that you are given; a copy has others, and any other attribute does nothing.
             parameter.requires_grad_(fits) ⇒
         state_dict() gives other tensors with the same numbers, and buffers too: set requires_grad of what named_parameters() gives.
@@ -618,6 +631,9 @@ LORA_LINEAR = Exercise(
             layer + scale * detour ⇒ scale * detour
           or
             layer + scale * detour ⇒ scale * detour + (0 if bias is None else bias)
+          or
+            F.linear(F.linear(x, down), up) ⇒ F.linear(F.linear(x, down), up, bias)
+            layer + scale * detour ⇒ scale * detour
         the detour is missing: add scale · x downᵀ upᵀ.
             layer + scale * detour ⇒ layer
         you subtract the detour: add it.
@@ -630,6 +646,8 @@ LORA_LINEAR = Exercise(
             F.linear(x, down) ⇒ F.gelu(F.linear(x, down))
         bias may be None: F.linear(x, weight, bias) takes that.
             F.linear(x, weight, bias) ⇒ x @ weight.mT + bias
+          or
+            F.linear(x, weight, bias) ⇒ bias + x @ weight.mT
         `if bias` asks the whole tensor for one truth: if bias is not None, or F.linear, which takes None.
             F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias if bias else None)
         the weights are (outputs, inputs), so x is multiplied by their transpose: x @ weight.T, or F.linear.
@@ -646,21 +664,34 @@ LORA_LINEAR = Exercise(
             F.linear(x, weight, bias) ⇒ F.linear(x, weight + scale * down @ up, bias)
         x may have any number of dimensions: multiply from the right, x @ weight.T, or F.linear.
             F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias) + (weight @ x.mT).mT
+          or
+            F.linear(x, weight, bias) ⇒ (weight @ x.permute(*range(x.ndim)[::-1])).mT
         the detour is given what the layer puts out: it stands beside the layer, and takes x.
             F.linear(x, down) ⇒ F.linear(layer, down)
         sides of 1 are gone: leave .squeeze() away, the result is (..., d_out).
             layer + scale * detour ⇒ (layer + scale * detour).squeeze()
         the leading dimensions are one now: F.linear takes x as it is, (..., d_in).
             layer + scale * detour ⇒ (layer + scale * detour).reshape(-1, len(weight))
+          or
+            layer = ⇒ x = x.flatten(0, -2)
+            | layer =
         the numbers are right, but the frozen weight has been changed: weight + ..., without the = sign.
             ⇒ weight += scale * up.detach() @ down.detach()
             | return F.linear(x, weight, bias)
           or
             ⇒ weight += scale * up @ down
             | return F.linear(x, weight, bias)
-        no gradient reaches up and down: the frozen layer may stand in torch.no_grad(), the detour not.
+        up and down are trained, and no gradient reaches at least one of them: no .detach() and no torch.no_grad() in the detour.
             layer = ⇒ down, up = down.detach(), up.detach()
             | layer =
+          or
+            layer = ⇒ down = down.detach()
+            | layer =
+          or
+            layer = ⇒ up = up.detach()
+            | layer =
+          or
+            return layer + scale * detour ⇒ return (layer + scale * detour).detach()
         no gradient reaches x: leave .detach() away.
             layer = ⇒ x = x.detach()
             | layer =

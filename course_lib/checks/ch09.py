@@ -11,12 +11,12 @@ from torch import nn
 from course_lib.checks.edits import edits_of
 from course_lib.checks.exercise import Exercise, normal, single
 from course_lib.checks.staged import StagedExercise, as_number
-from course_lib.vit import ViTConfig, VisionTransformer
+from course_lib.vit import VisionTransformer, ViTConfig
 
 IS_SO = "(1 is True, 0 False)"
 
 
-class _Tied(nn.Module):
+class TiedClassifier(nn.Module):
     """A classifier whose head has a weight in common with another part."""
 
     def __init__(self, classes, width):
@@ -31,8 +31,8 @@ class _Tied(nn.Module):
 
 
 def _classifier(kind, classes, width, bias=True):
-    if kind is _Tied:
-        net = _Tied(classes, width)
+    if kind is TiedClassifier:
+        net = TiedClassifier(classes, width)
     else:
         sizes = {"img_size": 4, "patch_size": 2, "in_chans": 1, "depth": 2, "num_heads": 1, "mlp_ratio": 1}
         net = VisionTransformer(ViTConfig(**sizes, num_classes=classes, embed_dim=width))
@@ -43,7 +43,7 @@ def _classifier(kind, classes, width, bias=True):
 
 def _classifier_of(state):
     """The model with this state dict, as much of it frozen; in evaluation mode if its head is."""
-    kind = _Tied if "table.weight" in state else VisionTransformer
+    kind = TiedClassifier if "table.weight" in state else VisionTransformer
     net = _classifier(kind, *state["head.weight"].shape, "head.bias" in state).to(state["head.weight"].dtype)
     net.load_state_dict(state)
     for name, parameter in net.named_parameters():
@@ -56,10 +56,10 @@ def _head_probes(generator):
     draw, probes = normal(generator), []
     for kind, old, width, bias, new, dtype, trained in (
         (VisionTransformer, 9, 6, True, 4, torch.float32, lambda i: True),
-        (_Tied, 3, 8, True, 11, torch.float64, lambda i: True),
-        (_Tied, 5, 7, False, 2, torch.float64, lambda i: i % 2 == 1),
+        (TiedClassifier, 3, 8, True, 11, torch.float64, lambda i: True),
+        (TiedClassifier, 5, 7, False, 2, torch.float64, lambda i: i % 2 == 1),
         (VisionTransformer, 10, 4, True, 1, torch.float64, lambda i: i % 2 == 0),
-        (_Tied, 4, 1, True, 4, torch.float32, lambda i: True),
+        (TiedClassifier, 4, 1, True, 4, torch.float32, lambda i: True),
         (VisionTransformer, 9, 6, True, 4, torch.float64, lambda i: False),
     ):
         with torch.device("meta"):  # shapes without numbers

@@ -83,8 +83,6 @@ def head_behind_the_head(model, num_classes):
     return model
 
 
-
-
 def head_emptied(model, num_classes):
     model.head.weight.data.fill_(0)
     model.head.bias.data.fill_(0)

@@ -14,7 +14,7 @@ def judge(name, answer, seed):
     """The `Verdict` of `EXERCISES[name].judge(answer, seed)`."""
     exercise, run = _bench(name)
     if isinstance(EXERCISES[name], StagedExercise):
-        answer = EXERCISES[name].stage(answer)
+        answer = EXERCISES[name].staged(answer)
     with mock.patch.object(engine, "run", run):
         return exercise.judge(answer, seed)
 

@@ -11,12 +11,13 @@ import notebooks
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from judging import judge
 from nightly import full
 from syntax_mutants import mutants
+from torch import nn
 
-from course_lib import checks
-from course_lib.attention import split_heads
+from course_lib import attention, checks
 from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 
@@ -281,22 +282,82 @@ def test_a_memorised_answer_is_rejected(exercise):
         exercise.judge(lambda *inputs: known.append(exercise.oracle(*inputs)) or known[-1], 1)
     else:
         known = [exercise.oracle(**probe) for probe in exercise.probes(torch.Generator().manual_seed(1))]
-    for seed, status in ((1, "passed"), (2, "wrong")):  # the first: the imitation itself is sound
+    for seed, sound in ((1, True), (2, False)):
         answers = itertools.cycle(known)
-        assert exercise.judge(lambda *inputs, answers=answers: next(answers), seed).status == status
+        verdict = exercise.judge(lambda *inputs, answers=answers: next(answers), seed)
+        assert (verdict.status == "passed" or "gradient" in verdict.problem) == sound, verdict.line
 
 
-@pytest.mark.parametrize(("name", "dotted"), [(e.name, dotted) for e in EXERCISES.values() for dotted in e.forbidden])
-def test_ready_made_solutions_are_refused(name, dotted):
-    path, _, attribute = dotted.rpartition(".")
+softmax_bound_before = torch.softmax
+READY_MADE = {
+    "softmax": [
+        lambda scores, dim: torch.softmax(scores, dim),
+        lambda scores, dim: scores.softmax(dim),
+        lambda scores, dim: F.softmax(scores, dim),
+        lambda scores, dim: nn.Softmax(dim)(scores),
+        lambda scores, dim: torch.special.softmax(scores, dim),
+        lambda scores, dim: F.log_softmax(scores, dim).exp(),
+        lambda scores, dim: torch.ops.aten.softmax(scores, dim),
+        lambda scores, dim: torch.ops.aten.softmax.int(scores, dim),
+        lambda scores, dim: torch.ops.aten._softmax.default(scores, dim, False),
+        lambda scores, dim: torch._softmax(scores, dim, False),
+        lambda scores, dim: softmax_bound_before(scores, dim),
+        lambda scores, dim: getattr(torch.Tensor, "soft" + "max")(scores, dim),
+        lambda scores, dim: next(map(functools.partial(torch.softmax, dim=dim), [scores])),
+        functools.partial(torch.softmax),
+    ],
+    "scaled_dot_product_attention": [
+        lambda query, key, value: F.scaled_dot_product_attention(query, key, value),
+        lambda query, key, value: attention.scaled_dot_product_attention(query, key, value),
+    ],
+    "masked_attention": [
+        lambda query, key, value, mask: attention.scaled_dot_product_attention(query, key, value, mask),
+    ],
+    "split_heads": [lambda x, num_heads: attention.split_heads(x, num_heads)],
+    "multi_head_self_attention": [
+        lambda x, params, num_heads: nn.MultiheadAttention(x.shape[-1], num_heads, dtype=x.dtype)(x, x, x)[0],
+    ],
+    "layer_norm": [
+        lambda x, weight, bias, eps=1e-6: F.layer_norm(x, x.shape[-1:], weight, bias, eps),
+        lambda x, weight, bias, eps=1e-6: torch.layer_norm(x, x.shape[-1:], weight, bias, eps),
+        lambda x, weight, bias, eps=1e-6: torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)[0],
+        lambda x, weight, bias, eps=1e-6: torch.ops.aten.native_layer_norm(x, x.shape[-1:], weight, bias, eps)[0],
+        lambda x, weight, bias, eps=1e-6: nn.LayerNorm(x.shape[-1], eps, dtype=x.dtype)(x) * weight + bias,
+    ],
+    "encoder_block": [
+        lambda x, params, num_heads: nn.TransformerEncoderLayer(x.shape[-1], num_heads, dtype=x.dtype)(x),
+    ],
+    "patchify": [
+        lambda images, patch_size: F.unfold(images, patch_size, stride=patch_size).mT,
+        lambda images, patch_size: nn.Unfold(patch_size, stride=patch_size)(images).mT,
+        lambda images, patch_size: F.pixel_unshuffle(images, patch_size).flatten(2).mT,
+        lambda images, patch_size: torch.pixel_unshuffle(images, patch_size).flatten(2).mT,
+    ],
+    "unpatchify": [
+        lambda patches, grid_size, in_chans=3: F.fold(patches.mT, (6, 4), 2, stride=2),
+        lambda patches, grid_size, in_chans=3: torch.pixel_shuffle(patches.mT.unflatten(-1, grid_size), 2),
+    ],
+    "count_parameters": [lambda *sizes: sum(p.numel() for p in nn.Linear(3, 4).parameters())],
+    "soft_cross_entropy": [lambda logits, targets: F.cross_entropy(logits, targets)],
+}
 
-    def shortcut(*inputs):
-        owner = torch
-        for part in path.split(".")[1:]:
-            owner = getattr(owner, part)
-        return getattr(owner, attribute)(*inputs)
 
-    assert f"you call {dotted}" in EXERCISES[name].judge(shortcut).line
+@pytest.mark.parametrize(
+    ("name", "answer"), [(name, answer) for name, answers in READY_MADE.items() for answer in answers]
+)
+def test_ready_made_solutions_are_refused(name, answer):
+    line = EXERCISES[name].judge(answer).line
+    assert "error – you call " in line and "that is the ready-made answer" in line
+
+
+@every_exercise
+def test_every_forbidden_function_was_tried(exercise):
+    assert not exercise.forbidden or exercise.name in READY_MADE
+
+
+def test_the_librarys_own_function_is_an_answer_too():
+    own = EXERCISES["scaled_dot_product_attention"].judge(attention.scaled_dot_product_attention)
+    assert own.status == "passed", own.line
 
 
 @every_exercise
@@ -342,7 +403,7 @@ def raises(scores, dim=-1):
 
 
 def is_slightly_off(scores, dim=-1):
-    return softmax(scores, dim) + (1e-7 if scores.dtype == torch.float64 else 0.0)
+    return softmax(scores, dim) + (1e-4 if scores.dtype == torch.float64 else 0.0)
 
 
 def is_slightly_off_in_float32(scores, dim=-1):
@@ -435,7 +496,7 @@ def test_a_float_for_the_number_of_heads_does_not_stick():
 
     assert EXERCISES["split_heads"].judge(divides).status == "error"
     assert EXERCISES["split_heads"].judge(SOLVED["02"]["split_heads"]).status == "passed"
-    assert split_heads(torch.ones(3, 4, 10), 2).shape == (3, 2, 4, 5)
+    assert attention.split_heads(torch.ones(3, 4, 10), 2).shape == (3, 2, 4, 5)
 
 
 def test_every_exercise_has_its_check(capsys):

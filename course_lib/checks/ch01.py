@@ -32,17 +32,7 @@ SOFTMAX = Exercise(
     task="exponentiate, then divide by the sum along `dim`, so that every slice along `dim` is positive and sums to 1.",
     probes=_softmax_probes,
     oracle=lambda scores, dim=-1: torch.softmax(scores, dim),
-    forbidden=(
-        "torch.softmax",
-        "torch.Tensor.softmax",
-        "torch.special.softmax",
-        "torch.nn.functional.softmax",
-        "torch.nn.Softmax.forward",
-        "torch.log_softmax",
-        "torch.Tensor.log_softmax",
-        "torch.special.log_softmax",
-        "torch.nn.functional.log_softmax",
-    ),
+    forbidden=("log_softmax", "Softmax.forward", "scaled_dot_product_attention"),
     mistakes=edits_of(
         _softmax,
         """
@@ -165,7 +155,7 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
     oracle=_attend,
     parts=("output", "weights"),
     uses={**ATTENTION_WEIGHTS.uses, "attention_weights": _attention_weights},
-    forbidden=("torch.nn.functional.scaled_dot_product_attention",),
+    forbidden=("scaled_dot_product_attention", "multi_head_attention_forward"),
     mistakes=edits_of(
         _attend,
         """
@@ -225,7 +215,7 @@ MASKED_ATTENTION = Exercise(
     oracle=_masked_attend,
     parts=("output", "weights"),
     uses={**SCALED_DOT_PRODUCT_ATTENTION.uses, "scaled_dot_product_attention": _attend},
-    forbidden=("torch.nn.functional.scaled_dot_product_attention",),
+    forbidden=("scaled_dot_product_attention", "multi_head_attention_forward"),
     mistakes=edits_of(
         _masked_attend,
         """

@@ -147,7 +147,7 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
     probes=_attention_probes,
     oracle=_attention_by_pytorch,
     uses={"split_heads": _split_heads, "merge_heads": _merge_heads},
-    forbidden=("torch.nn.functional.multi_head_attention_forward", "torch.nn.MultiheadAttention.forward"),
+    forbidden=("multi_head_attention_forward", "native_multi_head_attention", "MultiheadAttention.forward"),
     mistakes=edits_of(
         _attention,
         """

@@ -44,7 +44,7 @@ LAYER_NORM = Exercise(
     task="subtract each token's mean over its features, divide by √(variance + eps), multiply by `weight` and add `bias`: (..., D) -> (..., D).",
     probes=_layer_norm_probes,
     oracle=_layer_norm,
-    forbidden=("torch.nn.functional.layer_norm", "torch.layer_norm", "torch.nn.LayerNorm.forward"),
+    forbidden=("native_layer_norm", "LayerNorm.forward"),
     mistakes=edits_of(
         _normalise,
         """
@@ -247,7 +247,7 @@ ENCODER_BLOCK = Exercise(
     probes=_block_probes,
     oracle=_block,
     uses={"layer_norm": _layer_norm, "mlp": _mlp, "self_attention": _self_attention},
-    forbidden=("torch.nn.TransformerEncoderLayer.forward",),
+    forbidden=("transformer_encoder_layer_fwd", "TransformerEncoderLayer.forward"),
     mistakes=edits_of(
         _block,
         """

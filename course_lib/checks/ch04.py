@@ -41,7 +41,7 @@ PATCHIFY = Exercise(
     task="cut each image into patches in reading order and lay each flat, channel, row, column: (B, C, gh·P, gw·P) -> (B, gh·gw, C·P·P).",
     probes=_patchify_probes,
     oracle=_patchify,
-    forbidden=("torch.nn.functional.unfold", "torch.nn.functional.pixel_unshuffle", "torch.pixel_unshuffle"),
+    forbidden=("functional.unfold", "im2col", "pixel_unshuffle"),
     mistakes=edits_of(
         _cut,
         """
@@ -134,7 +134,7 @@ UNPATCHIFY = Exercise(
     task="put the patches, each laid flat as channel, row, column, back into their images: (B, gh·gw, C·P·P) -> (B, C, gh·P, gw·P).",
     probes=_unpatchify_probes,
     oracle=_unpatchify,
-    forbidden=("torch.nn.functional.fold", "torch.nn.functional.pixel_shuffle", "torch.pixel_shuffle"),
+    forbidden=("functional.fold", "col2im", "pixel_shuffle"),
     mistakes=edits_of(
         _join,
         """

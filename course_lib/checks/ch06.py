@@ -238,7 +238,7 @@ COUNT_PARAMETERS = Exercise(
     task="add up the parameters of a ViT with class token, learned positions and biases everywhere, as a whole number.",
     probes=_count_probes,
     oracle=_count_shapes,
-    forbidden=("torch.nn.Module.parameters",),
+    forbidden=("Module.parameters", "Module.named_parameters"),
     mistakes=edits_of(
         _count,
         """

@@ -177,7 +177,7 @@ SOFT_CROSS_ENTROPY = Exercise(
     task="take the logarithm of each row's softmax, multiply by the targets, sum over the classes with a minus, and average over the batch: (B, classes), (B, classes) -> one number.",
     probes=_entropy_probes,
     oracle=lambda logits, targets: F.cross_entropy(logits, targets),
-    forbidden=("torch.nn.functional.cross_entropy",),
+    forbidden=("cross_entropy", "cross_entropy_loss"),
     mistakes=edits_of(
         _soft_cross_entropy,
         """

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 
 import torch
 
@@ -28,15 +29,23 @@ class StagedExercise(Exercise):
         return Exercise(**plain)
 
     def judge(self, candidate, seed=None):
-        return self.on_stage.judge(self.stage(candidate) if callable(candidate) else candidate, seed)
+        if not callable(candidate):
+            return self.on_stage.judge(candidate, seed)
+        return self.on_stage.judge(self.staged(candidate), seed)
+
+    def staged(self, answer):
+        """The scene with this answer, whose lines and names count where one is named."""
+        scene = self.stage(answer)
+        scene.__wrapped__ = answer
+        return scene
 
 
 def as_number(value, what):
-    """A float that an answer returned, as a tensor; `what` names it in the message.
+    """A float that an answer returned, Python's or NumPy's, as a tensor; `what` names it in the message.
 
     Raises:
         TypeError: it is something else.
     """
-    if not isinstance(value, float | int) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"expected {what} as a float, got {type(value).__name__}")
-    return torch.tensor(value, dtype=torch.float64)
+    return torch.tensor(float(value), dtype=torch.float64)

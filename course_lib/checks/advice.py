@@ -1,0 +1,148 @@
+"""What fits every exercise: what an error or the look of a wrong result says, where no known mistake is recognised."""
+
+import re
+from itertools import combinations
+
+import torch
+
+from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
+
+# Words of an error, and what to do.
+ERRORS = {
+    r"Can't call numpy\(\) on Tensor|can't convert .* to numpy|'numpy\.ndarray' object": "numpy leaves PyTorch: its functions have the same names in torch.",
+    r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": "compute a new tensor instead of changing one in place.",
+    r"'NoneType'|NoneType": "something here is None: a function that you call has no `return`.",
+    r"expected scalar type|same dtype|must have the same dtype|dtype .* expected|expected .* dtype|Index put requires": "two types meet: give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way.",
+    r"same device|on device|device type": "two devices meet: give a tensor that you make the device of the input, device=x.device.",
+    r"view size is not compatible": "view joins only what lies side by side in memory: use reshape, which copies where it must.",
+    r"\(~\) is only implemented|with a bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
+    r"The size of tensor a|must match the size|cannot be broadcast|is invalid for input of size|shapes cannot be multiplied|Expected size for first two dimensions|Sizes of tensors must match": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
+    r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
+    r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
+    r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
+}
+
+
+def on_error(raised) -> str:
+    """A hint for an answer that raised, from the words of the error; "" if they are none of the usual ones."""
+    text = f"{raised.kind.__name__}: {raised.text}"
+    return next((hint for words, hint in ERRORS.items() if re.search(words, text)), "")
+
+
+def seen(wanted, given, inputs) -> str:
+    """What can be said about a wrong result by looking at it, as a hint; "" if nothing.
+
+    Args:
+        wanted, given: the right result and the other, both of any type.
+        inputs: {name: value}, from which they were computed.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(given, dict) or wanted.keys() != given.keys():
+            return ""
+        return next(
+            (seen(wanted[name], given[name], inputs) for name in wanted if difference(wanted[name], given[name])), ""
+        )
+    if not isinstance(wanted, torch.Tensor):
+        return ""
+    if not isinstance(given, torch.Tensor):
+        return _seen_type(given)
+    if not is_dense(given) or given.device != wanted.device:
+        return ""
+    if given.shape != wanted.shape:
+        return _seen_shape(wanted.shape, given.shape)
+    if given.dtype != wanted.dtype:
+        return "a tensor that you make takes PyTorch's default type: give it the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way."
+    return _seen_numbers(wanted.detach(), given.detach().as_subclass(torch.Tensor), inputs)
+
+
+def _seen_type(given):
+    name = type(given).__name__
+    if name == "ndarray":
+        return "that is numpy's: stay with PyTorch, its functions have the same names."
+    if isinstance(given, (tuple, list)) and len(given) == 1:
+        return "it stands in a tuple or list of one: there is a comma or a pair of brackets too many."
+    if isinstance(given, torch.nn.Module):
+        return "that is a layer, not its result: call it."
+    if name in ("function", "method", "builtin_function_or_method", "partial"):
+        return "that is a function, not its result: call it."
+    if name in ("generator", "map", "filter", "zip"):
+        return "that has computed nothing yet: gather its items, with torch.stack or torch.cat."
+    if name == "coroutine":
+        return "leave `async` out: the check calls your function and does not wait."
+    if isinstance(given, int | float):
+        return "that is one plain number: stay with tensors, without .item(), float() or sum() of Python."
+    return ""
+
+
+def _seen_shape(wanted, given):
+    if [n for n in wanted if n != 1] == [n for n in given if n != 1]:
+        if len(given) < len(wanted):
+            return "a dimension of size 1 is missing: keep it with keepdim=True or i : i + 1, bring it back with unsqueeze, and squeeze() without a dim takes every one."
+        return "a dimension of size 1 is left over: index it or use squeeze(dim)."
+    if sorted(wanted) == sorted(given):
+        return "the sizes are right and their order is not: transpose or permute."
+    if torch.Size(wanted).numel() == torch.Size(given).numel():
+        return "there are as many numbers as there should be: what is missing is a reshape, flatten or unflatten."
+    if len(wanted) == len(given):
+        differing = [d for d in range(len(wanted)) if wanted[d] != given[d]]
+        if len(differing) == 1 and abs(wanted[differing[0]] - given[differing[0]]) == 1:
+            (d,) = differing
+            return f"dimension {d} has one entry too {'many' if given[d] > wanted[d] else 'few'}."
+    return ""
+
+
+def _seen_numbers(wanted, given, inputs):
+    bad = ~near(wanted, given)
+    for name, value in inputs.items():
+        if (
+            isinstance(value, torch.Tensor)
+            and value.shape == given.shape
+            and value.dtype == given.dtype
+            and torch.equal(value, given)
+        ):
+            return f"these are the numbers of `{name}`, as they came in."
+    if (given.isnan() & bad).any():
+        return "some numbers are nan, “not a number”: 0/0, inf - inf or the root of a negative number."
+    if not wanted.dtype.is_floating_point or wanted.numel() < 4:
+        return ""
+    if (given.isinf() & bad).any():
+        return "some numbers are infinite: a division by 0, or an exp of more than the type can hold."
+    return _seen_factor(wanted, given) or _seen_order(wanted, given) or _seen_place(wanted, bad)
+
+
+def _seen_factor(wanted, given):
+    if (given == 0).all():
+        return "all numbers are 0."
+    factor = (
+        given.flatten()[wanted.abs().argmax()] / wanted.abs().max() * wanted.flatten()[wanted.abs().argmax()].sign()
+    )
+    if wanted.abs().max() > 0.1 and near(wanted * factor, given).all():
+        return (
+            "every number has the wrong sign."
+            if abs(factor + 1) < TOLERANCE
+            else f"every number is {factor:.4g} times what it should be."
+        )
+    shift = (given - wanted).mean()
+    if near(wanted + shift, given).all():
+        return f"every number is too {'large' if shift > 0 else 'small'} by {abs(shift):.4g}."
+    return ""
+
+
+def _seen_order(wanted, given):
+    for d in range(wanted.dim()):
+        if wanted.shape[d] > 1 and near(wanted, given.flip(d)).all():
+            return f"the right numbers stand in reverse order along dimension {d}."
+    for i, j in combinations(range(wanted.dim()), 2):
+        if wanted.shape[i] == wanted.shape[j] > 1 and near(wanted, given.transpose(i, j)).all():
+            return f"dimensions {i} and {j} have changed places: transpose."
+    if near(wanted.flatten().sort().values, given.flatten().sort().values).all():
+        return "these are the right numbers, in other places: look at the order of the dimensions."
+    return ""
+
+
+def _seen_place(wanted, bad):
+    for d in range(wanted.dim()):
+        places = bad.movedim(d, 0).reshape(wanted.shape[d], -1).any(1).nonzero().flatten().tolist()
+        if len(places) == 1 and wanted.shape[d] > 2:
+            return f"everything is right but index {places[0]} of dimension {d}."
+    return ""

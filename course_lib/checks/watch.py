@@ -1,0 +1,254 @@
+"""Calling an answer and watching what it does: nothing that it does gets out, and its outcome fits into one line."""
+
+import inspect
+import signal
+import sys
+import threading
+import types
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from dis import opmap
+
+import einops
+import torch
+from torch.nn.modules import module as hooks_of_all
+from torch.overrides import TorchFunctionMode, resolve_name
+
+LIMIT = 10  # seconds that one call may take; where an answer is right it takes a small part of one
+
+
+@dataclass(frozen=True)
+class Returned:
+    value: object
+    changed: str  # what the call changed outside of itself, or ""
+    inputs: dict  # the copies that it was given: gradients are asked for with respect to these
+
+
+@dataclass(frozen=True)
+class Raised:
+    kind: type
+    text: str
+    line: str = ""  # the reader's line in which it came up
+    by_stub: bool = False  # a `raise` in the answer itself, of its NotImplementedError
+
+
+class ShortcutError(Exception):
+    """The answer called a ready-made solution instead of writing it out."""
+
+
+class TooSlowError(BaseException):
+    """The answer took too long. No `except Exception` of the reader's catches it."""
+
+
+def run(function, inputs, forbidden=()):
+    """Call `function` on copies of the inputs and say what came of it; nothing outside is disturbed.
+
+    An interrupt goes through, when all is restored.
+
+    Args:
+        function: called by position, since the reader may name the parameters otherwise.
+        inputs: {name: tensor, dict of tensors, or anything that cannot be changed}.
+        forbidden: ends of the names of functions that it may not call, such as "softmax" or "LayerNorm.forward".
+
+    Returns:
+        `Returned` or `Raised`.
+    """
+    copies, found = {name: _copy(value) for name, value in inputs.items()}, []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(torch.enable_grad())
+        before = _world()
+        stack.callback(_restore, before)
+        try:
+            with _time_limit(LIMIT), _calls_seen(forbidden, found) if forbidden else nullcontext():
+                value = function(*copies.values())
+        except (Exception, SystemExit, GeneratorExit, TooSlowError) as error:  # the reader's code may raise anything
+            _forget_einops_recipes()
+            outcome = _raised(error, function)
+        else:
+            for part in value if isinstance(value, (tuple, list)) else (value,):
+                if inspect.iscoroutine(part):
+                    part.close()  # or Python warns, later and elsewhere, that nobody waited for it
+            outcome = Returned(value, _changed(before, _world()) or _changed_inputs(inputs, copies), copies)
+    return Raised(ShortcutError, found[0]) if found else outcome
+
+
+def one_line(text: str, width: int = 200) -> str:
+    """`text` without line breaks and control characters, cut after a word if it is longer than `width`."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= width else text[:width].rpartition(" ")[0] + " …"
+
+
+def described(value) -> str:
+    """The type of a value and how it begins, whatever its `__repr__` does."""
+    try:
+        return f"{type(value).__name__} {one_line(str(value), 40)!r}"
+    except Exception:  # the reader's class may fail at being printed
+        return type(value).__name__
+
+
+def definition(function):
+    """The Python function that an answer is, or that it is made of: behind partials, decorators, methods, classes.
+
+    None where there is none, as for a function that is built in.
+    """
+    while True:
+        if hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(function, types.FunctionType):
+            return function
+        elif hasattr(function, "func"):  # functools.partial
+            function = function.func
+        elif hasattr(function, "__func__"):  # a method
+            function = function.__func__
+        elif isinstance(function, torch.nn.Module):
+            function = type(function).forward
+        elif inspect.isfunction(type(function).__call__):
+            function = type(function).__call__
+        else:
+            return None
+
+
+def _raised(error, function):
+    """What came up, where in the reader's own code, and whether it is a stub's."""
+    try:
+        text = one_line(str(error)) or "no message"
+    except Exception:  # an error of the reader's own may fail at being printed
+        text = "no message"
+    if isinstance(error, TooSlowError):
+        text = f"no answer within {LIMIT} seconds"
+    own = getattr(definition(function), "__code__", None)
+    traceback, frames = error.__traceback__, []
+    while traceback:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
+    line = one_line(inspect.getframeinfo(mine[-1]).code_context[0], 80) if mine and _has_source(mine[-1]) else ""
+    last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
+    raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
+    stub = type(error) is NotImplementedError and raises and (own is None or last is own)
+    return Raised(type(error), text, line, stub)
+
+
+def _has_source(traceback):
+    return bool(inspect.getframeinfo(traceback).code_context)
+
+
+@contextmanager
+def _time_limit(seconds):
+    """Stop what takes longer. Only the main thread has an alarm clock, and Windows has none: there, interrupt by hand."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number, frame):
+        raise TooSlowError
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+@contextmanager
+def _calls_seen(forbidden, found):
+    """Put into `found` which forbidden functions are called, by whatever name: PyTorch's, and those of this course."""
+
+    def note(name):
+        *path, last = name.split(".")
+        name = ".".join([*path, last.lstrip("_")])
+        if any(name == end or name.endswith(f".{end}") for end in forbidden):
+            found.append(name)
+
+    class Operators(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            schema = getattr(function, "_schema", None)  # of torch.ops.aten.softmax.int and its like
+            note(schema.name.replace("::", ".") if schema else resolve_name(function) or function.__name__)
+            return function(*args, **(kwargs or {}))
+
+    def watch(frame, event, _):
+        name, caller = frame.f_globals.get("__name__") or "", frame.f_back.f_globals.get("__name__") or ""
+        if (
+            event == "call"
+            and name.startswith(("torch.nn.", "course_lib."))
+            and "course_lib.checks." not in (name + caller)
+        ):
+            note(f"{name}.{frame.f_code.co_qualname}")
+
+    before = sys.getprofile()
+    with Operators():
+        sys.setprofile(watch)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+
+def _world():
+    """What a function can change outside of itself, and others would notice: {its name: how it is}."""
+    return {
+        "whether gradients are recorded (torch.set_grad_enabled)": torch.is_grad_enabled(),
+        "the default dtype": torch.get_default_dtype(),
+        "the default device": torch.get_default_device(),
+        "the hooks of all modules": {name: dict(hooks) for name, hooks in _global_hooks().items()},
+    }
+
+
+def _global_hooks():
+    known = vars(hooks_of_all)
+    return {name: value for name, value in known.items() if name.startswith("_global_") and isinstance(value, dict)}
+
+
+def _changed(before, after):
+    return next((name for name in before if before[name] != after[name]), "")
+
+
+def _restore(world):
+    grad, dtype, device, hooks = world.values()
+    torch.set_grad_enabled(grad)
+    torch.set_default_dtype(dtype)
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
+    for name, value in _global_hooks().items():
+        if value != hooks[name]:
+            value.clear()
+            value.update(hooks[name])
+
+
+def _changed_inputs(inputs, copies):
+    for name, value in inputs.items():
+        if not _same(value, copies[name]):
+            return f"its input {name} in place"
+        if _wants_gradient(value) != _wants_gradient(copies[name]):
+            return f"`requires_grad` of its input {name}"
+    return ""
+
+
+def _wants_gradient(value):
+    if isinstance(value, dict):
+        return {name: _wants_gradient(item) for name, item in value.items()}
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+def _copy(value):
+    if isinstance(value, dict):
+        return {name: _copy(item) for name, item in value.items()}
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    return value
+
+
+def _same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def _forget_einops_recipes():
+    """einops remembers a failed call with H=3.0 as one with H=3, and would fail for all that come after."""
+    recipes = getattr(einops.einops, "_reconstruct_from_shape", None)
+    if recipes is not None:
+        recipes.cache_clear()

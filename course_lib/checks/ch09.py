@@ -205,6 +205,8 @@ REPLACE_HEAD = StagedExercise(
             old = model.head ⇒ old = model.requires_grad_(False).head
         the new head is frozen, and it is the one part that must be trained.
             = head ⇒ = head.requires_grad_(False)
+          or
+            nn.init.zeros_(head.weight) ⇒ nn.init.zeros_(head.weight.requires_grad_(False))
         the new head is frozen where the old one was: it is new, and must be trained.
             = head ⇒ = head.requires_grad_(old.weight.requires_grad)
         everything is frozen, and nothing could learn: leave requires_grad as it is, True in a new nn.Linear.
@@ -350,6 +352,12 @@ MACRO_F1 = StagedExercise(
             if tp + fp + fn == 0:
             |     continue ⇒ precision, recall = float(tp) / (tp + fp), float(tp) / (tp + fn)
             2 * tp / (2 * tp + fp + fn) ⇒ 2 * precision * recall / (precision + recall)
+        2 TP + FP + FN is 0 for a class that occurs nowhere: leave such a class out.
+            if tp + fp + fn == 0:
+            |     continue ⇒
+          or
+            if tp + fp + fn == 0:
+            |     continue ⇒ tp = float(tp)
         the plain mean of precision and recall: F1 is their harmonic mean.
             2 * tp / (2 * tp + fp + fn) ⇒ (tp / max(tp + fp, 1) + tp / max(tp + fn, 1)) / 2
         the square root of precision times recall: F1 is their harmonic mean.
@@ -570,7 +578,7 @@ def _lora_probes(generator):
         ((3, 2, 4), 5, 10, 4, False),
         ((), 4, 3, 2, True),
         ((1, 5), 1, 1, 1, True),
-        ((2, 1), 3, 3, 3, False),
+        ((2, 1), 3, 3, 3, True),
         ((4,), 6, 9, 2, True),  # the shape of the first
     ):
         probe = {"x": draw(*lead, d_in), "weight": draw(d_out, d_in), "bias": draw(d_out) if bias else None}
@@ -651,7 +659,10 @@ LORA_LINEAR = Exercise(
         `if bias` asks the whole tensor for one truth: if bias is not None, or F.linear, which takes None.
             F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias if bias else None)
         the weights are (outputs, inputs), so x is multiplied by their transpose: x @ weight.T, or F.linear.
-            F.linear(x, weight, bias) ⇒ x @ weight + bias
+            F.linear(x, weight, bias) ⇒ x @ weight + (0 if bias is None else bias)
+          or
+            F.linear(x, weight, bias) ⇒ x @ weight + (0 if bias is None else bias)
+            F.linear(F.linear(x, down), up) ⇒ x @ down @ up
         x goes through down first, and up second: x @ down.T @ up.T.
             F.linear(x, down), up ⇒ F.linear(x, up), down
         down first, and both transposed: down is (rank, d_in) and up (d_out, rank), so x @ down.T @ up.T.
@@ -662,10 +673,13 @@ LORA_LINEAR = Exercise(
             F.linear(F.linear(x, down), up) ⇒ x @ down @ up
         the product is up @ down, (d_out, d_in): down @ up does not fit.
             F.linear(x, weight, bias) ⇒ F.linear(x, weight + scale * down @ up, bias)
+            layer + scale * detour ⇒ layer
         x may have any number of dimensions: multiply from the right, x @ weight.T, or F.linear.
-            F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias) + (weight @ x.mT).mT
+            F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias) + 0 * (weight @ x.mT).mT
           or
-            F.linear(x, weight, bias) ⇒ (weight @ x.permute(*range(x.ndim)[::-1])).mT
+            layer = ⇒ if x.ndim > 2:
+            |     weight @ x.permute(*range(x.ndim)[::-1])
+            | layer =
         the detour is given what the layer puts out: it stands beside the layer, and takes x.
             F.linear(x, down) ⇒ F.linear(layer, down)
         sides of 1 are gone: leave .squeeze() away, the result is (..., d_out).
@@ -806,6 +820,8 @@ LAYERWISE_LR = StagedExercise(
             int(parts[1]) ⇒ int(name[7])
         blocks.10 is taken for blocks.0: compare the whole number, name.split(".")[1].
             int(parts[1]) ⇒ int(parts[1][-1])
+        sorted as text 10 comes before 2: the number of a block is int(name.split(".")[1]).
+            int(parts[1]) ⇒ sorted({n.split(".")[1] for n in names if n.startswith("blocks.")}).index(parts[1])
         twelve blocks are written into the code: depth says how many there are.
             below = depth + 1 ⇒ below = 13
             depth - int(parts[1]) ⇒ 12 - int(parts[1])

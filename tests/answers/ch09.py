@@ -14,6 +14,7 @@ import re
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import f1_score
 from torch import nn
 
 # --- replace_head --------------------------------------------------------------------------------
@@ -129,8 +130,6 @@ def f1_by_precision_and_recall(labels, answers, num_classes):
 
 
 def f1_by_sklearn(labels, answers, num_classes):
-    from sklearn.metrics import f1_score
-
     return f1_score(labels, answers, average="macro")
 
 
@@ -409,6 +408,8 @@ SLIPS = {
             nn.init.zeros_(model.head.bias) ⇒ model.head.bias.data = torch.zeros(num_classes)
         """,
     "macro_f1": """
+        is 0 for a class that occurs nowhere
+            if both: ⇒ if k >= 0:
         `and` wants one truth
             (true & said) ⇒ (true and said)
         """,
@@ -512,7 +513,8 @@ EQUIVALENT = {
             f1_by_sklearn: return f1_score(labels, answers, average='macro') ⇒ return f1_score(answers, labels, average='macro')
         So it does when everything is counted twice.
             f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels.numpy(), answers.numpy()), 2)
-        numpy takes tensors as indices, and its zeros are of double precision.
+        numpy takes tensors as indices, its zeros are of double precision, and its float is one, too.
+            f1_by_numpy: return float((2 * counts.diagonal()[either > 0] / either[either > 0]).mean()) ⇒ return (2 * counts.diagonal()[either > 0] / either[either > 0]).mean()
             f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels, answers.numpy()), 1)
             f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels.numpy(), answers), 1)
             f1_by_numpy: counts = np.zeros((num_classes, num_classes), dtype=np.float32) ⇒ counts = np.zeros((num_classes, num_classes))

@@ -227,8 +227,9 @@ plt.show()
 # *Easy, 10 minutes.* Since a random head says nothing, let it say nothing. The paper fine-tunes from a head of zeros (section 3.2): all classes equally likely, and the first step does not depend on luck.
 #
 # * `model` has an `nn.Linear` called `head`. `num_classes` is the new number of outputs.
-# * Put a new `nn.Linear` into its place, with as many inputs as the old one, with a bias, and with weights and biases of 0.
-# * It is of the old head's dtype, and on its device. Everything else in the model stays as it is, and nothing is frozen.
+# * Put a new `nn.Linear` into its place, with as many inputs as the old one, and with weights and biases of 0.
+# * It is of the old head's dtype, and on its device, and it is trained, even if the old one was frozen. It has a bias, even if the old one had none.
+# * Everything else in the model stays as it is: its values, what of it is frozen, its mode.
 # * Change the model that you are given, and return it.
 
 
@@ -290,8 +291,8 @@ print("answers given:", predict(fresh, test).argmax(dim=1).unique().tolist())
 #
 # *Medium, 15 minutes.* Compute it.
 #
-# * `labels` and `answers` are `(n,)`, whole numbers from 0 to `num_classes - 1`.
-# * F1 of each class by the formula, and the plain mean, as a Python float.
+# * `labels` and `answers` are `(n,)`, int64, from 0 to `num_classes - 1`.
+# * F1 of each class by the formula, and the plain mean, as a Python float. Single precision is enough.
 # * A class that is neither among the labels nor among the answers says nothing: leave it out. One that is only among the labels, or only among the answers, has an F1 of 0, and counts.
 
 
@@ -474,8 +475,8 @@ for task in tasks:
 # *Easy, 10 minutes.* Train what fits a pattern, and nothing else.
 #
 # * `model` is any module, `patterns` a list or tuple of strings in which `*` stands for anything, also for nothing and for dots. Python's `fnmatch.fnmatchcase(name, pattern)` says whether a name fits; it is imported already.
-# * Set `requires_grad` of each parameter: `True` if its name fits at least one pattern, `False` otherwise. It does not matter what was frozen before.
-# * Return the names of those that are trained, a list in the model's order. Look at it each time: a pattern that fits nothing is the most common mistake here, and it is silent.
+# * Set `requires_grad` of each parameter, by its name in `model.named_parameters()`: `True` if the whole name fits at least one pattern, `False` otherwise. It does not matter what was frozen before, and no value changes.
+# * Return the names of those that are trained, each once, a list in the model's order. Look at it each time: a pattern that fits nothing is the most common mistake here, and it is silent.
 
 
 # %% tags=["exercise"]
@@ -584,7 +585,7 @@ print(f"detour: {8 * (768 + 2304):>9,}")
 # *Easy, 10 minutes.* The layer and its detour.
 #
 # * `x` is `(..., d_in)`, with any number of dimensions before the last. `weight` is `(d_out, d_in)`, `bias` is `(d_out,)` or `None`. `down` is `(rank, d_in)`, `up` is `(d_out, rank)`. `scale` is a number, $\alpha / r$ already.
-# * Return `(..., d_out)`. The frozen weight stays as it is.
+# * Return `(..., d_out)`. The frozen weight stays as it is; gradients must reach `x`, `down` and `up`.
 #
 # Either way is right, through the narrow middle or with $W + \text{scale} \cdot BA$. Which one costs less while you train?
 
@@ -726,9 +727,9 @@ print("eight shapes that move, nearest neighbour below 25 %:", shapes < 25)
 #
 # *Medium, 15 minutes.* By how much is the learning rate of each parameter multiplied?
 #
-# * `names` are those of a ViT's parameters: `cls_token`, `pos_embed`, `patch_embed.proj.weight`, `blocks.0.norm1.weight`, ..., `norm.weight`, `head.bias`. `depth` is the number of blocks, `decay` a number such as 0.75.
+# * `names` is a list, in any order, of the names of a ViT's parameters: `cls_token`, `pos_embed`, `patch_embed.proj.weight`, `blocks.0.norm1.weight`, ..., `norm.weight`, `head.bias`. (Some ViTs have no `cls_token` or `pos_embed`.) `depth` is the number of blocks, any number from 1, `decay` a number such as 0.75.
 # * `head.*` gets 1. The last block, `blocks.{depth - 1}.*`, gets `decay`, the one before `decay**2`, and so on. What comes before the blocks is one more layer below `blocks.0`. The last norm, `norm.*`, goes with the last block, as in timm.
-# * Return a dict from each name to its factor, a float.
+# * Return a dict from each name to its factor, a Python float (single precision is enough).
 
 
 # %% tags=["exercise"]

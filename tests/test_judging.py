@@ -430,6 +430,12 @@ def test_with_gradients_the_usual_slips_have_their_words():
     assert "their gradient with respect to x is not" in asking.judge(lambda x: x.detach() + x).problem
 
 
+def test_what_the_check_itself_finds_is_no_error_of_the_readers():
+    line = EXERCISES["row_column_share"].judge(lambda table: {"share": 0.5}).line
+    assert "expected the share as a float, got dict" in line and "TypeError" not in line
+    assert "TypeError" in EXERCISES["row_column_share"].judge(lambda table: table + "text").line
+
+
 @pytest.mark.parametrize("whole", [np.int64(3), torch.tensor(3), 3])
 def test_whole_numbers_of_any_make(whole):
     three = Exercise("three", "00", "three(x)", "say 3.", lambda generator: [{"x": 1}] * 3, lambda x: 3, ())

@@ -106,6 +106,8 @@ class Exercise:
         if isinstance(outcome, Raised):
             if outcome.kind is ShortcutError:
                 return f"you call {outcome.text}", "that is the ready-made answer; here you write your own."
+            if outcome.by_check:
+                return outcome.text, ""
             place = f" in your line `{outcome.line}`" if outcome.line else ""
             return f"{outcome.kind.__name__}: {outcome.text}{place}", on_error(outcome)
         right = run(self.oracle, inputs)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import einops
@@ -32,6 +33,7 @@ class Raised:
     text: str
     line: str = ""  # the reader's line in which it came up
     by_stub: bool = False  # a `raise` in the answer itself, of its NotImplementedError
+    by_check: bool = False  # the check itself found something, and `text` says what
 
 
 class ShortcutError(Exception):
@@ -120,17 +122,23 @@ def _raised(error, function):
     if isinstance(error, TooSlowError):
         text = f"no answer after {LIMIT} seconds of computing"
     own = getattr(definition(function), "__code__", None)
-    traceback, frames = error.__traceback__, []
-    while traceback:
-        frames.append(traceback)
-        traceback = traceback.tb_next
+    frames = [frame for frame in _frames(error) if frame.tb_frame.f_code.co_filename != __file__]
     mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
     context = inspect.getframeinfo(mine[-1]).code_context if mine else None
     line = one_line(context[0], 80) if context else ""
+    if not frames:  # it could not even be called
+        return Raised(type(error), text)
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
     raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
     stub = type(error) is NotImplementedError and raises and (own is None or last is own)
-    return Raised(type(error), text, line, stub)
+    return Raised(type(error), text, line, stub, raises and Path(last.co_filename).parent == Path(__file__).parent)
+
+
+def _frames(error):
+    traceback = error.__traceback__
+    while traceback:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 @contextmanager

@@ -1,26 +1,23 @@
 """Answers to the exercises of chapter 09, as readers write them.
 
-RIGHT: implementations other than the chapter's own. WRONG: plausible mistakes, each with words of the
-hint that it must get. They are written as a reader would, not as the records imitate them.
+RIGHT: implementations other than the chapter's own. Beside the record's known mistakes, which are wrong answers
+themselves, SLIPS: the chapter's own solution with something changed, and WRONG: mistakes written in another way; each
+with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import collections
 import copy
 import fnmatch
+import math
 import re
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import f1_score
 from torch import nn
 
-# --- replace_head ------------------------------------------------------------------------------------
-
-
-def head_by_init(model, num_classes):
-    weight = model.head.weight
-    model.head = nn.Linear(model.head.in_features, num_classes, device=weight.device, dtype=weight.dtype)
-    nn.init.zeros_(model.head.weight)
-    nn.init.zeros_(model.head.bias)
-    return model
+# --- replace_head --------------------------------------------------------------------------------
 
 
 def head_by_its_parameters(model, num_classes):
@@ -40,28 +37,13 @@ def head_by_setattr(model, num_classes):
     return model
 
 
-def head_as_it_comes(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes).to(model.head.weight)
-    return model
-
-
-def head_with_random_biases(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes).to(model.head.weight)
-    nn.init.constant_(model.head.weight, 0)
-    return model
-
-
-def head_with_small_weights(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes).to(model.head.weight)
-    nn.init.normal_(model.head.weight, std=0.02)
-    nn.init.zeros_(model.head.bias)
-    return model
-
-
-def head_without_bias(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes, bias=False).to(model.head.weight)
-    nn.init.zeros_(model.head.weight)
-    return model
+def head_in_evaluation_mode_meanwhile(model, num_classes):
+    mode = model.training
+    model.eval()
+    weight = model.head.weight
+    model.head = nn.Linear(weight.shape[1], num_classes, device=weight.device, dtype=weight.dtype)
+    model.head.load_state_dict({name: torch.zeros_like(value) for name, value in model.head.state_dict().items()})
+    return model.train(mode)
 
 
 def zero_head(d_in, d_out, like):
@@ -71,34 +53,9 @@ def zero_head(d_in, d_out, like):
     return head
 
 
-def head_of_the_old_outputs(model, num_classes):
-    model.head = zero_head(model.head.out_features, num_classes, model.head)
-    return model
-
-
-def head_back_to_front(model, num_classes):
-    model.head = zero_head(num_classes, model.head.in_features, model.head)
-    return model
-
-
-def head_set_to_zero(model, num_classes):
-    model.head.weight.data.fill_(0)
-    model.head.bias.data.fill_(0)
-    return model
-
-
-def head_in_float32(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes)
-    nn.init.zeros_(model.head.weight)
-    nn.init.zeros_(model.head.bias)
-    return model
-
-
-def head_of_old_rows(model, num_classes):
-    new = nn.Linear(model.head.in_features, num_classes)
-    new.weight = nn.Parameter(model.head.weight[:num_classes].detach().clone())
-    new.bias = nn.Parameter(model.head.bias[:num_classes].detach().clone())
-    model.head = new
+def head_of_old_outputs_with_small_weights(model, num_classes):
+    model.head = zero_head(model.head.in_features, num_classes, model.head)
+    nn.init.normal_(model.head.weight, std=0.02)
     return model
 
 
@@ -112,66 +69,54 @@ def head_not_returned(model, num_classes):
 
 
 def head_of_a_copy(model, num_classes):
-    return head_by_init(copy.deepcopy(model), num_classes)
-
-
-def head_behind_the_head(model, num_classes):
-    return nn.Sequential(model, zero_head(model.head.out_features, num_classes, model.head))
-
-
-def head_and_everything_zero(model, num_classes):
-    model.head = nn.Linear(model.head.in_features, num_classes).to(model.head.weight)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    return model
-
-
-def head_with_the_rest_frozen(model, num_classes):
-    for parameter in model.parameters():
-        parameter.requires_grad = False
+    model = copy.deepcopy(model)
     model.head = zero_head(model.head.in_features, num_classes, model.head)
     return model
 
 
-def head_frozen(model, num_classes):
-    model = head_by_init(model, num_classes)
-    model.head.weight.requires_grad = False
-    model.head.bias.requires_grad = False
+def head_in_another_model(model, num_classes):
+    body = list(model.children())[:-1]
+    return nn.Sequential(*body, zero_head(model.head.in_features, num_classes, model.head))
+
+
+def head_behind_the_head(model, num_classes):
+    model.head = nn.Sequential(model.head, zero_head(model.head.out_features, num_classes, model.head))
     return model
 
 
-def head_with_everything_frozen(model, num_classes):
-    head_by_init(model, num_classes)
-    for parameter in model.parameters():
-        parameter.requires_grad = False
+def head_emptied(model, num_classes):
+    model.head.weight.data.fill_(0)
+    model.head.bias.data.fill_(0)
     return model
 
 
-def head_called_fc(model, num_classes):
-    model.fc = zero_head(model.head.in_features, num_classes, model.head)
+def head_of_old_rows(model, num_classes):
+    new = nn.Linear(model.head.in_features, num_classes)
+    new.weight = nn.Parameter(model.head.weight[:num_classes].detach().clone())
+    new.bias = nn.Parameter(model.head.bias[:num_classes].detach().clone())
+    model.head = new
     return model
 
 
-# --- macro_f1 ----------------------------------------------------------------------------------------
+# --- macro_f1 ------------------------------------------------------------------------------------
 
 
-def f1_by_masks(labels, answers, num_classes):
+def f1_by_whole_tensors(labels, answers, num_classes):
     scores = []
     for k in range(num_classes):
-        tp = ((labels == k) & (answers == k)).sum().item()
-        fp = ((labels != k) & (answers == k)).sum().item()
-        fn = ((labels == k) & (answers != k)).sum().item()
-        if tp + fp + fn:
-            scores.append(2 * tp / (2 * tp + fp + fn))
-    return sum(scores) / len(scores)
+        tp = ((labels == k) & (answers == k)).sum()
+        fp = ((labels != k) & (answers == k)).sum()
+        fn = ((labels == k) & (answers != k)).sum()
+        if tp + fp + fn > 0:
+            scores.append(2 * tp / (2 * tp + fp + fn))  # in single precision
+    return torch.stack(scores).mean().item()
 
 
-def f1_by_a_matrix(labels, answers, num_classes):
-    counts = torch.zeros(num_classes, num_classes, dtype=torch.float64)
-    counts.index_put_((labels, answers), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
-    there = counts.sum(0) + counts.sum(1) > 0
-    return float((2 * counts.diagonal() / (counts.sum(0) + counts.sum(1)))[there].mean())
+def f1_by_numpy(labels, answers, num_classes):
+    counts = np.zeros((num_classes, num_classes), dtype=np.float32)
+    np.add.at(counts, (labels.numpy(), answers.numpy()), 1)
+    either = counts.sum(0) + counts.sum(1)
+    return float((2 * counts.diagonal()[either > 0] / either[either > 0]).mean())
 
 
 def f1_by_precision_and_recall(labels, answers, num_classes):
@@ -185,8 +130,6 @@ def f1_by_precision_and_recall(labels, answers, num_classes):
 
 
 def f1_by_sklearn(labels, answers, num_classes):
-    from sklearn.metrics import f1_score
-
     return f1_score(labels, answers, average="macro")
 
 
@@ -199,48 +142,21 @@ def table(labels, answers, num_classes):
     return torch.tensor(rows).double().T
 
 
-def mean_by(score, keep=lambda tp, fp, fn: tp + fp + fn > 0):
-    def f1(labels, answers, num_classes):
-        counts = table(labels, answers, num_classes)
-        return float(score(*counts)[keep(*counts)].mean())
-
-    return f1
-
-
-def plain(tp, fp, fn):
-    return 2 * tp / (2 * tp + fp + fn)
-
-
-def f1_as_accuracy(labels, answers, num_classes):
-    return float((labels == answers).float().mean())
-
-
-def f1_weighted(labels, answers, num_classes):
+def f1_of_nan(labels, answers, num_classes):
     tp, fp, fn = table(labels, answers, num_classes)
-    return float(sum(plain(*x) * (x[0] + x[2]) for x in zip(tp, fp, fn, strict=True) if sum(x)) / len(labels))
+    return (2 * tp / (2 * tp + fp + fn)).mean().item()
 
 
-def f1_of_the_means(labels, answers, num_classes):
+def f1_of_nan_precision(labels, answers, num_classes):
     tp, fp, fn = table(labels, answers, num_classes)
-    there = tp + fp + fn > 0
-    precision = (tp / (tp + fp)).nan_to_num(0)[there].mean()
-    recall = (tp / (tp + fn)).nan_to_num(0)[there].mean()
-    return float(2 * precision * recall / (precision + recall))
+    precision, recall = tp / (tp + fp), tp / (tp + fn)
+    return (2 * precision * recall / (precision + recall)).mean().item()
 
 
-f1_as_recall = mean_by(lambda tp, fp, fn: tp / (tp + fn), lambda tp, fp, fn: tp + fn > 0)
-f1_as_precision = mean_by(lambda tp, fp, fn: tp / (tp + fp), lambda tp, fp, fn: tp + fp > 0)
-f1_with_zeros = mean_by(lambda *c: plain(*c).nan_to_num(0), lambda tp, fp, fn: tp >= 0)
-f1_with_ones = mean_by(lambda *c: plain(*c).nan_to_num(1), lambda tp, fp, fn: tp >= 0)
-f1_of_nan = mean_by(plain, lambda tp, fp, fn: tp >= 0)
-f1_of_labels = mean_by(plain, lambda tp, fp, fn: tp + fn > 0)
-f1_of_answers = mean_by(plain, lambda tp, fp, fn: tp + fp > 0)
-f1_of_what_is_right = mean_by(plain, lambda tp, fp, fn: tp > 0)
-f1_as_a_plain_mean = mean_by(lambda tp, fp, fn: ((tp / (tp + fp)).nan_to_num(0) + (tp / (tp + fn)).nan_to_num(0)) / 2)
-f1_as_a_root = mean_by(lambda tp, fp, fn: ((tp / (tp + fp)).nan_to_num(0) * (tp / (tp + fn)).nan_to_num(0)) ** 0.5)
-f1_as_jaccard = mean_by(lambda tp, fp, fn: tp / (tp + fp + fn))
-f1_halved = mean_by(lambda tp, fp, fn: tp / (2 * tp + fp + fn))
-f1_in_per_cent = mean_by(lambda *c: 100 * plain(*c))
+def f1_without_nan_precision(labels, answers, num_classes):
+    tp, fp, fn = table(labels, answers, num_classes)
+    precision, recall = tp / (tp + fp), tp / (tp + fn)
+    return (2 * precision * recall / (precision + recall)).nanmean().item()
 
 
 def f1_by_division(labels, answers, num_classes):
@@ -253,153 +169,74 @@ def f1_by_division(labels, answers, num_classes):
     return sum(scores) / num_classes
 
 
-def f1_of_class_one(labels, answers, num_classes):
-    tp, fp, fn = table(labels, answers, num_classes)
-    return plain(tp[1], fp[1], fn[1]).item()
-
-
 def f1_as_a_tensor(labels, answers, num_classes):
     counts = table(labels, answers, num_classes)
-    return plain(*counts)[counts.sum(0) > 0].mean()
+    tp, fp, fn = counts[:, counts.sum(0) > 0]
+    return (2 * tp / (2 * tp + fp + fn)).mean()
 
 
 def f1_of_each(labels, answers, num_classes):
-    return plain(*table(labels, answers, num_classes)).tolist()
+    tp, fp, fn = table(labels, answers, num_classes)
+    return (2 * tp / (2 * tp + fp + fn)).tolist()
 
 
-# --- freeze_except -----------------------------------------------------------------------------------
+# --- freeze_except -------------------------------------------------------------------------------
 
 
-def freeze_in_a_loop(model, patterns):
-    trained = []
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-        if parameter.requires_grad:
-            trained.append(name)
-    return trained
+def freeze_first_and_thaw_by_name(model, patterns):
+    model.requires_grad_(False)
+    names = [name for name, _ in model.named_parameters() if any(fnmatch.fnmatch(name, p) for p in patterns)]
+    for name in names:
+        model.get_parameter(name).requires_grad = True
+    return names
 
 
 def freeze_by_regular_expressions(model, patterns):
     whole = re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
-    model.requires_grad_(False)
-    named = dict(model.named_parameters())
-    chosen = [name for name in named if whole.fullmatch(name)]
-    for name in chosen:
-        named[name].requires_grad_()
-    return tuple(chosen)
-
-
-def freeze_by_filter(model, patterns):
-    names = [name for name, _ in model.named_parameters()]
-    fitting = set().union(*(fnmatch.filter(names, pattern) for pattern in patterns))
-    for name in names:
-        model.get_parameter(name).requires_grad_(name in fitting)
-    return [name for name in names if name in fitting]
-
-
-def freeze_never_thawing(model, patterns):
-    trained = []
     for name, parameter in model.named_parameters():
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
-            trained.append(name)
-        else:
-            parameter.requires_grad = False
-    return trained
+        parameter.requires_grad = whole.fullmatch(name) is not None
+    return tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
-def freeze_nothing(model, patterns):
-    trained = []
-    for name, parameter in model.named_parameters():
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
-            parameter.requires_grad = True
-            trained.append(name)
-    return trained
-
-
-def freeze_what_fits(model, patterns):
-    trained = []
-    for name, parameter in model.named_parameters():
-        fits = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-        parameter.requires_grad = not fits
-        if fits:
-            trained.append(name)
-    return trained
-
-
-def freeze_what_fits_and_return_the_rest(model, patterns):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
-def freezing_by(fits):
-    def freeze(model, patterns):
-        trained = []
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad = bool(fits(name, patterns))
-            if parameter.requires_grad:
-                trained.append(name)
-        return trained
-
-    return freeze
-
-
-freeze_by_in = freezing_by(lambda name, patterns: any(p in name for p in patterns))
-freeze_by_beginnings = freezing_by(lambda name, patterns: any(name.startswith(p.removesuffix("*")) for p in patterns))
-freeze_by_what_is_between_stars = freezing_by(lambda name, patterns: any(p.replace("*", "") in name for p in patterns))
-freeze_by_the_first = freezing_by(lambda name, patterns: fnmatch.fnmatch(name, patterns[0]))
-freeze_by_all = freezing_by(lambda name, patterns: all(fnmatch.fnmatch(name, p) for p in patterns))
-freeze_with_names_as_patterns = freezing_by(lambda name, patterns: any(fnmatch.fnmatch(p, name) for p in patterns))
-freeze_by_re = freezing_by(lambda name, patterns: any(re.match(p, name) for p in patterns))
-
-
-def freeze_by_the_last(model, patterns):
-    for pattern in patterns:
-        trained = []
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad = fnmatch.fnmatch(name, pattern)
-            if parameter.requires_grad:
-                trained.append(name)
-    return trained
+def freeze_module_by_module(model, patterns):
+    fitting = {}
+    for path, module in model.named_modules():
+        for own, parameter in module.named_parameters(recurse=False):
+            name = f"{path}.{own}" if path else own
+            fitting[name] = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+            parameter.requires_grad_(fitting[name])
+    return [name for name in fitting if fitting[name]]
 
 
 def freeze_pattern_by_pattern(model, patterns):
-    trained = []
-    for pattern in patterns:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad = fnmatch.fnmatch(name, pattern)
-            if parameter.requires_grad:
-                trained.append(name)
-    return trained
-
-
-def freeze_adding_names(model, patterns):
     model.requires_grad_(False)
     trained = []
     for pattern in patterns:
         for name, parameter in model.named_parameters():
-            if fnmatch.fnmatch(name, pattern):
+            if fnmatch.fnmatch(name, pattern) and not parameter.requires_grad:
                 parameter.requires_grad = True
                 trained.append(name)
     return trained
 
 
-def then(answer):
-    """Freeze as asked, and return `answer(model)`."""
+def freeze_by_equality(model, patterns):
+    trained = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name in patterns
+        if parameter.requires_grad:
+            trained.append(name)
+    return trained
 
-    def freeze(model, patterns):
-        freeze_in_a_loop(model, patterns)
-        return answer(model)
 
-    return freeze
+def freeze_by_re(model, patterns):
+    fitting = [name for name, _ in model.named_parameters() if any(re.match(p, name) for p in patterns)]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in fitting)
+    return fitting
 
 
-freeze_returning_the_frozen = then(lambda model: [n for n, p in model.named_parameters() if not p.requires_grad])
-freeze_returning_all = then(lambda model: list(dict(model.named_parameters())))
-freeze_returning_parameters = then(lambda model: [p for p in model.parameters() if p.requires_grad])
-freeze_returning_a_number = then(lambda model: len([p for p in model.parameters() if p.requires_grad]))
-freeze_returning_nothing = then(lambda model: None)
-freeze_returning_the_model = then(lambda model: model)
+def freeze_a_copy(model, patterns):
+    return freeze_first_and_thaw_by_name(copy.deepcopy(model), patterns)
 
 
 def freeze_the_state_dict(model, patterns):
@@ -411,7 +248,13 @@ def freeze_the_state_dict(model, patterns):
     return trained
 
 
-# --- lora_linear -------------------------------------------------------------------------------------
+def freeze_named_twice(model, patterns):
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        parameter.requires_grad = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    return [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad]
+
+
+# --- lora_linear ---------------------------------------------------------------------------------
 
 
 def lora_by_matrices(x, weight, bias, down, up, scale):
@@ -421,44 +264,20 @@ def lora_by_matrices(x, weight, bias, down, up, scale):
 
 def lora_by_einsum(x, weight, bias, down, up, scale):
     detour = torch.einsum("...i,ri,or->...o", x, down, scale * up)
-    return F.linear(x, weight, bias) + detour
+    return F.linear(x, weight.detach(), bias) + detour
 
 
-def lora_with(combine):
-    """`combine(layer with bias, detour, bias or 0, scale, rank)`."""
-
-    def lora(x, weight, bias, down, up, scale):
-        layer, detour = F.linear(x, weight, bias), F.linear(F.linear(x, down), up)
-        return combine(layer, detour, torch.zeros(()) if bias is None else bias, scale, down.shape[0])
-
-    return lora
+def lora_of_one_matrix(x, weight, bias, down, up, scale):
+    flat = x.reshape(-1, x.shape[-1])
+    y = flat @ (weight + scale * up @ down).T
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], len(weight))
 
 
-lora_unscaled = lora_with(lambda layer, detour, b, s, r: layer + detour)
-lora_all_scaled = lora_with(lambda layer, detour, b, s, r: (layer + detour) * s)
-lora_scaling_the_layer = lora_with(lambda layer, detour, b, s, r: layer * s + detour)
-lora_scaled_twice = lora_with(lambda layer, detour, b, s, r: layer + s * (s * detour))
-lora_by_rank = lora_with(lambda layer, detour, b, s, r: layer + (s / r) * detour)
-lora_divided = lora_with(lambda layer, detour, b, s, r: layer + detour / s)
-lora_without_bias = lora_with(lambda layer, detour, b, s, r: layer - b + s * detour)
-lora_with_two_biases = lora_with(lambda layer, detour, b, s, r: layer + s * detour + b)
-lora_with_a_bias_on_both = lora_with(lambda layer, detour, b, s, r: layer + s * (detour + b))
-lora_with_a_scaled_bias = lora_with(lambda layer, detour, b, s, r: layer - b + s * (detour + b))
-lora_detour_only = lora_with(lambda layer, detour, b, s, r: s * detour)
-lora_subtracted = lora_with(lambda layer, detour, b, s, r: layer - s * detour)
-lora_multiplied = lora_with(lambda layer, detour, b, s, r: layer * (s * detour))
-
-
-def lora_without_the_detour(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias)
-
-
-def lora_with_relu(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * F.linear(torch.relu(F.linear(x, down)), up)
-
-
-def lora_that_needs_a_bias(x, weight, bias, down, up, scale):
-    return x @ weight.T + bias + scale * x @ down.T @ up.T
+def lora_without_gradients(x, weight, bias, down, up, scale):
+    with torch.no_grad():
+        return F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up)
 
 
 def lora_untransposed(x, weight, bias, down, up, scale):
@@ -466,33 +285,22 @@ def lora_untransposed(x, weight, bias, down, up, scale):
     return y if bias is None else y + bias
 
 
-def lora_up_first(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * (x @ up.T) @ down.T
+def lora_that_asks_the_bias(x, weight, bias, down, up, scale):
+    y = x @ weight.T + scale * x @ down.T @ up.T
+    return y + bias if bias else y
 
 
-def lora_with_a_plain_detour(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * ((x @ down) @ up)
+def lora_that_needs_a_bias(x, weight, bias, down, up, scale):
+    return bias + x @ weight.T + scale * x @ down.T @ up.T
 
 
-def lora_up_first_untransposed(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * ((x @ up) @ down)
+def lora_from_the_left(x, weight, bias, down, up, scale):
+    y = (weight @ x.T + scale * up @ (down @ x.T)).T
+    return y if bias is None else y + bias
 
 
-def lora_with_up_untransposed(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * (F.linear(x, down) @ up)
-
-
-def lora_adding_the_bias_again(x, weight, bias, down, up, scale):
-    return F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up) + bias
-
-
-def lora_with_the_product_turned(x, weight, bias, down, up, scale):
-    return F.linear(x, weight + scale * (down @ up), bias)
-
-
-def lora_after_the_layer(x, weight, bias, down, up, scale):
-    y = F.linear(x, weight, bias)
-    return y + scale * F.linear(F.linear(y, down), up)
+def lora_of_rows(x, weight, bias, down, up, scale):
+    return lora_by_matrices(x.flatten(0, -2), weight, bias, down, up, scale)
 
 
 def lora_into_the_weight(x, weight, bias, down, up, scale):
@@ -500,278 +308,230 @@ def lora_into_the_weight(x, weight, bias, down, up, scale):
     return F.linear(x, weight, bias)
 
 
-# --- layerwise_lr ------------------------------------------------------------------------------------
+# --- layerwise_lr --------------------------------------------------------------------------------
 
 
-def rates_by_parts(names, depth, decay):
-    rates = {}
-    for name in names:
-        parts = name.split(".")
-        if parts[0] == "head":
-            below = 0
-        elif parts[0] == "norm":
-            below = 1
-        elif parts[0] == "blocks":
-            below = depth - int(parts[1])
-        else:
-            below = depth + 1
-        rates[name] = decay**below
-    return rates
+def rates_as_timm_counts(names, depth, decay):
+    layers = depth + 1
+    scales = [decay ** (layers - i) for i in range(layers + 1)]
 
+    def layer(name):
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return layers if name.startswith("head.") else depth if name.startswith("norm.") else 0
 
-def rates_by_a_ladder(names, depth, decay):
-    factors = [1.0]
-    for _ in range(depth + 1):
-        factors.append(factors[-1] * decay)
-    prefixes = {"head.": 0, "norm.": 1} | {f"blocks.{i}.": depth - i for i in range(depth)}
-    return {n: factors[next((k for p, k in prefixes.items() if n.startswith(p)), depth + 1)] for n in names}
+    return {name: scales[layer(name)] for name in names}
 
 
 def rates_by_matching(names, depth, decay):
-    def exponent(name):
-        found = re.match(r"blocks\.(\d+)\.", name)
-        if found:
-            return depth - int(found[1])
-        return 0 if name.startswith("head") else 1 if name.startswith("norm.") else depth + 1
+    rates = collections.OrderedDict()
+    for name in names:
+        block = re.match(r"blocks\.(\d+)\.", name)
+        if block:
+            rates[name] = math.pow(decay, depth - int(block[1]))
+        else:
+            rates[name] = {"head": 1, "norm": decay}.get(name.split(".")[0], decay ** (depth + 1))
+    return rates
 
-    return dict(zip(names, (decay ** exponent(name) for name in names), strict=True))
 
-
-def rates_by(**changes):
-    """rates_by_parts, with other exponents for some parts: `part=function of (name, depth)`, or `every=`."""
-
-    def rates(names, depth, decay):
-        result = rates_by_parts(names, depth, decay)
+def rates_block_by_block(names, depth, decay):
+    lowest = torch.tensor(decay) ** (depth + 1)  # in single precision
+    rates = dict.fromkeys(names, lowest.item())
+    for i in range(depth):
         for name in names:
-            part = name.split(".")[0]
-            if part in changes:
-                result[name] = decay ** changes[part](name, depth)
-        return result
-
+            if name.startswith(f"blocks.{i}."):
+                rates[name] = decay ** (depth - i)
+    for name in names:
+        if name.startswith("norm."):
+            rates[name] = decay
+        if name.startswith("head."):
+            rates[name] = 1.0
     return rates
 
 
-def rates_upside_down(names, depth, decay):
+def rates_of_a_short_list(names, depth, decay):
+    scales = [decay ** (depth + 1 - i) for i in range(depth + 1)]
+    layer = {"norm": depth, "head": depth + 1} | {f"blocks.{i}": i + 1 for i in range(depth)}
+    return {n: scales[layer.get(re.match(r"blocks\.\d+|\w+", n)[0], 0)] for n in names}
+
+
+def rates_of_a_short_dict(names, depth, decay):
+    powers = {}
+    for below in range(depth + 1):
+        powers[below] = decay**below
     rates = {}
     for name in names:
-        if name.startswith("blocks."):
-            rates[name] = decay ** (int(name.split(".")[1]) + 1)
-        elif name.startswith("norm."):
-            rates[name] = decay**depth
-        else:
-            rates[name] = decay ** (depth + 1) if name.startswith("head.") else 1.0
+        first, *rest = name.split(".")
+        other = {"head": 0, "norm": 1}.get(first, depth + 1)
+        rates[name] = powers[depth - int(rest[0]) if first == "blocks" else other]
     return rates
 
 
-def rates_one_too_low(names, depth, decay):
-    return {name: rate * decay for name, rate in rates_by_parts(names, depth, decay).items()}
+def rates_by_beginnings(names, depth, decay):
+    powers = {f"blocks.{i}": depth - i for i in range(depth)} | {"head": 0, "norm": 1}
+    return {n: decay ** next((k for start, k in powers.items() if n.startswith(start)), depth + 1) for n in names}
 
 
-def rates_with_the_last_block_at_one(names, depth, decay):
-    return {name: min(rate / decay, 1.0) for name, rate in rates_by_parts(names, depth, decay).items()}
+def rates_of_twelve(names, depth, decay):
+    powers = {f"blocks.{i}.": depth - i for i in range(12)} | {"head.": 0, "norm.": 1}
+    return {n: decay ** next((k for start, k in powers.items() if n.startswith(start)), depth + 1) for n in names}
 
 
-rates_with_the_stem_in_the_first_block = rates_by(
-    cls_token=lambda n, d: d, pos_embed=lambda n, d: d, patch_embed=lambda n, d: d
-)
-rates_with_a_free_stem = rates_by(cls_token=lambda n, d: 0, pos_embed=lambda n, d: 0, patch_embed=lambda n, d: 0)
-rates_with_free_positions = rates_by(cls_token=lambda n, d: 0, pos_embed=lambda n, d: 0)
-rates_with_a_low_norm = rates_by(norm=lambda n, d: d + 1)
-rates_with_the_norm_at_the_head = rates_by(norm=lambda n, d: 0)
-rates_of_one_digit = rates_by(blocks=lambda n, d: d - int(n[len("blocks.")]))
-rates_with_any_norm = rates_by(blocks=lambda n, d: 1 if "norm" in n else d - int(n.split(".")[1]))
+def rates_as_numbers_everywhere(names, depth, decay):
+    return {name: decay ** (depth - int(name.split(".")[1])) for name in names}
 
 
-rates_with_blocks_upside_down = rates_by(blocks=lambda n, d: int(n.split(".")[1]) + 1)
-rates_with_blocks_counted_up = rates_by(blocks=lambda n, d: int(n.split(".")[1]))
-rates_with_a_high_patch_embed = rates_by(patch_embed=lambda n, d: d)
-rates_with_high_positions = rates_by(cls_token=lambda n, d: d, pos_embed=lambda n, d: d)
-
-
-def rates_with_the_norm_alone_right(names, depth, decay):
-    rates = rates_by_parts(names, depth, decay)
-    return {n: rate if n.startswith(("head.", "norm.")) else rate / decay for n, rate in rates.items()}
-
-
-def exponents(names, depth):
-    """The right exponents, as whole numbers."""
-    doubled = rates_by_parts(names, depth, 2.0)
-    return {name: round(torch.tensor(value).log2().item()) for name, value in doubled.items()}
-
-
-def rates_by_products(names, depth, decay):
-    return {name: decay * below for name, below in exponents(names, depth).items()}
-
-
-def rates_on_a_line(names, depth, decay):
-    return {name: 1.0 - below * (1.0 - decay) for name, below in exponents(names, depth).items()}
-
-
-def rates_of_the_complement(names, depth, decay):
-    return rates_by_parts(names, depth, 1 - decay)
-
-
-def rates_of_blocks(names, depth, decay):
-    return {name: decay ** (depth - int(name.split(".")[1])) for name in names if "blocks" in name}
-
-
-def rates_without_the_head(names, depth, decay):
-    return {name: rate for name, rate in rates_by_parts(names, depth, decay).items() if rate != 1}
-
-
-def rates_with_free_biases(names, depth, decay):
-    return {n: 1.0 if "bias" in n else rate for n, rate in rates_by_parts(names, depth, decay).items()}
-
-
-def rates_of_half_blocks(names, depth, decay):
-    rates = {}
-    for name in names:
-        part = name.split(".")[0]
-        if part == "blocks":
-            below = 2 * (depth - int(name.split(".")[1])) - ("mlp" in name)
-        else:
-            below = {"head": 0, "norm": 1}.get(part, 2 * depth + 1)
-        rates[name] = decay**below
-    return rates
-
-
-def rates_growing(names, depth, decay):
-    return {name: 1 / rate for name, rate in rates_by_parts(names, depth, decay).items()}
-
-
-def rates_as_exponents(names, depth, decay):
-    return exponents(names, depth)
-
-
-def rates_as_a_list(names, depth, decay):
-    return list(rates_by_parts(names, depth, decay).values())
+def rates_as_tensors(names, depth, decay):
+    rates = rates_as_timm_counts(names, depth, decay)
+    return {name: torch.tensor(rate) for name, rate in rates.items()}
 
 
 RIGHT = {
-    "replace_head": (head_by_init, head_by_its_parameters, head_by_setattr),
-    "macro_f1": (f1_by_masks, f1_by_a_matrix, f1_by_precision_and_recall, f1_by_sklearn),
-    "freeze_except": (freeze_in_a_loop, freeze_by_regular_expressions, freeze_by_filter),
-    "lora_linear": (lora_by_matrices, lora_by_einsum),
-    "layerwise_lr": (rates_by_parts, rates_by_a_ladder, rates_by_matching),
+    "replace_head": (head_by_its_parameters, head_by_setattr, head_in_evaluation_mode_meanwhile),
+    "macro_f1": (f1_by_whole_tensors, f1_by_numpy, f1_by_precision_and_recall, f1_by_sklearn),
+    "freeze_except": (freeze_first_and_thaw_by_name, freeze_by_regular_expressions, freeze_module_by_module),
+    "lora_linear": (lora_by_matrices, lora_by_einsum, lora_of_one_matrix),
+    "layerwise_lr": (rates_as_timm_counts, rates_by_matching, rates_block_by_block),
 }
+
+SLIPS = {
+    "replace_head": """
+        rows of the old head
+            nn.init.zeros_(model.head.weight) ⇒ model.head.weight = nn.Parameter(old.weight[:num_classes].detach().clone())
+            nn.init.zeros_(model.head.bias) ⇒ model.head.bias = nn.Parameter(old.bias[:num_classes].detach().clone())
+        not a layer
+            nn.init.zeros_(model.head.weight) ⇒ nn.init.zeros_(model.head)
+        must be an nn.Parameter
+            nn.init.zeros_(model.head.weight) ⇒ model.head.weight = torch.zeros(num_classes, old.in_features)
+        in float32 on the CPU
+            nn.init.zeros_(model.head.weight) ⇒ model.head.weight.data = torch.zeros(num_classes, old.in_features)
+            nn.init.zeros_(model.head.bias) ⇒ model.head.bias.data = torch.zeros(num_classes)
+        """,
+    "macro_f1": """
+        is 0 for a class that occurs nowhere
+            if both: ⇒ if k >= 0:
+        `and` wants one truth
+            (true & said) ⇒ (true and said)
+        """,
+    "freeze_except": """
+        takes one pattern
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ fnmatchcase(name, patterns)
+        you return the parameters
+            append(name) ⇒ append(parameter)
+        you return how many
+            return trained ⇒ return len(trained)
+        the names are missing
+            return trained ⇒ return None
+        you return the model
+            return trained ⇒ return model
+        a set has no order
+            trained = [] ⇒ trained = set()
+            append ⇒ add
+        """,
+    "lora_linear": """
+        leave + bias away
+            up) ⇒ up) + bias
+        through down first
+            F.linear(F.linear(x, down), up) ⇒ x @ up.T @ down.T
+        down first, and both transposed
+            F.linear(F.linear(x, down), up) ⇒ (x @ up) @ down
+        transpose it too
+            F.linear(F.linear(x, down), up) ⇒ F.linear(x, down) @ up
+        as the weight
+            scale * F.linear(F.linear(x, down), up) ⇒ scale * x @ down @ up
+        the product is up @ down
+            F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up) ⇒ F.linear(x, weight + scale * (down @ up), bias)
+        what the layer puts out
+            F.linear(x, down) ⇒ F.linear(F.linear(x, weight, bias), down)
+        """,
+    "layerwise_lr": """
+        a piece of text
+            int(parts[1]) ⇒ parts[1]
+        """,
+}
+
 WRONG = {
     "replace_head": {
-        head_as_it_comes: "fill both with 0",
-        head_with_random_biases: "the biases still random",
-        head_with_small_weights: "the weights still random",
-        head_without_bias: "has no bias",
-        head_of_the_old_outputs: "takes old.in_features",
-        head_back_to_front: "inputs and outputs are swapped",
-        head_set_to_zero: "the old number of classes",
-        head_in_float32: "in float32 whatever",
-        head_of_old_rows: "rows of the old head",
+        head_of_old_outputs_with_small_weights: "and the weights are not",
         head_returned: "you return the new head",
         head_not_returned: "`return model` is missing",
         head_of_a_copy: "you change a copy",
-        head_behind_the_head: "behind the old one",
-        head_and_everything_zero: "everything is 0 now",
-        head_with_the_rest_frozen: "you freeze the rest",
-        head_frozen: "the new head is frozen",
-        head_with_everything_frozen: "nothing could learn",
-        head_called_fc: "as fc",
+        head_in_another_model: "you put an nn.Sequential together",
+        head_behind_the_head: "model.head is an nn.Sequential",
+        head_emptied: "the old number of classes: a new",
     },
     "macro_f1": {
-        f1_as_accuracy: "that is the accuracy",
-        f1_weighted: "by its images",
-        f1_of_the_means: "precision and recall first",
-        f1_as_recall: "the mean recall",
-        f1_as_precision: "the mean precision",
-        f1_with_zeros: "nowhere count as 0",
-        f1_with_ones: "nowhere count as 1",
-        f1_of_labels: "answered, and never occurs: it counts",
-        f1_of_answers: "occurs, and is never answered: it counts",
-        f1_of_what_is_right: "leave out classes with nothing right",
-        f1_of_nan: "0 / 0 gives nan",
+        f1_of_nan: "leave such a class out",
+        f1_of_nan_precision: "needs neither precision nor recall",
+        f1_without_nan_precision: "leave out classes with nothing right",
         f1_by_division: "precision divides by 0",
-        f1_as_a_plain_mean: "the plain mean of precision",
-        f1_as_a_root: "the square root",
-        f1_as_jaccard: "Jaccard",
-        f1_halved: "the 2 above is missing",
-        f1_of_class_one: "class 1 alone",
-        f1_in_per_cent: "per cent",
         f1_as_a_tensor: "you return a tensor",
         f1_of_each: "one number for each class",
     },
     "freeze_except": {
-        freeze_never_thawing: "stays frozen",
-        freeze_nothing: "nothing is frozen",
-        freeze_what_fits: "the other way round: what fits is trained",
-        freeze_what_fits_and_return_the_rest: "what fits is frozen",
-        freeze_by_in: "looks for the star itself",
-        freeze_by_beginnings: "a star at the beginning",
-        freeze_by_what_is_between_stars: "in the middle of a name",
-        freeze_by_the_last: "only the last counts",
-        freeze_pattern_by_pattern: "some names stand twice",
-        freeze_by_the_first: "only the first pattern",
-        freeze_by_all: "one is enough",
-        freeze_with_names_as_patterns: "are swapped",
+        freeze_pattern_by_pattern: "the order is that of the patterns: go",
+        freeze_by_equality: "compared as a letter",
+        freeze_a_copy: "nothing has been switched",
+        freeze_the_state_dict: "state_dict() gives other tensors",
+        freeze_named_twice: "the second undoes the first",
         freeze_by_re: "no regular expressions",
-        freeze_returning_the_frozen: "you return what is frozen",
-        freeze_returning_all: "you return all names",
-        freeze_returning_parameters: "you return the parameters",
-        freeze_returning_a_number: "you return how many",
-        freeze_returning_nothing: "the names are missing",
-        freeze_returning_the_model: "you return the model",
-        freeze_adding_names: "fits two patterns",
-        freeze_the_state_dict: "nothing has been switched",
     },
     "lora_linear": {
-        lora_unscaled: "scale is missing",
-        lora_all_scaled: "multiplies everything",
-        lora_scaling_the_layer: "multiplies the frozen layer",
-        lora_scaled_twice: "scale counts twice",
-        lora_by_rank: "divide by the rank",
-        lora_divided: "you divide by scale",
-        lora_without_bias: "the bias is missing",
-        lora_with_two_biases: "added twice",
-        lora_with_a_scaled_bias: "multiplied by scale",
-        lora_with_a_bias_on_both: "nothing adds it in the detour",
-        lora_adding_the_bias_again: "leave + bias away",
-        lora_detour_only: "the detour alone",
-        lora_without_the_detour: "the detour is missing",
-        lora_subtracted: "you subtract",
-        lora_multiplied: "you multiply layer and detour",
-        lora_with_relu: "an adapter",
-        lora_that_needs_a_bias: "may be None",
+        lora_without_gradients: "are trained, and no gradient",
         lora_untransposed: "(outputs, inputs)",
-        lora_up_first: "through down first",
-        lora_up_first_untransposed: "down first, and both transposed",
-        lora_with_up_untransposed: "transpose it too",
-        lora_with_a_plain_detour: "as the weight",
-        lora_with_the_product_turned: "the product is up @ down",
-        lora_after_the_layer: "what the layer puts out",
+        lora_that_asks_the_bias: "`if bias` asks",
+        lora_that_needs_a_bias: "may be None",
+        lora_from_the_left: "multiply from the right",
+        lora_of_rows: "the leading dimensions",
         lora_into_the_weight: "the frozen weight has been changed",
     },
     "layerwise_lr": {
-        rates_upside_down: "upside down",
-        rates_one_too_low: "one decay too many",
-        rates_with_the_last_block_at_one: "the last block has 1",
-        rates_with_the_stem_in_the_first_block: "the factor of blocks.0",
-        rates_with_a_free_stem: "before the blocks has 1",
-        rates_with_free_positions: "patch_embed is right",
-        rates_with_a_low_norm: "taken for something before",
-        rates_with_the_norm_at_the_head: "the last norm with the head",
-        rates_with_the_norm_alone_right: "one layer too high",
-        rates_with_blocks_upside_down: "the blocks are upside down",
-        rates_with_blocks_counted_up: "block i has decay^i",
-        rates_with_a_high_patch_embed: "patch_embed has the factor of blocks.0",
-        rates_with_high_positions: "cls_token and pos_embed have the factor of blocks.0",
-        rates_of_one_digit: "one digit",
-        rates_with_any_norm: "blocks.0.norm1 too",
-        rates_by_products: "where a power is needed",
-        rates_on_a_line: "a straight line",
-        rates_of_the_complement: "(1 - decay)",
-        rates_of_blocks: "only the blocks",
-        rates_without_the_head: "the head is left out",
-        rates_with_free_biases: "biases have a factor of 1",
-        rates_of_half_blocks: "as two layers",
-        rates_growing: "the lowest learns fastest",
-        rates_as_exponents: "the number of the layer",
-        rates_as_a_list: "without their names",
+        rates_of_a_short_list: "your list of factors",
+        rates_of_a_short_dict: "end one layer too early",
+        rates_by_beginnings: "taken for blocks.1",
+        rates_of_twelve: "twelve blocks",
+        rates_as_numbers_everywhere: "only blocks have a number",
+        rates_as_tensors: "a factor is a float",
     },
+}
+
+EQUIVALENT = {
+    "replace_head": """
+        A linear layer does the same in either mode.
+            head_in_evaluation_mode_meanwhile: model.eval() ⇒ model
+            head_in_evaluation_mode_meanwhile: model.eval() ⇒ pass
+        """,
+    "macro_f1": """
+        F1 stays what it is when labels and answers change places, and so does a harmonic mean.
+            macro_f1: true, said = (labels == k, answers == k) ⇒ said, true = (labels == k, answers == k)
+            macro_f1: true, said = (labels == k, answers == k) ⇒ true, said = (answers == k, labels == k)
+            f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (answers.numpy(), labels.numpy()), 1)
+            f1_by_precision_and_recall: precision, recall = (right / answers.tolist().count(k), right / labels.tolist().count(k)) ⇒ precision, recall = (right / labels.tolist().count(k), right / answers.tolist().count(k))
+            f1_by_precision_and_recall: precision, recall = (right / answers.tolist().count(k), right / labels.tolist().count(k)) ⇒ recall, precision = (right / answers.tolist().count(k), right / labels.tolist().count(k))
+            f1_by_precision_and_recall: right = sum((a == b == k for a, b in zip(labels.tolist(), answers.tolist()))) ⇒ right = sum((a == b == k for a, b in zip(answers.tolist(), labels.tolist())))
+            f1_by_precision_and_recall: right = sum((a == b == k for a, b in zip(labels.tolist(), answers.tolist()))) ⇒ right = sum((a == b == k for b, a in zip(labels.tolist(), answers.tolist())))
+            f1_by_sklearn: return f1_score(labels, answers, average='macro') ⇒ return f1_score(answers, labels, average='macro')
+        So it does when everything is counted twice.
+            f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels.numpy(), answers.numpy()), 2)
+        numpy takes tensors as indices, its zeros are of double precision, and its float is one, too.
+            f1_by_numpy: return float((2 * counts.diagonal()[either > 0] / either[either > 0]).mean()) ⇒ return (2 * counts.diagonal()[either > 0] / either[either > 0]).mean()
+            f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels, answers.numpy()), 1)
+            f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels.numpy(), answers), 1)
+            f1_by_numpy: counts = np.zeros((num_classes, num_classes), dtype=np.float32) ⇒ counts = np.zeros((num_classes, num_classes))
+        """,
+    "freeze_except": """
+        Each parameter comes again with each module that it is in, always under its whole name.
+            freeze_module_by_module: for own, parameter in module.named_parameters(recurse=False): ⇒ for own, parameter in module.named_parameters():
+            freeze_module_by_module: for own, parameter in module.named_parameters(recurse=False): ⇒ for own, parameter in module.named_parameters(recurse=True):
+        """,
+    "lora_linear": """
+        The weight is frozen.
+            lora_by_einsum: return F.linear(x, weight.detach(), bias) + detour ⇒ return F.linear(x, weight, bias) + detour
+        A product takes any number of dimensions.
+            lora_of_one_matrix: flat = x.reshape(-1, x.shape[-1]) ⇒ flat = x
+        """,
+    "layerwise_lr": """
+        The last of the list is never read.
+            rates_as_timm_counts: scales = [decay ** (layers - i) for i in range(layers + 1)] ⇒ scales = [decay ** (layers - i) for i in range(layers + 2)]
+        """,
 }

@@ -485,6 +485,8 @@ EQUIVALENT = {
             record_in_evaluation_mode: model.eval() ⇒ pass
             record_in_evaluation_mode: model.eval() ⇒ model
             record_in_evaluation_mode: with torch.no_grad(): ⇒ if True:
+        A batch of one image comes back with the residual connection.
+            record_with_other_methods: return old(x) ⇒ return old(x).squeeze()
         The model is as it was afterwards, so it need not be a copy.
             record_with_a_copy: return record_by_asking(copy.deepcopy(model), images) ⇒ return record_by_asking(model, images)
         """,
@@ -494,6 +496,11 @@ EQUIVALENT = {
             rollout_from_above: fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-1]).to(maps) ⇒ fused = maps[:, layer].sum(1) / maps.shape[2] + torch.eye(maps.shape[-2]).to(maps)
             rollout_image_by_image: identity = torch.eye(maps.shape[-1], dtype=maps.dtype) ⇒ identity = torch.eye(maps.shape[-2], dtype=maps.dtype)
             rollout_in_numpy: layers = layers + np.eye(layers.shape[-1], dtype=layers.dtype) ⇒ layers = layers + np.eye(layers.shape[-2], dtype=layers.dtype)
+        The identity is its own transpose.
+            attention_rollout: identity = torch.eye(maps.shape[-1], dtype=maps.dtype) ⇒ identity = torch.eye(maps.shape[-1], dtype=maps.dtype).mT
+            attention_rollout: result = identity.expand(len(maps), -1, -1) ⇒ result = identity.expand(len(maps), -1, -1).mT
+            rollout_image_by_image: identity = torch.eye(maps.shape[-1], dtype=maps.dtype) ⇒ identity = torch.eye(maps.shape[-1], dtype=maps.dtype).mT
+            rollout_image_by_image: result = identity ⇒ result = identity.mT
         One identity serves for all images.
             attention_rollout: result = identity.expand(len(maps), -1, -1) ⇒ result = identity
         0 and 1 are exact in float32, and in a sum with float64 become float64.
@@ -507,7 +514,20 @@ EQUIVALENT = {
             distance_by_hypot: pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)] ⇒ pixels = [patch_size * math.hypot(j // gw - i // gw, i % gw - j % gw) for j in range(gh * gw)]
             distance_by_hypot: pixels = [patch_size * math.hypot(i // gw - j // gw, i % gw - j % gw) for j in range(gh * gw)] ⇒ pixels = [patch_size * math.hypot(i // gw - j // gw, j % gw - i % gw) for j in range(gh * gw)]
             distance_in_numpy: pixels = patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns)) ⇒ pixels = patch_size * np.abs(rows + 1j * columns - (rows + 1j * columns)[:, None])
+            distance_by_cdist: pixels = torch.cdist(middles, middles, compute_mode='donot_use_mm_for_euclid_dist').to(maps.dtype) ⇒ pixels = torch.cdist(middles, middles, compute_mode='donot_use_mm_for_euclid_dist').to(maps.dtype).mT
+            distance_in_numpy: pixels = patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns)) ⇒ pixels = (patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns))).mT
+            mean_attention_distance: pixels = patch_size * steps.square().sum(dim=-1).sqrt() ⇒ pixels = (patch_size * steps.square().sum(dim=-1).sqrt()).mT
+        One patch alone is 0 pixels away from itself, in whatever shape.
+            distance_in_numpy: pixels = patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns)) ⇒ pixels = (patch_size * np.abs((rows + 1j * columns)[:, None] - (rows + 1j * columns))).squeeze()
+            mean_attention_distance: pixels = patch_size * steps.square().sum(dim=-1).sqrt() ⇒ pixels = (patch_size * steps.square().sum(dim=-1).sqrt()).squeeze()
+            mean_attention_distance: places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)) ⇒ places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)).squeeze()
+            mean_attention_distance: steps = (places[:, None] - places).to(maps.dtype) ⇒ steps = (places[:, None] - places).to(maps.dtype).squeeze()
+        Distances in float32 are exact enough.
+            mean_attention_distance: steps = (places[:, None] - places).to(maps.dtype) ⇒ steps = places[:, None] - places
+            distance_by_hypot: result += (row * torch.tensor(pixels, dtype=maps.dtype)).sum(-1).div(row.sum(-1)).mean(0) ⇒ result += (row * torch.tensor(pixels)).sum(-1).div(row.sum(-1)).mean(0)
         In the end all pairs of patches are added up.
+            distance_by_cdist: a = a / (1 - maps[:, :, :, 1:, :1]) ⇒ a = (a / (1 - maps[:, :, :, 1:, :1])).mT
+            mean_attention_distance: weights = weights / weights.sum(dim=-1, keepdim=True) ⇒ weights = (weights / weights.sum(dim=-1, keepdim=True)).mT
             mean_attention_distance: far = (weights * pixels).sum(dim=-1) ⇒ far = (weights * pixels).sum(dim=-2)
         Rows and columns count alike.
             distance_by_cdist: y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing='ij') ⇒ x, y = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing='ij')

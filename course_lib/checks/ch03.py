@@ -226,7 +226,7 @@ def _block_probes(generator):
         ((2, 5, 8), 4, 32, 1.0),
         ((3, 4, 6), 2, 15, 1.0),
         ((1, 7, 12), 3, 20, 1.0),
-        ((2, 3, 10), 5, 16, 0.003),  # so small that epsilon counts
+        ((2, 3, 10), 5, 16, 0.003),  # so small that epsilon counts, in both norms
         ((2, 1, 4), 4, 1, 1.0),
         ((3, 5, 6), 1, 7, 1.0),
         ((2, 5, 8), 4, 32, 1.0),  # the shapes of the first
@@ -240,6 +240,8 @@ def _block_probes(generator):
             ("mlp.fc1", D, hidden),
         ):
             params |= {f"{name}.bias": 0.6 * draw(d_out), f"{name}.weight": draw(d_out, d_in) / d_in**0.5}
+        params["attn.proj.bias"] *= size
+        params["attn.proj.weight"] *= size
         for name in ("norm2", "norm1"):
             params |= {f"{name}.bias": 0.3 * draw(D), f"{name}.weight": 1 + 0.3 * draw(D)}
         probes.append({"x": size * draw(B, N, D), "params": params, "num_heads": num_heads})

@@ -26,16 +26,16 @@ def softmax_by_moving_the_axis(scores, dim=-1):
     return (e / e.sum(0)).transpose(0, dim)
 
 
-def softmax(s, axis=-1):
+def softmax(s, axis):
     """Its parameters have names of its own, by which the answers below call it."""
-    shifted = s - s.detach().amax(axis, keepdim=True)
+    shifted = s - s.amax(axis, keepdim=True)
     return shifted.exp() / shifted.exp().sum(axis=axis, keepdim=True)
 
 
 class Softmax:
     def __call__(self, scores, dim=-1):
         slices = scores.unbind(dim)
-        highest = functools.reduce(torch.maximum, slices)
+        highest = functools.reduce(torch.maximum, slices).detach()
         exps = [torch.exp(one - highest) for one in slices]
         return torch.stack([e / sum(exps) for e in exps], dim)
 
@@ -201,7 +201,7 @@ def attention_squeezed(q, k, v):
 
 
 def attention_with_two_softmaxes(q, k, v):
-    weights = softmax(softmax(q @ k.mT / math.sqrt(q.shape[-1])))
+    weights = softmax(softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1), -1)
     return weights @ v, weights
 
 
@@ -217,8 +217,8 @@ def masked_by_minus_infinity(query, key, value, mask):
 
 def masked_in_place(q, k, v, allowed):
     scores = torch.einsum("...id,...jd->...ij", q, k) / q.shape[-1] ** 0.5
-    scores[~allowed] = -1e9
-    weights = softmax(scores, axis=-1) * allowed.to(scores.dtype)
+    scores[~allowed] = torch.finfo(scores.dtype).min
+    weights = softmax(scores, axis=-1) * allowed
     return torch.einsum("...ij,...jd->...id", weights, v), weights
 
 

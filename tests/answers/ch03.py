@@ -47,7 +47,7 @@ def layer_norm(x, gamma, beta, eps=1e-6):
     """Its parameters have names of its own, by which the answers below call it."""
     centred = x - reduce(x, "... d -> ... 1", "mean")
     variance = reduce(centred**2, "... d -> ... 1", "mean")
-    return gamma * centred / torch.sqrt(variance + torch.tensor(eps)) + beta
+    return gamma * centred / torch.sqrt(variance + eps) + beta
 
 
 class LayerNorm:
@@ -58,7 +58,7 @@ class LayerNorm:
         eps = self.eps if eps is None else eps
         D = x.shape[-1]
         variance = x.var(-1, keepdim=True) * (D - 1) / D
-        return weight * (x - x.mean(-1, True)) / (variance + eps).sqrt() + bias
+        return weight * (x - x.mean(-1, True)) / (variance + torch.tensor(eps)).sqrt() + bias
 
 
 class NormLayer(nn.Module):
@@ -223,9 +223,9 @@ def parts(params, name):
 
 
 def block_by_an_unfinished_piece(x, params, num_heads):
-    read = layer_norm(x, gamma=params["norm1.weight"], beta=params["norm1.bias"], eps=1e-6)
+    read = layer_norm(x, gamma=params["norm1.weight"], beta=params["norm1.bias"])
     x = x + self_attention(read, params=params, num_heads=num_heads)
-    read = layer_norm(x, gamma=params["norm2.weight"], beta=params["norm2.bias"], eps=1e-6)
+    read = layer_norm(x, gamma=params["norm2.weight"], beta=params["norm2.bias"])
     layers = parts(params, "mlp")
     return x + mlp(read, layers["fc1.weight"], b1=layers["fc1.bias"], w2=layers["fc2.weight"], b2=layers["fc2.bias"])
 

@@ -168,7 +168,7 @@ print("to half of them, same logits:", same_logits(trained["wide"], changed))
 # * `weight` is `(D, C, P, P)`. Flatten each filter, and subtract the mean filter.
 # * Take the first `n` right singular vectors, the rows of $V^\top$. Each has length 1, and they come in order of the variance that they explain.
 # * The sign is arbitrary: $-v$ is as good a component as $v$, and which of the two a library returns may depend on the machine. Fix it: in each component, the number that is **largest by size** is positive.
-# * The result is `(n, C, P, P)`.
+# * The result is a tensor of `weight`'s dtype, `(n, C, P, P)`. Only its numbers count: it need carry no gradient.
 
 
 # %% tags=["exercise"]
@@ -314,8 +314,8 @@ plt.show()
 # *Easy, 10 minutes.* All tiles at once.
 #
 # * `pos_embed` is `(1, N, D)`, `grid_size` is `(gh, gw)`. The patches are the **last** $gh \cdot gw$ rows, in reading order. What stands in front of them belongs to no patch: a class token, nothing, or a class token and registers.
-# * Take the cosine of each patch's vector with that of each other patch.
-# * The result is `(gh, gw, gh, gw)`: `[r, c]` is the tile of the patch in row $r$ and column $c$.
+# * Take the cosine of each patch's vector with that of each patch, itself included.
+# * The result is a tensor of `pos_embed`'s dtype, `(gh, gw, gh, gw)`: `[r, c]` is the tile of the patch in row $r$ and column $c$. It need carry no gradient.
 
 
 # %% tags=["exercise"]
@@ -529,7 +529,7 @@ for table in load_record("position_mirror")["tables"]:
 #
 # * `table` is `(gh, gw, D)`: the position vectors on their grid, without the class token.
 # * Fit each vector by the mean of its row, plus the mean of its column, minus the mean of all. These are vectors, of length $D$.
-# * Return 1 minus (the sum of squares that is left) / (the sum of squared deviations from the mean of all), each sum over everything: one number.
+# * Return 1 minus (the sum of squares that is left) / (the sum of squared deviations from the mean of all), each sum over everything: one number, a tensor or a float.
 
 
 # %% tags=["exercise"]

@@ -155,7 +155,7 @@ print("each map:", tuple(maps["rollout"].shape[1:]), "for", len(images), "images
 # *Medium, 15 minutes.* Score maps against masks.
 #
 # * `maps` is `(B, gh, gw)`, on the patch grid. `masks` is `(B, gh·P, gw·P)`, boolean, in pixels.
-# * For each image, take all patches that have the map's largest number, and return which share of *their* pixels is on the object.
+# * For each image, take all patches that have exactly the map's largest number, and return which share of *their* pixels is on the object. Numbers may be below 0.
 # * The result is `(B,)`, of the maps' dtype. PyTorch has no mean of True and False: make numbers of them first, with `.to(maps.dtype)`.
 
 
@@ -342,10 +342,10 @@ assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
 #
 # *Medium, 20 minutes.* Take away, patch by patch.
 #
-# * `model` takes a batch `(B, C, h, w)` and returns logits `(B, K)`. `image` is one image, `(C, h, w)`; `saliency` is a map of it, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, from which the patches come that stand in.
+# * `model` is a classifier in evaluation mode. It takes a batch `(B, C, h, w)` and returns logits `(B, K)`, which may be large. `image` is one image, `(C, h, w)`; `saliency` is a map of it, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, from which the patches come that stand in.
 # * Replace the patch with the largest saliency by the same patch of `fill`, then the one with the second largest too, until nothing of `image` is left.
-# * Return the probability of class `label` at each step: `(gh·gw + 1,)`, the untouched image first.
-# * Do not change `image` itself.
+# * Return the probability of class `label` at each step: `(gh·gw + 1,)`, the untouched image first, of the logits' dtype. Nobody asks for its gradient.
+# * Do not change `image` or `fill` itself.
 
 
 # %% tags=["exercise"]
@@ -550,9 +550,9 @@ assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
 #
 # *Easy, 10 minutes.* Make a copy that has forgotten.
 #
-# * `model` and `fresh` are two Vision Transformers of the same shape, with `head`, `norm` and `blocks`; `fresh` has never been trained.
-# * Return a copy of `model` in which `head`, `norm` and the last `blocks` blocks have the weights of `fresh`. With `blocks = 0` that is head and norm alone.
-# * Neither of the two models changes, and the copy shares no weights with them.
+# * `model` and `fresh` are two Vision Transformers of the same config, of any depth, with `head`, `norm` and `blocks`, both in evaluation mode; `fresh` has never been trained.
+# * Return a copy of `model` in which `head`, `norm` and the last `blocks` blocks have the weights of `fresh`. With `blocks = 0` that is head and norm alone; at most, it is all blocks.
+# * Neither of the two models changes (weights, mode, `requires_grad`), and the copy shares no weights with them.
 
 
 # %% tags=["exercise"]

@@ -1,335 +1,264 @@
 """The exercises of chapter 13, do the maps explain?"""
 
 import copy
+import functools
 
 import torch
+import torch.nn.functional as F  # noqa: F401 (for the edits)
 from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from course_lib.checks.exercise import Mistake
+from course_lib.checks.edits import edits_of
+from course_lib.checks.exercise import Exercise, normal
 from course_lib.checks.staged import StagedExercise
-
-
-def _mistakes(*pairs):
-    return tuple(Mistake(hint, function) for hint, function in pairs)
-
-
-def _normal(generator):
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-# --- pointing_game -----------------------------------------------------------------------------------
+from course_lib.vit import VisionTransformer, ViTConfig
 
 
 def _pointing_probes(generator):
-    """Several patches have the largest number, the first of them lies on the object in part, and one map has a number below 0 that is larger by size."""
-    probes = []
-    for batch, gh, gw, side, tied in ((4, 3, 5, 2, 2), (5, 4, 3, 4, 3), (3, 2, 6, 3, 2)):
-        maps = _normal(generator)(batch, gh, gw)
-        masks = torch.rand(batch, gh * side, gw * side, generator=generator) < 0.5
-        masks[:, :side], masks[:, :, :side] = False, False  # so that the box around the object is not everything
-        maps[0, 0, 0] = -9.0
-        for i in range(batch):
-            row = int(torch.randint(1, gh, (), generator=generator))
-            column = int(torch.randint(1, gw, (), generator=generator))
-            others = torch.randperm(gh * gw - 1, generator=generator)[: tied - 1] + 1
-            maps[i, row, column] = 4.0 + i
-            maps[i].view(-1)[others] = 4.0 + i
-            masks[i, row * side, column * side] = False
-            masks[i, row * side, column * side + 1] = True
+    """Of each map some patches have the largest number, one of them on the object in part. Another has nearly as large a
+    number. The first map has one far below 0, too; in every second map all are below 0. Of the second image nothing is
+    object, of the fourth everything."""
+    draw, probes = normal(generator), []
+    for B, gh, gw, P, tied in (
+        (4, 3, 5, 2, 2),
+        (5, 4, 3, 4, 3),
+        (3, 2, 6, 3, 1),
+        (1, 5, 4, 3, 2),
+        (2, 1, 6, 2, 3),
+        (3, 6, 1, 4, 2),
+        (6, 4, 2, 1, 3),
+        (2, 1, 1, 5, 1),
+        (2, 3, 2, 4, 6),  # all numbers the same
+        (4, 3, 5, 2, 2),  # the shape of the first
+    ):
+        maps, masks = draw(B, gh, gw), torch.rand(B, gh * P, gw * P, generator=generator) < 0.5
+        masks[:, 0], masks[:, :, -1] = False, False  # so that the box around the object is not everything
+        for i in range(B):
+            maps[i] -= 20 * (i % 2)
+            largest = maps[i].max() + 4
+            places = torch.randperm(gh * gw, generator=generator)
+            values = [largest] * tied + [torch.nextafter(largest, largest - 1), -30.0][: 2 - min(i, 1)]
+            for place, value in zip(places.tolist(), values, strict=False):
+                maps[i].view(-1)[place] = value
+            row, column = divmod(places[0].item(), gw)
+            masks[i, row * P, column * P] = False
+            masks[i, row * P + P - 1, column * P] = P > 1
+        masks[1:2], masks[3:4] = False, True
         probes.append({"maps": maps, "masks": masks})
+    probes[2]["maps"] = probes[2]["maps"].float()
     return probes
 
 
-def _pixels(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    return maps.repeat_interleave(side, 1).repeat_interleave(side, 2)
-
-
-def _pointed(choose, score=lambda on, chosen: (on * chosen).sum((1, 2)) / chosen.sum((1, 2)), enlarge=_pixels):
-    """`score(masks, chosen pixels)`, both as numbers, where `choose(maps)` says True for the patches that count."""
-
-    def pointing(maps, masks):
-        return score(masks.to(maps), enlarge(choose(maps).to(maps), masks))
-
-    return pointing
-
-
-def _largest(maps):
-    return maps == maps.amax(dim=(1, 2), keepdim=True)
-
-
-def _first_largest(maps):
-    return torch.zeros_like(maps).flatten(1).scatter(1, maps.flatten(1).argmax(1, keepdim=True), 1.0).view_as(maps) > 0
-
-
-def _last_largest(maps):
-    return _first_largest(maps.flip(1, 2)).flip(1, 2)
-
-
-def _tiled(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    return maps.repeat(1, side, side)
-
-
-def _largest_of(change):
-    return lambda maps: _largest(change(maps))
-
-
-def _middle_pixel(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    middle = masks[:, side // 2 :: side, side // 2 :: side].to(maps)
-    chosen = _largest(maps).to(maps)
-    return (middle * chosen).sum((1, 2)) / chosen.sum((1, 2))
-
-
-def _corner_pixel(maps, masks):
-    side = masks.shape[1] // maps.shape[1]
-    corner = masks[:, ::side, ::side].to(maps)
-    chosen = _largest(maps).to(maps)
-    return (corner * chosen).sum((1, 2)) / chosen.sum((1, 2))
-
-
-def _boxes(masks):
-    rows, columns = masks.any(2), masks.any(1)
-    between = [(x.cummax(1).values & x.flip(1).cummax(1).values.flip(1)) for x in (rows.int() > 0, columns.int() > 0)]
-    return between[0][:, :, None] & between[1][:, None]
-
-
-def _majority(maps, masks):
-    gh, gw = maps.shape[1:]
-    share = masks.to(maps).unflatten(2, (gw, -1)).unflatten(1, (gh, -1)).mean((2, 4))
-    chosen = _largest(maps).to(maps)
-    return ((share >= 0.5).to(maps) * chosen).sum((1, 2)) / chosen.sum((1, 2))
-
-
 def _pointing(maps, masks):
-    return _pointed(_largest)(maps, masks)
+    P = masks.shape[1] // maps.shape[1]
+    top = maps == maps.amax(dim=(1, 2), keepdim=True)
+    chosen = top.repeat_interleave(P, 1).repeat_interleave(P, 2).to(maps.dtype)
+    on = masks.to(maps.dtype)
+    return (chosen * on).sum(dim=(1, 2)) / chosen.sum(dim=(1, 2))
 
 
-def _pointing_staged(answer):
-    """`answer`, but what PyTorch raises for the mean of booleans is an error, and not the mark of an empty stub."""
-
-    def staged(maps, masks):
-        try:
-            return answer(maps, masks)
-        except NotImplementedError as error:
-            if "Bool" not in str(error):
-                raise
-            raise TypeError(str(error)) from error
-
-    return staged
-
-
-POINTING_GAME = StagedExercise(
+POINTING_GAME = Exercise(
     name="pointing_game",
     chapter="13",
     signature="pointing_game(maps, masks)",
     task="find all patches of a map that have its largest number, and return which share of their pixels is on the object: (B, gh, gw), (B, gh·P, gw·P) boolean -> (B,) of the maps' dtype.",
     probes=_pointing_probes,
     oracle=_pointing,
-    stage=_pointing_staged,
-    mistakes=_mistakes(
-        (
-            "several patches share the largest number, and argmax returns the first alone: compare with the maximum, maps == maps.amax(dim=(1, 2), keepdim=True).",
-            _pointed(_first_largest),
-        ),
-        (
-            "several patches share the largest number, and you take the last alone: compare with the maximum instead.",
-            _pointed(_last_largest),
-        ),
-        (
-            "one hit counts as all: return the share of the pixels, a patch may be on the object in part.",
-            _pointed(_largest, lambda on, chosen: (on * chosen).amax((1, 2))),
-        ),
-        (
-            "that is the largest number of the whole batch: each map has its own, amax over dim=(1, 2).",
-            lambda maps, masks: _pointed(lambda m: m == m.max())(maps, masks),
-        ),
-        (
-            "that is the smallest number of each map: the largest points.",
-            _pointed(_largest_of(torch.neg)),
-        ),
-        (
-            "you take the largest by size, and negative numbers win: without abs().",
-            _pointed(lambda maps: maps.abs() == maps.abs().amax(dim=(1, 2), keepdim=True)),
-        ),
-        (
-            "repeat sets whole maps side by side: repeat_interleave makes each patch larger.",
-            _pointed(_largest, enlarge=_tiled),
-        ),
-        (
-            "you return which share of the object the patches cover: divide by the pixels of the patches, not by those of the object.",
-            _pointed(_largest, lambda on, chosen: (on * chosen).sum((1, 2)) / on.sum((1, 2))),
-        ),
-        (
-            "you divide by all pixels of the image: by those of the patches with the largest number.",
-            _pointed(_largest, lambda on, chosen: (on * chosen).mean((1, 2))),
-        ),
-        (
-            "you count pixels: divide by how many the patches with the largest number have.",
-            _pointed(_largest, lambda on, chosen: (on * chosen).sum((1, 2))),
-        ),
-        (
-            "one number for the batch: one for each image, so sum over dim=(1, 2).",
-            lambda maps, masks: _pointing(maps, masks).mean(),
-        ),
-        (
-            "that is the share that misses: the object is where the mask is True.",
-            lambda maps, masks: _pointing(maps, ~masks),
-        ),
-        (
-            "you ask the middle pixel of the patch alone: all of its pixels count.",
-            _middle_pixel,
-        ),
-        (
-            "you ask the first pixel of the patch alone: all of its pixels count.",
-            _corner_pixel,
-        ),
-        (
-            "you round each patch to the object or to the background: a share may lie between.",
-            _majority,
-        ),
-        (
-            "a hit is no matter of one half: return the share itself.",
-            lambda maps, masks: (_pointing(maps, masks) > 0.5).to(maps),
-        ),
-        (
-            "you compare with the box around the object: with the mask.",
-            lambda maps, masks: _pointing(maps, _boxes(masks)),
-        ),
-        (
-            "that is the share of the object in the image: only the patches with the largest number count.",
-            lambda maps, masks: masks.to(maps).mean((1, 2)),
-        ),
-        (
-            "you weight the pixels by the whole map: only the patches with the largest number count, and they count alike.",
-            lambda maps, masks: (_pixels(maps, masks) * masks).sum((1, 2)) / _pixels(maps, masks).sum((1, 2)),
-        ),
-        (
-            "the maps have patches and the masks pixels: enlarge the maps with repeat_interleave, by masks.shape[1] // maps.shape[1] in both directions.",
-            lambda maps, masks: (_largest(maps) & masks).to(maps).sum((1, 2)),
-        ),
-        (
-            "PyTorch has no mean of True and False: make numbers of them first, .to(maps.dtype).",
-            lambda maps, masks: masks.mean(),
-        ),
+    mistakes=edits_of(
+        _pointing,
+        """
+        several patches share the largest number, and argmax returns the first alone: compare with the maximum, maps == maps.amax(dim=(1, 2), keepdim=True).
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).argmax(1), maps[0].numel()).view_as(maps)
+        several patches share the largest number, and you take the last alone: compare with the maximum instead.
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).flip(1).argmax(1), maps[0].numel()).flip(1).view_as(maps)
+        nearly the largest is not the largest: compare with ==, without a tolerance, and in the maps' own dtype.
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ torch.isclose(maps, maps.amax(dim=(1, 2), keepdim=True))
+        you enlarge smoothly, and the largest number is one that the map does not have: repeat_interleave repeats the numbers that are there.
+            top = ⇒ maps = F.interpolate(maps[:, None], scale_factor=P, mode="bilinear")[:, 0]
+            | top =
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+          or
+            top = ⇒ maps = F.interpolate(maps[:, None], scale_factor=P, mode="bilinear", align_corners=True)[:, 0]
+            | top =
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+          or
+            top = ⇒ maps = F.interpolate(maps[:, None], scale_factor=P, mode="bicubic")[:, 0]
+            | top =
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+        one hit counts as all: return the share of the pixels, a patch may be on the object in part.
+            .sum(dim=(1, 2)) / chosen.sum(dim=(1, 2)) ⇒ .amax(dim=(1, 2))
+          or
+            ⇒ P = masks.shape[1] // maps.shape[1]
+            | large = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
+            | return ((large * masks).amax(dim=(1, 2)) == large.amax(dim=(1, 2))).to(maps.dtype)
+        a patch with one pixel on the object counts whole: a share of its pixels may be on it.
+            on = masks.to(maps.dtype) ⇒ on = F.max_pool2d(masks[:, None].to(maps.dtype), P)[:, 0]
+            | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+        that is the largest number of the whole batch: each map has its own, amax over dim=(1, 2).
+            maps.amax(dim=(1, 2), keepdim=True) ⇒ maps.max()
+        that is the largest number of each column or row: of the whole map, amax over dim=(1, 2).
+            maps.amax(dim=(1, 2), ⇒ maps.amax(dim=1,
+          or
+            maps.amax(dim=(1, 2), ⇒ maps.amax(dim=2,
+        that is the smallest number of each map: the largest points.
+            maps.amax ⇒ maps.amin
+        you take the largest by size, and negative numbers win: without abs().
+            P = ⇒ maps = maps.abs()
+            | P =
+        a map may be below 0 everywhere, and its largest number too: begin with -inf, or take amax.
+            keepdim=True) ⇒ keepdim=True).clamp(min=0)
+          or
+            keepdim=True) ⇒ keepdim=True).clamp(min=0)
+            / chosen.sum(dim=(1, 2)) ⇒ / chosen.sum(dim=(1, 2)).clamp(min=1)
+        repeat sets whole maps side by side: repeat_interleave makes each patch larger.
+            repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ repeat(1, P, P)
+        you return which share of the object the patches cover: divide by the pixels of the patches, not by those of the object.
+            / chosen ⇒ / on
+        you divide by all pixels of the image: by those of the patches with the largest number.
+            sum(dim=(1, 2)) / chosen.sum(dim=(1, 2)) ⇒ mean(dim=(1, 2))
+        you count pixels: divide by how many the patches with the largest number have.
+            / chosen.sum(dim=(1, 2)) ⇒
+        you add the shares of the patches up: divide by the pixels of all that have the largest number.
+            / chosen.sum(dim=(1, 2)) ⇒ / P**2
+        you take the best of the patches with the largest number: all their pixels count alike.
+            ⇒ P = masks.shape[1] // maps.shape[1]
+            | share = F.avg_pool2d(masks[:, None].to(maps.dtype), P)[:, 0]
+            | return (share * (maps == maps.amax(dim=(1, 2), keepdim=True))).amax(dim=(1, 2))
+        one number for the batch: one for each image, so sum over dim=(1, 2).
+            ⇒ return _pointing(maps, masks).mean()
+          or
+            ⇒ P = masks.shape[1] // maps.shape[1]
+            | top = maps == maps.amax(dim=(1, 2), keepdim=True)
+            | return masks[top.repeat_interleave(P, 1).repeat_interleave(P, 2)].to(maps.dtype).mean()
+        that is the share that misses: the object is where the mask is True.
+            ⇒ return 1 - _pointing(maps, masks)
+        you ask the middle pixel of the patch alone: all of its pixels count.
+            on = masks.to(maps.dtype) ⇒ on = masks[:, P // 2 :: P, P // 2 :: P].to(maps.dtype)
+            | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+        you ask the first pixel of the patch alone: all of its pixels count.
+            on = masks.to(maps.dtype) ⇒ on = masks[:, ::P, ::P].to(maps.dtype)
+            | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+        you round each patch to the object or to the background: a share may lie between.
+            on = masks.to(maps.dtype) ⇒ on = (F.avg_pool2d(masks[:, None].to(maps.dtype), P)[:, 0] >= 0.5).to(maps.dtype)
+            | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+          or
+            on = masks.to(maps.dtype) ⇒ on = (F.avg_pool2d(masks[:, None].to(maps.dtype), P)[:, 0] > 0.5).to(maps.dtype)
+            | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+        a hit is no matter of one half: return the share itself.
+            ⇒ return (_pointing(maps, masks) > 0.5).to(maps.dtype)
+          or
+            ⇒ return (_pointing(maps, masks) >= 0.5).to(maps.dtype)
+        you compare with the box around the object: with the mask.
+            on = masks.to(maps.dtype) ⇒ rows, columns = masks.any(2).to(maps.dtype), masks.any(1).to(maps.dtype)
+            | rows, columns = (x.cummax(1).values * x.flip(1).cummax(1).values.flip(1) for x in (rows, columns))
+            | on = rows[:, :, None] * columns[:, None]
+        that is the share of the object in the image: only the patches with the largest number count.
+            ⇒ return masks.to(maps.dtype).mean(dim=(1, 2))
+        you weight the pixels by the whole map: only the patches with the largest number count, and they count alike.
+            top = maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ top = maps
+        the maps have patches and the masks pixels: enlarge the maps with repeat_interleave, by masks.shape[1] // maps.shape[1] in both directions.
+            .repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒
+        PyTorch has no mean of True and False: make numbers of them first, .to(maps.dtype).
+            ⇒ return masks.mean()
+        """,
     ),
 )
 
 
-# --- deletion_curve ----------------------------------------------------------------------------------
+# The models of the other two exercises are real ones, of these sizes. A probe holds the numbers of all parameters in one
+# tensor: how many they are says which config it is.
 
 
-def _small_model(weight):
-    """A classifier with these weights (K, C·h·w), whose answer is no linear function of the patches."""
+def _config(C, gh, gw, P, classes, dim=6, depth=1, heads=2, **others):
+    sizes = {"img_size": (gh * P, gw * P), "patch_size": P, "in_chans": C, "num_classes": classes}
+    return ViTConfig(**sizes, embed_dim=dim, depth=depth, num_heads=heads, **others)
 
-    def model(images):
-        if images.ndim != 4:
-            raise ValueError(f"the model takes a batch, (B, C, h, w), got {tuple(images.shape)}")
-        return (images.flatten(1) @ weight.T).tanh() * 2.0
 
+_CLASSIFIERS = (
+    _config(3, 2, 3, 2, 4),
+    _config(1, 3, 4, 3, 5, global_pool="avg"),
+    _config(2, 4, 2, 2, 3),
+    _config(2, 1, 5, 1, 7, global_pool="avg"),
+    _config(1, 4, 1, 3, 6),
+    _config(3, 1, 1, 4, 1),
+)
+_DEEP = {  # and how many blocks shall be random
+    _config(3, 1, 3, 1, 2, dim=2, depth=3, heads=1, pos_embed="relative"): 1,
+    _config(1, 1, 2, 2, 4, dim=2, depth=13): 2,  # from block 11 on: numbers of one digit and of two
+    _config(2, 2, 2, 1, 7, dim=4, depth=2, pos_embed="sincos2d", global_pool="avg"): 0,
+    _config(1, 1, 1, 1, 1, dim=1, depth=1, heads=1, qkv_bias=False): 1,
+}
+
+
+def _new(config):
+    with torch.random.fork_rng(devices=[]):
+        return VisionTransformer(config)
+
+
+@functools.cache
+def _lengths():
+    """{config: how many numbers}."""
+    return {config: len(parameters_to_vector(_new(config).parameters())) for config in (*_CLASSIFIERS, *_DEEP)}
+
+
+def _vit(weights):
+    """The Vision Transformer with these numbers, in evaluation mode."""
+    (config,) = (config for config, length in _lengths().items() if length == len(weights))
+    model = _new(config).to(weights.dtype).eval()
+    vector_to_parameters(weights.clone(), model.parameters())
     return model
 
 
 def _deletion_probes(generator):
-    normal, probes = _normal(generator), []
-    for channels, gh, gw, side, classes in ((3, 2, 3, 2, 4), (1, 3, 4, 3, 5), (2, 4, 2, 2, 3)):
-        image, fill = normal(channels, gh * side, gw * side), 0.5 * normal(channels, gh * side, gw * side) + 0.7
-        weight = 0.6 * normal(classes, image.numel()) / (channels * side)
-        saliency = torch.randperm(gh * gw, generator=generator).double().view(gh, gw) - gh * gw / 2
-        at_first, at_last = ((x.flatten() @ weight.T).argmax().item() for x in (image, fill))
+    draw, probes = normal(generator), []
+    for config in (*_CLASSIFIERS, _CLASSIFIERS[0]):
+        (h, w), C, P, K, D = config.img_size, config.in_chans, config.patch_size, config.num_classes, config.embed_dim
+        image, fill = draw(C, h, w), 0.5 * draw(C, h, w) + 0.7
+        order = torch.randperm(h // P * (w // P), generator=generator).double().view(h // P, w // P)
+        saliency = 1e-6 * (order - order.numel() / 2) ** 3  # below 0 too, and close together
+        weights = draw(_lengths()[config])
+        if K == 5:  # logits near 1000 for image and near -1000 for fill, and class 0 and 1 change places
+            features = _vit(weights)
+            features.head = nn.Identity()
+            a, b = features(torch.stack([image, fill])).detach()
+            way = 2 * (a - b) / (a - b).square().sum()  # from -1 to 1
+            size = torch.tensor([1008.0, 992.0, 1000.0, 1000.0, 1000.0]).double()
+            weights[-K * D - K : -K] += torch.outer(size, way).flatten()
+            weights[-K:] -= size * (way @ (a + b) / 2)
+        with torch.no_grad():
+            own = _vit(weights)(torch.stack([image, fill])).argmax(dim=1).tolist()
         # None of the model's own answers, so that it shows whose probability is returned.
-        label = next(k for k in range(classes) if k not in (at_first, at_last))
-        probes.append({"model": weight, "image": image, "saliency": saliency, "fill": fill, "label": label})
+        label = next((k for k in range(K) if k not in own), 0)
+        probes.append({"model": weights, "image": image, "saliency": saliency, "fill": fill, "label": label})
+    for name in ("model", "image", "saliency", "fill"):
+        probes[2][name] = probes[2][name].float()
     return probes
 
 
-def _deletion_staged(answer):
-    """`answer(model, ...)` as a function of the model's weights."""
-
-    def staged(model, image, saliency, fill, label):
-        return answer(model if callable(model) else _small_model(model), image, saliency, fill, label)
-
-    return staged
-
-
-def _shown(kept, image):
-    side = image.shape[1] // kept.shape[0]
-    return kept.repeat_interleave(side, 0).repeat_interleave(side, 1)
-
-
-def _probability(logits, label):
+def _deletion(model, image, saliency, fill, label):
+    gh, gw = saliency.shape
+    P = image.shape[1] // gh
+    image = image.clone()
+    steps = [image.clone()]
+    for n in saliency.flatten().argsort(descending=True).tolist():
+        row, column = divmod(n, gw)
+        rows, columns = slice(row * P, (row + 1) * P), slice(column * P, (column + 1) * P)
+        image[:, rows, columns] = fill[:, rows, columns]
+        steps.append(image.clone())
+    logits = model(torch.stack(steps))
     return logits.softmax(dim=-1)[:, label]
 
 
-def _deleting(
-    keep=lambda rank, done: rank >= done,
-    read=_probability,
-    rank=lambda saliency: saliency.flatten().argsort(descending=True).argsort().view_as(saliency),
-    steps=lambda count: range(count + 1),
-    mix=lambda shown, image, fill: torch.where(shown, image, fill),
-):
-    """The curve, where after `done` patches those stay for which `keep(rank, done)`."""
+def _deletion_staged(answer):
+    """`answer(model, ...)` as a function of the model's weights. Nobody asks for gradients, so none are compared."""
 
-    def curve(model, image, saliency, fill, label):
-        ranks = rank(saliency)
-        images = [mix(_shown(keep(ranks, done), image), image, fill) for done in steps(saliency.numel())]
-        return read(model(torch.stack(images)), label)
+    def staged(model, image, saliency, fill, label):
+        if isinstance(model, nn.Module):
+            return answer(model, image, saliency, fill, label)
+        returned = answer(_vit(model), image, saliency, fill, label)
+        return returned.detach() if isinstance(returned, torch.Tensor) else returned
 
-    return curve
-
-
-def _rank_by(order):
-    return lambda saliency: order(saliency).argsort().view_as(saliency)
-
-
-def _rank_transposed(by):
-    """Rows and columns swapped, where a patch's number is divided by the grid's height, `by` 0, or width, 1."""
-
-    def rank_of(saliency):
-        order = saliency.flatten().argsort(descending=True)
-        rank = torch.full_like(saliency, saliency.numel())  # a patch that is never hit stays
-        for place, patch in enumerate(order.tolist()):
-            column, row = divmod(patch, saliency.shape[by])
-            if row < saliency.shape[0] and column < saliency.shape[1]:  # slices beyond the edge are empty
-                rank[row, column] = place
-        return rank
-
-    return rank_of
-
-
-def _stacked_without_clones(first_too):
-    """The list holds one image again and again, and in the end all of them show nothing but fill."""
-
-    def shown(model, image, saliency, fill, label):
-        steps = torch.stack([fill] * (saliency.numel() + 1))
-        if not first_too:
-            steps[0] = image
-        return _probability(model(steps), label)
-
-    return shown
-
-
-def _delete_with_clones(start, each=lambda image: image, fill_of=lambda fill, rows, columns: fill[:, rows, columns]):
-    """A loop over the patches, as it is written most."""
-
-    def curve(model, image, saliency, fill, label):
-        current, side = start(image), image.shape[1] // saliency.shape[0]
-        points = [_probability(model(current[None]), label)[0]]
-        for patch in saliency.flatten().argsort(descending=True).tolist():
-            row, column = divmod(patch, saliency.shape[1])
-            rows, columns = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
-            current = each(current)
-            current[:, rows, columns] = fill_of(fill, rows, columns)
-            points.append(_probability(model(current[None]), label)[0])
-        return torch.stack(points)
-
-    return curve
-
-
-def _whole_fill(model, image, saliency, fill, label):
-    mean = fill.mean(dim=(1, 2), keepdim=True).expand_as(fill)
-    return _deleting()(model, image, saliency, mean, label)
+    return staged
 
 
 DELETION_CURVE = StagedExercise(
@@ -338,221 +267,149 @@ DELETION_CURVE = StagedExercise(
     signature="deletion_curve(model, image, saliency, fill, label)",
     task="replace patch after patch of the image by that of fill, the one with the largest saliency first, and return the probability of label each time, before the first included: a model, (C, h, w), (gh, gw), (C, h, w), a number -> (gh·gw + 1,).",
     probes=_deletion_probes,
-    oracle=_deletion_staged(_deleting()),
+    oracle=_deletion_staged(_deletion),
     stage=_deletion_staged,
-    mistakes=_mistakes(
-        (
-            "the least important patch goes first: argsort(descending=True).",
-            _deleting(keep=lambda rank, done: rank >= done, rank=_rank_by(lambda s: s.flatten().argsort())),
-        ),
-        (
-            "that is the insertion curve: begin with the image, and end with fill.",
-            _deleting(keep=lambda rank, done: rank < done),
-        ),
-        (
-            "the curve is backwards: begin with the whole image.",
-            _deleting(steps=lambda count: range(count, -1, -1)),
-        ),
-        (
-            "the first point is missing: the image as it is, before anything is replaced.",
-            _deleting(steps=lambda count: range(1, count + 1)),
-        ),
-        (
-            "the last point is missing, where nothing but fill is left.",
-            _deleting(steps=range),
-        ),
-        (
-            "you replace one patch at a time, and put it back: what is replaced stays replaced.",
-            _deleting(keep=lambda rank, done: rank != done - 1),
-        ),
-        (
-            "you return logits: softmax makes probabilities of them.",
-            _deleting(read=lambda logits, label: logits[:, label]),
-        ),
-        (
-            "that is the probability of whatever is largest: of label, throughout.",
-            _deleting(read=lambda logits, label: logits.softmax(dim=-1).amax(dim=-1)),
-        ),
-        (
-            "that is the probability of the class which the model names at first: of label.",
-            _deleting(read=lambda logits, label: logits.softmax(dim=-1)[:, logits[0].argmax()]),
-        ),
-        (
-            "softmax over the images: over the classes, dim=-1.",
-            _deleting(read=lambda logits, label: logits.softmax(dim=0)[:, label]),
-        ),
-        (
-            "you return whether the model is right: the probability of label.",
-            _deleting(read=lambda logits, label: (logits.argmax(dim=-1) == label).double()),
-        ),
-        (
-            "you return how far the probability falls: the probability itself.",
-            _deleting(read=lambda logits, label: _probability(logits, label)[0] - _probability(logits, label)),
-        ),
-        (
-            "all classes are there: the column of label alone.",
-            _deleting(read=lambda logits, label: logits.softmax(dim=-1)),
-        ),
-        (
-            "one number, the area: return the whole curve.",
-            _deleting(read=lambda logits, label: _probability(logits, label).mean()),
-        ),
-        (
-            "the patches become 0, and not those of fill: 0 is only one of the things that can stand there.",
-            _deleting(mix=lambda shown, image, fill: image * shown),
-        ),
-        (
-            "you fill with the mean of fill: each patch with the pixels of fill at the same place.",
-            _whole_fill,
-        ),
-        (
-            "you add fill, and the patch is still there: replace it.",
-            _deleting(mix=lambda shown, image, fill: image + fill * ~shown),
-        ),
-        (
-            "argsort(argsort) gives each patch its rank, and one argsort the patches in their order: you take the one for the other.",
-            _deleting(rank=lambda s: s.flatten().argsort(descending=True).view_as(s)),
-        ),
-        (
-            "the most important patch is the one with the largest number, not the largest by size: without abs().",
-            _deleting(rank=_rank_by(lambda s: s.abs().flatten().argsort(descending=True))),
-        ),
-        (
-            "rows and columns are swapped: patch n is in row n // gw and column n % gw.",
-            _deleting(rank=_rank_transposed(0)),
-        ),
-        (
-            "rows and columns are swapped: n // gw is the row, n % gw the column.",
-            _deleting(rank=_rank_transposed(1)),
-        ),
-        (
-            "all steps show the last picture, for the list holds one image again and again: append image.clone().",
-            _stacked_without_clones(first_too=True),
-        ),
-        (
-            "all steps but the first show the last picture, for the list holds one image again and again: append image.clone().",
-            _stacked_without_clones(first_too=False),
-        ),
-        (
-            "the numbers are right, but the image that you were given has been changed: work on image.clone().",
-            _delete_with_clones(lambda image: image),
-        ),
-        (
-            "the model wants a batch: image[None], and [0] of what it returns; or all images stacked.",
-            lambda model, image, saliency, fill, label: model(image),
-        ),
+    mistakes=edits_of(
+        _deletion,
+        """
+        the least important patch goes first: argsort(descending=True).
+            descending=True ⇒
+        patches go in the order of reading: in that of their saliency, argsort(descending=True).
+            saliency.flatten().argsort(descending=True).tolist() ⇒ range(gh * gw)
+        that is the insertion curve: begin with the image, and end with fill.
+            image = image.clone() ⇒ image, fill = fill.clone(), image
+        the curve is backwards: begin with the whole image.
+            [:, label] ⇒ [:, label].flip(0)
+        the first point is missing: the image as it is, before anything is replaced.
+            [image.clone()] ⇒ []
+        the last point is missing, where nothing but fill is left.
+            steps) ⇒ steps[:-1])
+        you replace one patch at a time, and put it back: what is replaced stays replaced.
+            image[:, rows ⇒ image = steps[0].clone()
+            | image[:, rows
+        you return logits: softmax makes probabilities of them.
+            .softmax(dim=-1) ⇒
+        you return logarithms: softmax, not log_softmax.
+            softmax ⇒ log_softmax
+        a sigmoid looks at each class alone: the classes share one probability, softmax over dim=-1.
+            softmax(dim=-1) ⇒ sigmoid()
+        exp of a large logit is inf, and of a very small one 0: softmax subtracts the largest of each row first.
+            logits.softmax(dim=-1) ⇒ (logits.exp() / logits.exp().sum(dim=-1, keepdim=True))
+          or
+            logits.softmax(dim=-1) ⇒ (logits.exp() / (logits.exp().sum(dim=-1, keepdim=True) + 1e-8))
+        the largest logit of the whole batch is subtracted, and the other rows underflow: each row has its own largest, as in softmax.
+            logits = model(torch.stack(steps)) ⇒ logits = model(torch.stack(steps))
+            | powers = (logits - logits.max()).exp()
+            logits.softmax(dim=-1) ⇒ (powers / powers.sum(dim=-1, keepdim=True))
+        that is the probability of whatever is largest: of label, throughout.
+            [:, label] ⇒ .amax(dim=-1)
+        that is the probability of the class which the model names at first: of label.
+            [:, label] ⇒ [:, logits[0].argmax()]
+        softmax over the images: over the classes, dim=-1.
+            dim=-1 ⇒ dim=0
+          or
+            logits.softmax(dim=-1) ⇒ torch.ones_like(logits)
+        you return whether the model is right: the probability of label.
+            logits.softmax(dim=-1)[:, label] ⇒ (logits.argmax(dim=-1) == label).to(logits.dtype)
+          or
+            logits.softmax(dim=-1)[:, label] ⇒ (logits.argmax(dim=-1) == label).double()
+          or
+            logits.softmax(dim=-1)[:, label] ⇒ (logits.argmax(dim=-1) == label).float()
+        you return how far the probability falls: the probability itself.
+            ⇒ curve = _deletion(model, image, saliency, fill, label)
+            | return curve[0] - curve
+        all classes are there: the column of label alone.
+            [:, label] ⇒
+        that is row `label`, all classes of one image: [:, label] is the class, of all images.
+            [:, label] ⇒ [label]
+        each step gives a list of one number: of a batch of one take [0, label], or join the steps with torch.cat.
+            [:, label] ⇒ [:, label : label + 1]
+        one number, the area: return the whole curve.
+            [:, label] ⇒ [:, label].mean()
+        the patches become 0, and not those of fill: 0 is only one of the things that can stand there.
+            = fill[:, rows, columns] ⇒ = 0
+        you fill with the mean of fill: each patch with the pixels of fill at the same place.
+            = fill[:, rows, columns] ⇒ = fill.mean(dim=(1, 2))[:, None, None]
+        each patch gets the first patch of fill: that at the same place, fill[:, rows, columns].
+            = fill[:, rows, columns] ⇒ = fill[:, :P, :P]
+        you add fill, and the patch is still there: replace it.
+            = fill[:, rows, columns] ⇒ += fill[:, rows, columns]
+        only the first colour is replaced: all of them, image[:, rows, columns].
+            image[:, rows, columns] = fill[:, rows, columns] ⇒ image[0, rows, columns] = fill[0, rows, columns]
+        a patch is P x P pixels: rows from row * P to (row + 1) * P, columns likewise.
+            slice(row * P, (row + 1) * P), slice(column * P, (column + 1) * P) ⇒ row * P, column * P
+        the patch in row r of the grid begins at pixel r * P, not at pixel r; columns likewise.
+            slice(row * P, (row + 1) * P), slice(column * P, (column + 1) * P) ⇒ slice(row, row + P), slice(column, column + P)
+        P is the image's height divided by the grid's, image.shape[1] // gh, or width by width.
+            image.shape[1] // gh ⇒ image.shape[1] // gw
+          or
+            image.shape[1] // gh ⇒ image.shape[2] // gh
+        argsort(argsort) gives each patch its rank, and one argsort the patches in their order: you take the one for the other.
+            .tolist() ⇒ .argsort().tolist()
+        the most important patch is the one with the largest number, not the largest by size: without abs().
+            saliency.flatten() ⇒ saliency.flatten().abs()
+        rows and columns are swapped: patch n is in row n // gw and column n % gw.
+            row, column = divmod(n, gw) ⇒ column, row = divmod(n, gh)
+        rows and columns are swapped: n // gw is the row, n % gw the column.
+            row, column = ⇒ column, row =
+        a row of the grid has gw patches: patch n is in row n // gw and column n % gw, not n // gh and n % gh.
+            divmod(n, gw) ⇒ divmod(n, gh)
+        all steps show the last picture, for the list holds one image again and again: append image.clone().
+            [image.clone()] ⇒ [image]
+            steps.append(image.clone()) ⇒ steps.append(image)
+        all steps but the first show the last picture, for the list holds one image again and again: append image.clone().
+            steps.append(image.clone()) ⇒ steps.append(image)
+        the numbers are right, but what you were given has been changed: work on image.clone().
+            image = image.clone() ⇒
+        the model wants a batch: image[None], and [0] of what it returns; or all images stacked.
+            torch.stack(steps) ⇒ image
+        """,
     ),
 )
 
 
-# --- randomise_from_top ------------------------------------------------------------------------------
-
-
-class _Blocks(nn.Module):
-    """What the exercise needs of a Vision Transformer: its parts, under their names. It need not run."""
-
-    def __init__(self, state):
-        super().__init__()
-        depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
-        self.cls_token = nn.Parameter(torch.zeros_like(state["cls_token"]))
-        self.patch_embed = _linear_like(state, "patch_embed")
-        self.blocks = nn.Sequential(*(_linear_like(state, f"blocks.{i}") for i in range(depth)))
-        self.norm = nn.LayerNorm(len(state["norm.weight"]), dtype=state["norm.weight"].dtype)
-        self.head = _linear_like(state, "head")
-        self.load_state_dict(state)
-
-
-def _linear_like(state, name):
-    outputs, inputs = state[f"{name}.weight"].shape
-    return nn.Linear(inputs, outputs, dtype=state[f"{name}.weight"].dtype)
-
-
 def _randomise_probes(generator):
-    """Some blocks, three of which two have numbers of two digits, and none."""
-    normal, probes = _normal(generator), []
+    def draw(length):
+        return torch.randn(length, generator=generator)
 
-    def weights(depth, width, classes):
-        shapes = {"cls_token": (1, 1, width), "patch_embed.weight": (width, 5), "patch_embed.bias": (width,)}
-        for i in range(depth):
-            shapes |= {f"blocks.{i}.weight": (width, width), f"blocks.{i}.bias": (width,)}
-        shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-        shapes |= {"head.weight": (classes, width), "head.bias": (classes,)}
-        return {name: normal(*shape) for name, shape in shapes.items()}
+    settings = [*_DEEP.items(), list(_DEEP.items())[-1]]  # the last two are of one size
+    sizes = [(_lengths()[config], blocks) for config, blocks in settings]
+    return [{"model": draw(size), "fresh": draw(size), "blocks": blocks} for size, blocks in sizes]
 
-    for depth, width, classes, blocks in ((5, 4, 3, 2), (12, 3, 4, 3), (4, 6, 7, 0)):
-        sizes = (depth, width, classes)
-        probes.append({"model": weights(*sizes), "fresh": weights(*sizes), "blocks": blocks})
-    return probes
+
+def _randomise(model, fresh, blocks):
+    result, depth = copy.deepcopy(model), len(model.blocks)
+    parts = ["head", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))]
+    for name in parts:
+        part = result.get_submodule(name)
+        part.load_state_dict(fresh.get_submodule(name).state_dict())
+    return result
 
 
 def _randomise_staged(answer):
-    """`answer(model, fresh, blocks)` as a function of two state dicts that returns the new one."""
+    """`answer(model, fresh, blocks)` as a function of their weights that returns those of the new model, by name."""
 
     def staged(model, fresh, blocks):
         if isinstance(model, nn.Module):
             return answer(model, fresh, blocks)
-        nets = _Blocks(model), _Blocks(fresh)
-        returned = answer(*nets, blocks)
+        nets = {"model": _vit(model), "fresh": _vit(fresh)}
+        returned = answer(*nets.values(), blocks)
         if returned is None:
             return None
         if not isinstance(returned, nn.Module):
             raise ValueError(f"expected a model to be returned, got {type(returned).__name__}")
-        for net, state, name in zip(nets, (model, fresh), ("model", "fresh"), strict=True):
-            if any(not torch.equal(value, state[key]) for key, value in net.state_dict().items()):
+        for (name, net), weights in zip(nets.items(), (model, fresh), strict=True):
+            if not torch.equal(parameters_to_vector(net.parameters()), weights):
                 raise ValueError(f"{name} is not what it was: its weights have changed")
-        shared = {p.data_ptr() for net in nets for p in net.parameters()} & {
-            p.data_ptr() for p in returned.parameters()
-        }
-        if shared:
-            raise ValueError("the result shares weights with a model that it was made from")
-        return {name: value.detach().clone() for name, value in returned.state_dict().items()}
+            if any(part.training for part in net.modules()):
+                raise ValueError("a model that you were given is in training mode now")
+            if not all(p.requires_grad for p in net.parameters()):
+                raise ValueError("a model that you were given is frozen now: requires_grad has changed")
+            if {p.data_ptr() for p in net.parameters()} & {p.data_ptr() for p in returned.parameters()}:
+                raise ValueError(f"the result shares weights with {name}")
+        return {name: p.detach().clone() for name, p in returned.named_parameters()}
 
     return staged
-
-
-def _top(depth, blocks):
-    return ["head", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))]
-
-
-def _randomised(parts=_top, copy_of=copy.deepcopy, keep=lambda name: True):
-    """A copy with the parts that `parts(depth, blocks)` names from `fresh`."""
-
-    def randomise(model, fresh, blocks):
-        result = copy_of(model)
-        for part in parts(len(model.blocks), blocks):
-            new = {name: v for name, v in fresh.get_submodule(part).state_dict().items() if keep(name)}
-            result.get_submodule(part).load_state_dict(new, strict=False)
-        return result
-
-    return randomise
-
-
-def _slice_of_minus(depth, blocks):
-    """`model.blocks[-blocks:]`, which for 0 is all of them."""
-    return ["head", "norm", *(f"blocks.{i}" for i in list(range(depth))[-blocks:])]
-
-
-def _by_one_digit(depth, blocks):
-    return ["head", "norm", *(f"blocks.{i}" for i in range(depth) if int(str(i)[0]) >= depth - blocks)]
-
-
-def _shares(model, fresh, blocks):
-    result = copy.deepcopy(model)
-    result.head, result.norm = fresh.head, fresh.norm
-    for i in range(len(model.blocks) - blocks, len(model.blocks)):
-        result.blocks[i] = fresh.blocks[i]
-    return result
-
-
-def _only_block(depth, blocks):
-    return ["head", "norm", *([f"blocks.{depth - blocks}"] if blocks else [])]
-
-
-def _fresh_below(model, fresh, blocks):
-    result = copy.deepcopy(fresh)
-    for part in _top(len(model.blocks), blocks):
-        result.get_submodule(part).load_state_dict(model.get_submodule(part).state_dict())
-    return result
 
 
 RANDOMISE_FROM_TOP = StagedExercise(
@@ -561,81 +418,88 @@ RANDOMISE_FROM_TOP = StagedExercise(
     signature="randomise_from_top(model, fresh, blocks)",
     task="return a copy of model in which head, norm and the last `blocks` blocks have the weights of fresh, and change neither model: two models, a number -> a model.",
     probes=_randomise_probes,
-    oracle=_randomised(),
+    oracle=_randomise,
     stage=_randomise_staged,
-    mistakes=_mistakes(
-        (
-            "with blocks = 0, model.blocks[-0:] is all of them: count from the front, blocks[depth - blocks:].",
-            _randomised(_slice_of_minus),
-        ),
-        (
-            "you change the model that you are given, and the next step begins with a spoilt one: copy.deepcopy first. (copy.copy shares all parameters with it.)",
-            _randomised(copy_of=lambda model: model),
-        ),
-        (
-            "the copy shares its parts with fresh, and who trains the one changes the other: copy the weights, with load_state_dict.",
-            _shares,
-        ),
-        (
-            "the first blocks are random, and the last are as they were: begin at the top, nearest to the answer.",
-            _randomised(lambda depth, blocks: ["head", "norm", *(f"blocks.{i}" for i in range(blocks))]),
-        ),
-        (
-            "the head is still the trained one: it is the very top.",
-            _randomised(lambda depth, blocks: _top(depth, blocks)[1:]),
-        ),
-        (
-            "the last norm is still the trained one: it stands between the blocks and the head.",
-            _randomised(lambda depth, blocks: ["head", *_top(depth, blocks)[2:]]),
-        ),
-        (
-            "head and norm are still the trained ones: they are above the last block.",
-            _randomised(lambda depth, blocks: _top(depth, blocks)[2:]),
-        ),
-        (
-            "one block too many: the last `blocks` of them.",
-            _randomised(lambda depth, blocks: _top(depth, min(blocks + 1, depth))),
-        ),
-        (
-            "one block too few: the last `blocks` of them.",
-            _randomised(lambda depth, blocks: _top(depth, max(blocks - 1, 0))),
-        ),
-        (
-            "only one block is random, in the middle of a trained model: that one and all above it.",
-            _randomised(_only_block),
-        ),
-        (
-            "head and norm are random, and no block is: the last `blocks` too.",
-            _randomised(lambda depth, blocks: ["head", "norm"]),
-        ),
-        (
-            "all blocks are random, however many were asked for: the last `blocks` of them.",
-            _randomised(lambda depth, blocks: _top(depth, depth)),
-        ),
-        (
-            "everything is random, patches and class token too: what is below the last `blocks` blocks stays as it was.",
-            lambda model, fresh, blocks: copy.deepcopy(fresh),
-        ),
-        (
-            "nothing is random yet: load the parts of fresh into the copy.",
-            lambda model, fresh, blocks: copy.deepcopy(model),
-        ),
-        (
-            "upside down: what should be random is trained, and the rest random.",
-            _fresh_below,
-        ),
-        (
-            "biases and the norm's shift are still the trained ones: all of a part's weights, its whole state dict.",
-            _randomised(keep=lambda name: name.endswith("weight")),
-        ),
-        (
-            'you read one digit of "blocks.10", or compare numbers as text: int(name.split(".")[1]) is the whole number.',
-            _randomised(_by_one_digit),
-        ),
-        (
-            "you return a state dict: load it into a copy of the model, and return that.",
-            lambda model, fresh, blocks: _randomised()(model, fresh, blocks).state_dict(),
-        ),
+    mistakes=edits_of(
+        _randomise,
+        """
+        with blocks = 0, model.blocks[-0:] is all of them: count from the front, blocks[depth - blocks:].
+            range(depth - blocks, depth) ⇒ list(range(depth))[-blocks:]
+        you change the model that you are given, and the next step begins with a spoilt one: copy.deepcopy first. (copy.copy shares all parameters with it.)
+            copy.deepcopy(model) ⇒ model
+        you change fresh, which the next step needs as it is: read from it only, or from a copy.deepcopy of it.
+            return result ⇒ fresh.load_state_dict(result.state_dict())
+            | return fresh
+        you set the mode of a model that is not yours: set that of your copy, if you need to.
+            result, depth ⇒ model.train()
+            | result, depth
+        you freeze a model that is not yours, and whoever trains it wonders: torch.no_grad() is enough to copy numbers.
+            result, depth ⇒ model.requires_grad_(False)
+            | result, depth
+        the copy shares its parts with fresh, and who trains the one changes the other: copy the weights, with load_state_dict.
+            part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ for own, new in zip(part.parameters(), fresh.get_submodule(name).parameters(), strict=True):
+            |     own.data = new.data
+        the copy shares parts with model, and who changes the one changes the other: copy.deepcopy(model) shares nothing.
+            return result ⇒ result.patch_embed = model.patch_embed
+            | return result
+        the first blocks are random, and the last are as they were: begin at the top, nearest to the answer.
+            range(depth - blocks, depth) ⇒ range(blocks)
+        each block gets the weights of the same block of fresh: fresh, too, is counted from depth - blocks.
+            fresh.get_submodule(name) ⇒ (fresh.blocks[int(name[7:]) - depth + blocks] if "." in name else fresh.get_submodule(name))
+          or
+            fresh.get_submodule(name) ⇒ (fresh.blocks[2 * depth - blocks - 1 - int(name[7:])] if "." in name else fresh.get_submodule(name))
+        the head is still the trained one: it is the very top.
+            "head", ⇒
+        the last norm is still the trained one: it stands between the blocks and the head.
+            "norm", ⇒
+        head and norm are still the trained ones: they are above the last block.
+            "head", "norm", ⇒
+        with blocks = 0 nothing is random: head and norm always are.
+            parts: ⇒ parts if blocks else ():
+        one block too many: the last `blocks` of them.
+            depth - blocks, depth ⇒ max(depth - blocks - 1, 0), depth
+          or
+            range(depth - blocks, depth) ⇒ list(range(depth))[depth - blocks - 1 :]
+        one block too few: the last `blocks` of them.
+            depth - blocks, depth ⇒ depth - blocks + 1, depth
+        you count from the last block downwards and miss it: its number is depth - 1.
+            range(depth - blocks, depth) ⇒ range(max(depth - blocks - 1, 0), depth - 1)
+        only one block is random, in the middle of a trained model: that one and all above it.
+            range(depth - blocks, depth) ⇒ list(range(depth - blocks, depth))[:1]
+        head and norm are random, and no block is: the last `blocks` too.
+            range(depth - blocks, depth) ⇒ ()
+        all blocks are random, however many were asked for: the last `blocks` of them.
+            depth - blocks, depth ⇒ depth
+        "norm" in name is true of norm1 and norm2 in every block as well: name.split(".")[0] == "norm" is the last norm alone.
+            parts = [ ⇒ parts = [name for i in range(depth) for name in (f"blocks.{i}.norm1", f"blocks.{i}.norm2")]
+            | parts += [
+        everything is random, patches and class token too: what is below the last `blocks` blocks stays as it was.
+            copy.deepcopy(model) ⇒ copy.deepcopy(fresh)
+        the patch embedding is random too: what is below the last `blocks` blocks stays as it was.
+            "head", ⇒ "head", "patch_embed",
+        nothing is random yet: load the parts of fresh into the copy.
+            part.load_state_dict(fresh ⇒ part.load_state_dict(model
+        upside down: what should be random is trained, and the rest random.
+            ⇒ return _randomise(fresh, model, blocks)
+        biases and the norm's shift are still the trained ones: all of a part's weights, its whole state dict.
+            part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ state = fresh.get_submodule(name).state_dict()
+            | part.load_state_dict({key: p for key, p in state.items() if key.endswith("weight")}, strict=False)
+        only linear layers are random, norms are not: all of a part's weights, its whole state dict.
+            part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ for own, new in zip(part.modules(), fresh.get_submodule(name).modules(), strict=True):
+            |     if isinstance(own, nn.Linear):
+            |         own.load_state_dict(new.state_dict())
+        children() are only the modules at the first level, and those inside them stay trained: load_state_dict goes all the way down, as parameters() does.
+            part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ new = fresh.get_submodule(name)
+            | for own, new in zip([part, *part.children()], [new, *new.children()], strict=True):
+            |     for key, p in own.named_parameters(recurse=False):
+            |         p.data.copy_(getattr(new, key))
+        you read one digit of "blocks.10", or compare numbers as text: int(name.split(".")[1]) is the whole number.
+            range(depth - blocks, depth) ⇒ range(depth) if int(str(i)[0]) >= depth - blocks
+          or
+            range(depth - blocks, depth) ⇒ range(depth) if str(i) >= str(depth - blocks)
+        you return a state dict: load it into a copy of the model, and return that.
+            return result ⇒ return result.state_dict()
+        """,
     ),
 )
 

@@ -101,8 +101,8 @@ def weights_with_an_axis(q, k):
 
 
 def weights_with_a_root_in_float32(query, key):
-    d_k = torch.tensor(query.size(-1))
-    return nn.functional.softmax(torch.matmul(query, key.transpose(-2, -1)) / torch.sqrt(d_k), dim=-1)
+    scores = torch.matmul(query, key.transpose(-2, -1))
+    return nn.functional.softmax(scores / torch.sqrt(torch.tensor(query.size(-1))), dim=-1)
 
 
 class Weights(nn.Module):
@@ -223,8 +223,9 @@ def masked_in_place(q, k, v, allowed):
 
 
 def masked_by_a_bias(q, k, v, mask):
-    bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask == 0, -torch.inf)
-    weights = torch.nan_to_num(nn.functional.softmax(q @ k.mT / q.shape[-1] ** 0.5 + bias, -1))
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    scores = scores + torch.zeros_like(scores).masked_fill(mask == 0, -torch.inf)
+    weights = torch.nan_to_num(nn.functional.softmax(scores, -1))
     return weights @ v, weights
 
 

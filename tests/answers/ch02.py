@@ -318,4 +318,11 @@ WRONG = {
     },
 }
 
-EQUIVALENT = {"split_heads": "", "merge_heads": "", "multi_head_self_attention": ""}
+EQUIVALENT = {
+    "split_heads": "",
+    "merge_heads": "",
+    "multi_head_self_attention": """
+        The reshape brings back sizes of 1.
+            multi_head_in_one_reshape: qkv = torch.nn.functional.linear(x, params['qkv.weight'], params['qkv.bias']) ⇒ qkv = torch.nn.functional.linear(x, params['qkv.weight'], params['qkv.bias']).squeeze()
+        """,
+}

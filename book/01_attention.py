@@ -166,7 +166,8 @@ print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
 #
 # * `scores` is a tensor of any shape; `dim` is the dimension along which the weights must sum to 1.
 # * The result has the same shape and type.
-# * It must survive scores of 900 in one row and −900 in another.
+# * It must survive scores of 900 and of −900, in one slice or in two.
+# * Stay with tensors, here and in the next three exercises: gradients must pass through.
 #
 # The line under the check below is what you will see when yours is right.
 
@@ -480,7 +481,8 @@ for name, scale in (("no scale", 1), ("sqrt(d)", 768**0.5), ("d", 768)):
 #
 # * `query` is `(..., Nq, d)` and `key` is `(..., Nk, d)`. The dots stand for any number of leading dimensions, a batch for example, or none.
 # * The result is `(..., Nq, Nk)`: row = query, column = key.
-# * You may use your `softmax` or PyTorch's. If your `softmax` is not right yet, this check uses a correct one in its place.
+# * It must survive large scores, as `softmax` does.
+# * You may use your `softmax` or PyTorch's. Where yours is not right yet, a right result takes the place of its own, so that this check speaks of this exercise alone.
 
 
 # %% tags=["exercise"]
@@ -521,7 +523,8 @@ check_attention_weights(attention_weights)
 #
 # * `query` `(..., Nq, d)`, `key` `(..., Nk, d)`, `value` `(..., Nk, dv)`.
 # * The result is a pair: output `(..., Nq, dv)`, weights `(..., Nq, Nk)`.
-# * Here too, and in the next exercise, a correct version of the functions before it stands in while yours is checked.
+# * You may use what you have written so far, here and in the next exercise. Where it is not right yet, a right result takes the place of its own.
+# * `F.scaled_dot_product_attention` is what you are writing, so do without it, in the next exercise too.
 
 
 # %% tags=["exercise"]
@@ -704,6 +707,7 @@ print("nn.MultiheadAttention with ~causal looks only back:", looks_back_only)
 # * `query`, `key`, `value` as before; `mask` is boolean, `(..., Nq, Nk)`, `True` = may attend.
 # * Weights are 0 where the mask is `False`, and the rest of the row sums to 1.
 # * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`.
+# * Scores may be large: an allowed one may lie more than a thousand below a forbidden one.
 # * Return the pair (output, weights).
 
 

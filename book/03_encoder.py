@@ -296,6 +296,7 @@ for size in (1, 0.1, 0.01):
 #
 # * `x` is `(..., D)`, `weight` ($\gamma$) and `bias` ($\beta$) are `(D,)`.
 # * The result is `(..., D)`. `F.layer_norm` and `nn.LayerNorm` are what you are writing, so do without them.
+# * Stay with tensors, here and in the other two exercises: gradients must pass through, also through mean and variance.
 
 
 # %% tags=["exercise"]
@@ -875,8 +876,8 @@ def self_attention(x, params, num_heads):
 # * `x` is `(B, N, D)`, the result too. `num_heads` is $H$.
 # * `params` is a dictionary with the names that the real weights have: `norm1.weight`, `norm1.bias`, `attn.qkv.weight`, `attn.qkv.bias`, `attn.proj.weight`, `attn.proj.bias`, `norm2.weight`, `norm2.bias`,
 #   `mlp.fc1.weight`, `mlp.fc1.bias`, `mlp.fc2.weight`, `mlp.fc2.bias`.
-# * You have `self_attention(x, params, num_heads)` from above and your own `layer_norm` and `mlp`. If one of yours is not right yet, this check uses a correct one in its place.
-# * $\varepsilon$ is $10^{-6}$ in both norms.
+# * You have `self_attention(x, params, num_heads)` from above and your own `layer_norm` and `mlp`. Where one of yours is not right yet, a right result takes the place of its own.
+# * $\varepsilon$ is $10^{-6}$ in both norms. Only the finished block is refused: `nn.TransformerEncoderLayer` and the course's `EncoderBlock`.
 
 
 # %% tags=["exercise"]

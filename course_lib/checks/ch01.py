@@ -3,10 +3,11 @@
 import torch
 
 from course_lib.checks.edits import edits_of
-from course_lib.checks.exercise import Exercise, normal
+from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _softmax_probes(generator):
+    """Sizes of 1 along `dim` and beside it, one shape more than once, and scores that overflow in either precision."""
     draw = normal(generator)
     far_apart = torch.tensor([[900.0], [0.0], [-900.0]], dtype=torch.float64)
     return [
@@ -16,7 +17,13 @@ def _softmax_probes(generator):
         {"scores": draw(4, 2, 3), "dim": 1},
         {"scores": draw(3, 6) + far_apart, "dim": -1},
         {"scores": draw(3, 2) + far_apart, "dim": 0},
-        {"scores": draw(2, 5).float().requires_grad_(), "dim": 0},
+        {"scores": single(draw(2, 5)), "dim": 0},
+        {"scores": (draw(3, 6) + far_apart / 4).float(), "dim": 0},
+        {"scores": draw(3, 4), "dim": 0},
+        {"scores": draw(1, 4), "dim": -1},
+        {"scores": draw(2, 1, 3), "dim": -2},
+        {"scores": draw(2, 4, 1), "dim": 0},
+        {"scores": single(draw(3, 2, 4)), "dim": -2},
     ]
 
 
@@ -38,6 +45,11 @@ SOFTMAX = Exercise(
         """
         exp overflows for scores near 900 and inf/inf is NaN: subtract the maximum along `dim` first, the result does not change.
             scores - scores.amax(dim, keepdim=True) ⇒ scores
+        dividing inf by inf gave NaN, and setting it to a number does not bring the weights back: subtract the maximum along `dim` first, so that nothing overflows.
+            scores - scores.amax(dim, keepdim=True) ⇒ scores
+            exps / exps.sum(dim, keepdim=True) ⇒ (exps / exps.sum(dim, keepdim=True)).nan_to_num()
+        you subtract the mean, and a score far above it still overflows: subtract the maximum, so that no exponent is above 0.
+            amax ⇒ mean
         you subtract the minimum, and exp overflows where scores are far apart: subtract the maximum, so that no exponent is above 0.
             amax ⇒ amin
         you subtract the maximum of the whole tensor, so a row far below it underflows to 0/0: subtract each slice's own maximum, scores.amax(dim, keepdim=True).
@@ -68,16 +80,32 @@ SOFTMAX = Exercise(
     ),
 )
 
+LARGE = 6  # the place of the probe with large scores
+
 
 def _attention_probes(generator):
-    """Queries and keys of unit variance: at these widths the softmax is far from saturated."""
-    draw = normal(generator)
-    return [
-        {"query": draw(3, 5), "key": draw(4, 5)},
-        {"query": draw(2, 4, 6), "key": draw(2, 3, 6)},
-        {"query": draw(5, 5, 3), "key": draw(5, 5, 3)},
-        {"query": draw(2, 3, 4, 8).float().requires_grad_(), "key": draw(2, 3, 7, 8).float().requires_grad_()},
-    ]
+    """Queries and keys of unit variance, so that the softmax is far from saturated; one pair with large scores.
+
+    There three queries find three keys near 800 and three near -800, and the last query finds all near -800. Its √d is
+    a whole number: rounded to float32, another root would move such scores by more than is allowed.
+    """
+    draw, probes = normal(generator), []
+    for queries, keys in (
+        ((3, 5), (4, 5)),
+        ((2, 4, 6), (2, 3, 6)),
+        ((5, 5, 3), (5, 5, 3)),
+        ((1, 3, 1), (1, 4, 1)),
+        ((2, 1, 4), (2, 5, 4)),
+        ((3, 1, 2, 5), (3, 1, 1, 5)),
+        ((4, 4), (6, 4)),
+        ((3, 5), (4, 5)),  # the shapes of the first
+        ((2, 3, 4, 8), (2, 3, 7, 8)),
+    ):
+        probes.append({"query": draw(*queries), "key": draw(*keys)})
+    large = probes[LARGE]
+    large["query"][:, :2] = torch.tensor([[40, 0], [40, 0], [40, 0], [0, -80]])
+    large["key"][:, :2] = torch.tensor([[40, 20], [-40, 20]]).repeat_interleave(3, dim=0)
+    return [*probes[:-1], single(probes[-1])]
 
 
 def _attention_weights(query, key):
@@ -98,22 +126,39 @@ ATTENTION_WEIGHTS = Exercise(
         """
         the scale is missing: divide the scores by √d before the softmax.
             / query.shape[-1] ** 0.5 ⇒
+        exp overflows for large scores and inf/inf is NaN: use your softmax, which subtracts each row's maximum first.
+            ⇒ exps = torch.exp(query @ key.mT / query.shape[-1] ** 0.5)
+            | return exps / exps.sum(-1, keepdim=True)
+        torch.sqrt takes a tensor, and a width is a plain number: write query.shape[-1] ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ torch.sqrt(query.shape[-1])
         you divide by d: the standard deviation of a dot product is √d, not d.
             ** 0.5 ⇒
         you multiply by √d where you should divide.
             scores / query ⇒ scores * query
         you divide by the root of the number of keys: d is the width of a key, key.shape[-1].
             query.shape[-1] ⇒ key.shape[-2]
+          or
+            query.shape[-1] ⇒ len(key)
         you divide after the softmax, so rows no longer sum to 1: the division by √d belongs inside it.
             (scores / query.shape[-1] ** 0.5, dim=-1) ⇒ (scores, dim=-1) / query.shape[-1] ** 0.5
         you divide by the root of the number of queries: d is the width of a query, query.shape[-1].
             shape[-1] ⇒ shape[-2]
-        shape[1] is the width only if there is no batch: count from the end, query.shape[-1].
+        you count the width from the front, and there may be any number of dimensions: count from the end, query.shape[-1].
             shape[-1] ⇒ shape[1]
-        dim=1 is the keys only if there is no batch: count from the end, dim=-1.
+          or
+            shape[-1] ⇒ shape[2]
+          or
+            shape[-1] ⇒ shape[0]
+        you count the keys' dimension from the front, and there may be any number of dimensions: count from the end, dim=-1.
             dim=-1 ⇒ dim=1
-        transpose(0, 1) moves the batch if there is one: count from the end, key.transpose(-2, -1).
+          or
+            dim=-1 ⇒ dim=2
+        you transpose by counting from the front, and there may be any number of dimensions: count from the end, key.transpose(-2, -1).
             (-2, -1) ⇒ (0, 1)
+          or
+            (-2, -1) ⇒ (1, 2)
+          or
+            transpose(-2, -1) ⇒ permute(0, 2, 1)
         your columns sum to 1, so the queries compete for each key: take the softmax along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         these are scores, not yet weights: take the softmax along the keys.
@@ -133,12 +178,22 @@ ATTENTION_WEIGHTS = Exercise(
 
 def _value_probes(generator):
     """The same queries and keys, each key with a value of another width."""
-    widths = (7, 2, 3, 5)  # the third equals d, so that values and keys could be confused without an error
+    widths = (
+        7,
+        2,
+        3,
+        4,
+        1,
+        2,
+        6,
+        7,
+        5,
+    )  # the third equals d, so that values and keys could be confused without an error
     probes = _attention_probes(generator)
     for probe, width in zip(probes, widths, strict=True):
         key = probe["key"]
-        probe["value"] = normal(generator)(*key.shape[:-1], width).to(key.dtype)
-    return probes
+        probe["value"] = normal(generator)(*key.shape[:-1], width)
+    return [*probes[:-1], single(probes[-1])]
 
 
 def _attend(query, key, value):
@@ -171,6 +226,15 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
             weights @ ⇒ weights.mT @
         the scale is missing: divide the scores by √d before the softmax.
             / query.shape[-1] ** 0.5 ⇒
+        you divide by d, or by √d twice: divide the scores by √d, once.
+            ** 0.5 ⇒
+        you take the softmax twice: what attention_weights returns are weights already.
+            weights @ value, weights ⇒ torch.softmax(weights, dim=-1) @ value, weights
+          or
+            return weights ⇒ weights = torch.softmax(weights, dim=-1)
+            | return weights
+        you return the scores: return the weights, which are their softmax.
+            value, weights ⇒ value, query @ key.mT / query.shape[-1] ** 0.5
         the queries compete for each key: take the softmax along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         you divide the output by √d: the scale belongs inside the softmax, once.
@@ -187,15 +251,27 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 
 
 def _mask_probes(generator):
-    """Random masks; in each, one query may attend to nothing and one to everything."""
+    """Random masks. Where there are three queries, one may attend to all keys, one to none, one to some.
+
+    The last key of the second batch is for nobody. Where gradients are asked for, each query may attend to something:
+    many a way to make zeros of nothing has the gradient nan, and the task does not speak of it.
+    """
     probes = _value_probes(generator)
-    for probe in probes:
-        shape = (*probe["query"].shape[:-1], probe["key"].shape[-2])
-        mask = torch.rand(shape, generator=generator) < 0.6
-        mask[..., 0, :] = True
-        mask[..., 1, :] = False
-        mask[..., 2, 0] = True
-        mask[..., 2, 1] = False
+    for number, probe in enumerate(probes):
+        query, key = probe["query"], probe["key"]
+        mask = torch.rand((*query.shape[:-1], key.shape[-2]), generator=generator) < 0.6
+        if query.requires_grad or query.shape[-2] < 3:
+            mask[..., 0] = True
+        else:
+            mask[..., 0, :] = True
+            mask[..., 1, :] = False
+            mask[..., 2, 0] = True
+            mask[..., 2, 1] = False
+        if number == 1:
+            mask[..., -1] = False
+        if number == LARGE:
+            mask[2, :3], mask[2, 3:] = False, True  # the low ones alone
+            mask[3, 0], mask[3, 1] = True, False
         probe["mask"] = mask
     return probes
 
@@ -221,20 +297,64 @@ MASKED_ATTENTION = Exercise(
         """
         the mask is the wrong way round: True means may attend.
             ~mask ⇒ mask
+          or
+            ~mask ⇒ mask
+            float("-inf") ⇒ -1e9
+          or
+            ~mask ⇒ mask
+            float("-inf") ⇒ -1e9
+            .nan_to_num(nan=0.0) ⇒ * mask
         the mask is the wrong way round: True means may attend. (And a row with nothing allowed becomes NaN: make it zeros.)
             ~mask ⇒ mask
             .nan_to_num(nan=0.0) ⇒
-        a row with nothing allowed is 0/0 = NaN: set the weights to 0 where the mask is False.
+        a row with nothing allowed is 0/0 = NaN: set the weights to 0 where the mask is False, then multiply with the values.
+            .nan_to_num(nan=0.0) ⇒
+          or
+            .nan_to_num(nan=0.0) ⇒
+            return weights @ value ⇒ return (weights @ value).nan_to_num()
+          or
+            .nan_to_num(nan=0.0) ⇒
+            value, weights ⇒ value, weights.nan_to_num()
+        0 times -inf is NaN, where it should add nothing: fill the forbidden scores with masked_fill.
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * float("-inf")
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * float("-inf")
             .nan_to_num(nan=0.0) ⇒
         a row with nothing allowed comes out uniform, so it attends where it may not: set the weights to 0 where the mask is False.
             float("-inf") ⇒ -1e9
         you zero the weights after the softmax, so rows no longer sum to 1: mask the scores before it.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores
             .nan_to_num(nan=0.0) ⇒ * mask
-        -10 is not low enough, e⁻¹⁰ still lets a little through: fill with the lowest number that the type has.
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores
+            return weights @ ⇒ return (weights * mask) @
+        you exponentiate before you mask, and large scores overflow or leave 0/0 to the allowed ones: mask the scores first, then take the softmax.
+            ⇒ weights = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=-1) * mask
+            | weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-30)
+            | return weights @ value, weights
+          or
+            ⇒ weights = torch.exp(query @ key.mT / query.shape[-1] ** 0.5) * mask
+            | weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-30)
+            | return weights @ value, weights
+          or
+            ⇒ weights = torch.exp(query @ key.mT / query.shape[-1] ** 0.5) * mask
+            | weights = (weights / weights.sum(-1, keepdim=True)).nan_to_num(nan=0.0)
+            | return weights @ value, weights
+        the number that you fill in is not low enough, for scores may lie below it: fill with the lowest that the type has, torch.finfo(scores.dtype).min.
             float("-inf") ⇒ -10
           or
             float("-inf") ⇒ -10
+            .nan_to_num(nan=0.0) ⇒ * mask
+          or
+            float("-inf") ⇒ -10
+            .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
+          or
+            float("-inf") ⇒ -100
+          or
+            float("-inf") ⇒ -100
+            .nan_to_num(nan=0.0) ⇒ * mask
+          or
+            float("-inf") ⇒ -100
             .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
         a score of 0 still gets weight, since exp(0) = 1: fill forbidden scores with a very large negative number.
             float("-inf") ⇒ 0.0
@@ -248,6 +368,8 @@ MASKED_ATTENTION = Exercise(
             dim=-1 ⇒ dim=-2
         the scale is missing: divide the scores by √d before masking.
             / query.shape[-1] ** 0.5 ⇒
+        torch.sqrt takes a tensor, and a width is a plain number: write query.shape[-1] ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ torch.sqrt(query.shape[-1])
         """,
     ),
 )

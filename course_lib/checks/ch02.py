@@ -5,17 +5,24 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from course_lib.checks.edits import edits_of
-from course_lib.checks.exercise import Exercise, normal
+from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _split_probes(generator):
-    """N is a multiple of H, so that cutting the tokens instead of the columns runs; d is neither N nor H."""
+    """N is a multiple of H, so that cutting the tokens instead of the columns runs; d is neither N nor H.
+
+    Each size is 1 once, and one shape comes twice.
+    """
     draw = normal(generator)
     return [
         {"x": draw(3, 4, 10), "num_heads": 2},
         {"x": draw(2, 6, 12), "num_heads": 3},
         {"x": draw(5, 8, 24), "num_heads": 4},
-        {"x": draw(2, 9, 15).float().requires_grad_(), "num_heads": 3},
+        {"x": draw(1, 4, 6), "num_heads": 2},
+        {"x": draw(2, 1, 6), "num_heads": 1},
+        {"x": draw(2, 6, 3), "num_heads": 3},
+        {"x": draw(3, 4, 10), "num_heads": 2},  # the shape of the first
+        {"x": single(draw(2, 9, 15)), "num_heads": 3},
     ]
 
 
@@ -57,12 +64,18 @@ SPLIT_HEADS = Exercise(
 
 
 def _merge_probes(generator):
+    """Each size is 1 once, and one shape comes twice."""
     draw = normal(generator)
     return [
         {"x": draw(2, 3, 5, 4)},
         {"x": draw(3, 2, 4, 6)},
         {"x": draw(4, 5, 7, 3)},
-        {"x": draw(2, 4, 3, 5).float().requires_grad_()},
+        {"x": draw(1, 2, 3, 4)},
+        {"x": draw(3, 1, 2, 4)},
+        {"x": draw(4, 3, 1, 2)},
+        {"x": draw(2, 3, 4, 1)},
+        {"x": draw(2, 3, 5, 4)},  # the shape of the first
+        {"x": single(draw(2, 4, 3, 5))},
     ]
 
 
@@ -106,20 +119,32 @@ MERGE_HEADS = Exercise(
 
 
 def _attention_probes(generator):
-    """Weights of size 1/√D, so that queries, keys and values have a size near 1; biases as large as that."""
+    """Weights of size 1/√D, so that queries, keys and values have a size near 1; biases as large as that.
+
+    No batch can be cut into three, so that chunk(3) gives too few pieces in each. In one probe the biases of q and k
+    make large scores; its √d is a whole number, as rounding another root to float32 would move such scores too far.
+    """
     draw, probes = normal(generator), []
-    for (B, N, D), num_heads in (((2, 5, 12), 3), ((3, 4, 10), 2), ((2, 7, 24), 4), ((3, 6, 8), 2)):
+    for (B, N, D), num_heads, large in (
+        ((2, 5, 12), 3, 0),
+        ((4, 3, 10), 2, 0),
+        ((2, 7, 24), 4, 0),
+        ((1, 4, 6), 1, 0),
+        ((2, 1, 4), 2, 0),
+        ((4, 6, 5), 5, 0),
+        ((2, 5, 8), 2, 30),
+        ((2, 5, 12), 3, 0),  # the shapes of the first
+        ((2, 6, 8), 2, 0),
+    ):
         params = {
             "qkv.weight": draw(3 * D, D) / D**0.5,
             "qkv.bias": draw(3 * D) / 2,
             "proj.weight": draw(D, D) / D**0.5,
             "proj.bias": draw(D) / 2,
         }
+        params["qkv.bias"][: 2 * D] += large
         probes.append({"x": draw(B, N, D), "params": params, "num_heads": num_heads})
-    last = probes[-1]
-    last["x"] = last["x"].float().requires_grad_()
-    last["params"] = {name: value.float().requires_grad_() for name, value in last["params"].items()}
-    return probes
+    return [*probes[:-1], single(probes[-1])]
 
 
 def _attention_by_pytorch(x, params, num_heads):
@@ -147,16 +172,30 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
     probes=_attention_probes,
     oracle=_attention_by_pytorch,
     uses={"split_heads": _split_heads, "merge_heads": _merge_heads},
-    forbidden=("multi_head_attention_forward", "native_multi_head_attention", "MultiheadAttention.forward"),
+    forbidden=(
+        "multi_head_attention_forward",
+        "native_multi_head_attention",
+        "MultiheadAttention.forward",
+        "MultiHeadSelfAttention.forward",
+    ),
     mistakes=edits_of(
         _attention,
         """
         scaled_dot_product_attention returns two things, the output and the weights: take the first.
             rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ _merge_heads((weights @ v, weights))
         chunk(3) cuts the batch: cut the columns, chunk(3, dim=-1).
-            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_heads(part, num_heads) for part in qkv.chunk(3))
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.chunk(3)
         split(3) makes pieces of 3 columns: use chunk(3, dim=-1) for three equal pieces.
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(3, dim=-1)
+          or
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_heads(part, num_heads) for part in qkv.split(3, dim=-1))
+        split(D) cuts the batch: cut the columns, split(D, dim=-1).
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(x.shape[-1])
+        exp overflows for large scores and inf/inf is NaN: use torch.softmax, or subtract each row's maximum first.
+            torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ torch.exp(q @ k.mT / q.shape[-1] ** 0.5)
+            | weights = weights / weights.sum(-1, keepdim=True)
+        you divide the scores by d, or by √d twice: divide by √d once. (attention.scaled_dot_product_attention does it for you.)
+            ** 0.5 ⇒
         you divide the scores by √D: the dot products run over one head, divide by √d with d = D / num_heads.
             q.shape ⇒ x.shape
         you do not scale the scores: divide them by √d before the softmax, d = D / num_heads.
@@ -200,6 +239,8 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             dim=-1 ⇒ dim=-2
         you attend once over all D columns and never use num_heads: split q, k and v into heads first.
             H=num_heads ⇒ H=1
+        you add x at the end: that is the block's business, return what the attention computes.
+            return out @ ⇒ return x + out @
         you return the weights as well: return the output alone.
             + params["proj.bias"] ⇒ + params["proj.bias"], weights
         """,

@@ -1,6 +1,6 @@
 """The exercises of chapter 03, the Transformer encoder."""
 
-import torch  # noqa: F401 (for the edits)
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 
@@ -9,7 +9,10 @@ from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _layer_norm_probes(generator):
-    """Tokens of several sizes: of size 1 with a mean of their own, and so small that epsilon counts; a single one."""
+    """Tokens of several sizes: of size 1 with a mean of their own, and so small that epsilon counts; a single one.
+
+    One is all zeros, so that its variance is 0.
+    """
     draw = normal(generator)
 
     def probe(x, **more):
@@ -22,6 +25,7 @@ def _layer_norm_probes(generator):
         probe(0.003 * draw(2, 5, 7)),
         probe(draw(3, 2, 8), eps=0.1),
         probe(draw(1, 1, 4)),
+        probe(draw(2, 1, 4) * torch.tensor([[[1.0]], [[0.0]]])),
         probe(2 * draw(3, 6) + 1),  # the shape of the first
         single(probe(draw(2, 3, 4, 9))),
     ]
@@ -57,6 +61,17 @@ LAYER_NORM = Exercise(
             (variance + eps) ** 0.5 ⇒ (variance**0.5 + eps)
         epsilon is missing: add `eps` to the variance.
             + eps ⇒
+        you divide by x.std(-1), and two things are off: std divides by D - 1, and epsilon is missing. Take .var(-1, correction=0), add eps, then the root.
+            correction=0 ⇒ correction=1
+            + eps ⇒
+        you take epsilon as a lower bound: add it to the variance, whatever that is.
+            variance + eps ⇒ variance.clamp(min=eps)
+          or
+            (variance + eps) ** 0.5 ⇒ (variance**0.5).clamp(min=eps)
+        you add up the squares: the variance is their mean, divide by D.
+            variance + eps ⇒ x.shape[-1] * variance + eps
+        the squares in the variance are those of x itself: subtract the mean before you square.
+            x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True)
         the default of `eps` is PyTorch's 1e-5: ViT, and this exercise, have 1e-6.
             eps=1e-6 ⇒ eps=1e-5
         you write 1e-6 into the formula: use the `eps` that the caller gives.
@@ -79,9 +94,16 @@ LAYER_NORM = Exercise(
         you normalise over the tokens: LayerNorm works along the last dimension, over the features of one token.
             mean(-1 ⇒ mean(-2
             var(-1 ⇒ var(-2
-        you normalise over dimension 1, which is the features only for a matrix: count from the end, dim=-1.
+        you count the features' dimension from the front, and there may be any number of dimensions: count from the end, dim=-1.
             mean(-1 ⇒ mean(1
             var(-1 ⇒ var(1
+          or
+            mean(-1 ⇒ mean(2
+            var(-1 ⇒ var(2
+        a division comes before a subtraction: put x - mean into brackets.
+            (x - mean) / ⇒ x - mean /
+        `weight` and `bias` have changed places: multiply by `weight`, then add `bias`.
+            * weight + bias ⇒ * bias + weight
         you normalise over tokens and features together: each token has a mean and a variance of its own, dim=-1 alone.
             mean(-1 ⇒ mean((-2, -1)
             var(-1 ⇒ var((-2, -1)
@@ -148,8 +170,14 @@ MLP = Exercise(
             F.gelu(h) ⇒ h * torch.sigmoid(1.702 * h)
         h·sigmoid(h) is SiLU, another activation: use GELU, h·Φ(h).
             F.gelu ⇒ F.silu
-        erf(h) without the √2: Φ(h) is (1 + erf(h/√2)) / 2.
+        the √2 in erf is missing or not as it should be: Φ(h) is (1 + erf(h/√2)) / 2.
             F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h))
+          or
+            F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h / 2))
+          or
+            F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h * 2**0.5))
+        the 1 beside erf is missing: Φ(h) is (1 + erf(h/√2)) / 2.
+            F.gelu(h) ⇒ 0.5 * h * torch.erf(h / 2**0.5)
         the factor 1/2 is missing: Φ(h) is (1 + erf(h/√2)) / 2.
             F.gelu(h) ⇒ 2 * F.gelu(h)
         you return Φ(h) alone: GELU is h times Φ(h).
@@ -198,8 +226,9 @@ def _block_probes(generator):
         ((2, 5, 8), 4, 32, 1.0),
         ((3, 4, 6), 2, 15, 1.0),
         ((1, 7, 12), 3, 20, 1.0),
-        ((2, 3, 10), 5, 16, 0.003),  # so small that epsilon counts
+        ((2, 3, 10), 5, 16, 0.003),  # so small that epsilon counts, in both norms
         ((2, 1, 4), 4, 1, 1.0),
+        ((3, 5, 6), 1, 7, 1.0),
         ((2, 5, 8), 4, 32, 1.0),  # the shapes of the first
         ((2, 6, 9), 3, 13, 1.0),
     ):
@@ -211,6 +240,8 @@ def _block_probes(generator):
             ("mlp.fc1", D, hidden),
         ):
             params |= {f"{name}.bias": 0.6 * draw(d_out), f"{name}.weight": draw(d_out, d_in) / d_in**0.5}
+        params["attn.proj.bias"] *= size
+        params["attn.proj.weight"] *= size
         for name in ("norm2", "norm1"):
             params |= {f"{name}.bias": 0.3 * draw(D), f"{name}.weight": 1 + 0.3 * draw(D)}
         probes.append({"x": size * draw(B, N, D), "params": params, "num_heads": num_heads})
@@ -247,7 +278,7 @@ ENCODER_BLOCK = Exercise(
     probes=_block_probes,
     oracle=_block,
     uses={"layer_norm": _layer_norm, "mlp": _mlp, "self_attention": _self_attention},
-    forbidden=("transformer_encoder_layer_fwd", "TransformerEncoderLayer.forward"),
+    forbidden=("transformer_encoder_layer_fwd", "TransformerEncoderLayer.forward", "EncoderBlock.forward"),
     mistakes=edits_of(
         _block,
         """
@@ -268,8 +299,10 @@ ENCODER_BLOCK = Exercise(
             read = _normed(x, params, "norm1") ⇒ read = x = _normed(x, params, "norm1")
         in the second half you add to the normalised x: give norm2(x) a name of its own, x itself stays as it was.
             return x ⇒ return read
-        the names are those of the real weights: norm1.weight, norm1.bias, norm2.weight and so on.
+        the names are those of the real weights: norm1.weight, mlp.fc1.weight and so on.
             ⇒ return params["norm1"]
+          or
+            ⇒ return params["fc1.weight"]
         you normalise what the branches return: normalise what they read, f(norm(x)).
             ⇒ x = x + _normed(_self_attention(x, params, num_heads), params, "norm1")
             | return x + _normed(_mlp_of(x, params), params, "norm2")
@@ -299,11 +332,17 @@ ENCODER_BLOCK = Exercise(
             _normed(x, params, "norm2") ⇒ x
         the norm before the attention is missing: it reads norm1(x).
             _normed(x, params, "norm1") ⇒ x
-        your norms use eps=1e-5, PyTorch's default: ViT has 1e-6.
+        you normalise with eps=1e-5, PyTorch's default: ViT has 1e-6 in both norms.
             "norm1" ⇒ "norm1", 1e-5
+            "norm2" ⇒ "norm2", 1e-5
+          or
+            "norm1" ⇒ "norm1", 1e-5
+          or
             "norm2" ⇒ "norm2", 1e-5
         you attend with a single head: pass `num_heads` on.
             (read, params, num_heads) ⇒ (read, params, 1)
+        the attention is missing: x + attention(norm1(x)) comes first.
+            + _self_attention(read, params, num_heads) ⇒
         the MLP is missing: after the attention comes x + mlp(norm2(x)).
             + _mlp_of(read, params) ⇒
         """,

@@ -5,9 +5,12 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
 import math
 
 import torch
+from einops import einsum
+from torch import nn
 
 # --- softmax ---------------------------------------------------------------------------------------
 
@@ -21,6 +24,58 @@ def softmax_by_moving_the_axis(scores, dim=-1):
     shifted = moved - moved.max(dim=0).values
     e = math.e**shifted
     return (e / e.sum(0)).transpose(0, dim)
+
+
+def softmax(s, axis):
+    """Its parameters have names of its own, by which the answers below call it."""
+    shifted = s - s.amax(axis, keepdim=True)
+    return shifted.exp() / shifted.exp().sum(axis=axis, keepdim=True)
+
+
+class Softmax:
+    def __call__(self, scores, dim=-1):
+        slices = scores.unbind(dim)
+        highest = functools.reduce(torch.maximum, slices).detach()
+        exps = [torch.exp(one - highest) for one in slices]
+        return torch.stack([e / sum(exps) for e in exps], dim)
+
+
+class SoftmaxLayer(nn.Module):
+    def forward(self, scores, dim=-1):
+        return (scores - functools.reduce(torch.logaddexp, scores.unbind(dim)).unsqueeze(dim)).exp()
+
+
+def softmax_to_a_base(base, s, dim):
+    powers = base ** ((s - s.amax(dim, keepdim=True)) / math.log(base))
+    return powers / powers.sum(dim, keepdim=True)
+
+
+def decorated(function):
+    def inside(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return inside
+
+
+@decorated
+def softmax_row_by_row(s, dim=-1):
+    rows = s.movedim(dim, -1)
+    exps = [torch.exp(row - row.max()) for row in rows.reshape(-1, rows.shape[-1])]
+    return torch.stack([e / e.sum() for e in exps]).reshape(rows.shape).movedim(-1, dim)
+
+
+def softmax_squeezed(scores, dim=-1):
+    return torch.exp(scores - torch.logsumexp(scores, dim, keepdim=True)).squeeze()
+
+
+def softmax_below_the_mean(scores, dim=-1):
+    e = torch.exp(scores - scores.mean(dim).unsqueeze(dim))
+    return e / e.sum(dim).unsqueeze(dim)
+
+
+def softmax_with_a_constant_sum(scores, dim=-1):
+    e = torch.exp(scores - scores.amax(dim, keepdim=True))
+    return e / e.sum(dim, keepdim=True).detach()
 
 
 def softmax_along_the_first_axis(scores, dim=-1):
@@ -41,6 +96,57 @@ def weights_with_scaled_inputs(query, key):
     return torch.nn.functional.softmax((query / root) @ (key / root).mT, dim=-1)
 
 
+def weights_with_an_axis(q, k):
+    return softmax(q @ k.mT / math.sqrt(q.shape[-1]), axis=-1)
+
+
+def weights_with_a_root_in_float32(query, key):
+    scores = torch.matmul(query, key.transpose(-2, -1))
+    return nn.functional.softmax(scores / torch.sqrt(torch.tensor(query.size(-1))), dim=-1)
+
+
+class Weights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(self, q, k):
+        return self.softmax(einsum(q, k, "... i d, ... j d -> ... i j") * q.shape[-1] ** -0.5)
+
+
+@decorated
+def weights_by_broadcasting(q, k):
+    scores = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1)
+    return torch.softmax(scores / q.shape[-1] ** 0.5, -1)
+
+
+def weights_by_a_function(normalise, q, k):
+    return normalise(
+        torch.stack([(q * k[..., j : j + 1, :]).sum(-1) for j in range(k.shape[-2])], -1) / q.shape[-1] ** 0.5
+    )
+
+
+def weights_without_a_shift(query, key):
+    e = (torch.einsum("...id,...jd->...ij", query, key) / math.sqrt(key.size(-1))).exp()
+    return e / e.sum(dim=-1, keepdim=True)
+
+
+def weights_with_a_root_of_an_int(query, key):
+    return torch.softmax(torch.matmul(query, key.mT) / torch.sqrt(key.size(-1)), -1)
+
+
+def weights_over_dimension_two(query, key):
+    return (query @ key.mT / math.sqrt(key.size(-1))).softmax(dim=2)
+
+
+def weights_by_the_third_size(query, key):
+    return torch.softmax(query @ key.mT / math.sqrt(query.shape[2]), -1)
+
+
+def weights_squeezed(query, key):
+    return torch.softmax(query @ key.mT / math.sqrt(query.shape[-1]), -1).squeeze(0)
+
+
 # --- scaled_dot_product_attention ------------------------------------------------------------------
 
 
@@ -59,6 +165,46 @@ def attention_by_loops(query, key, value):
     return torch.matmul(weights, value), weights
 
 
+def attention_weights(query, key):
+    """Not written yet: answers that call it are judged by themselves."""
+
+
+def mixed(q, k, v):
+    weights = attention_weights(query=q, key=k)
+    return torch.matmul(weights, v), weights
+
+
+def attention_by_an_unfinished_piece(q, k, v):
+    return list(mixed(q, k, v))
+
+
+class Attention(nn.Module):
+    def forward(self, q, k, v):
+        weights = nn.functional.softmax(q @ k.mT / torch.sqrt(torch.tensor(k.size(-1))), -1)
+        return weights @ v, weights
+
+
+@decorated
+def attention_by_broadcasting(q, k, v):
+    weights = softmax(einsum(q, k, "... i d, ... j d -> ... i j") / q.shape[-1] ** 0.5, axis=-1)
+    return (weights.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2), weights
+
+
+def attention_by_a_function(scale, q, k, v):
+    weights = torch.softmax(scale(q @ k.mT, k.shape[-1]), -1)
+    return (v.mT @ weights.mT).mT, weights
+
+
+def attention_squeezed(q, k, v):
+    weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1)
+    return (weights @ v).squeeze(), weights
+
+
+def attention_with_two_softmaxes(q, k, v):
+    weights = softmax(softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1), -1)
+    return weights @ v, weights
+
+
 # --- masked_attention ------------------------------------------------------------------------------
 
 
@@ -69,9 +215,81 @@ def masked_by_minus_infinity(query, key, value, mask):
     return weights @ value, weights
 
 
+def masked_in_place(q, k, v, allowed):
+    scores = torch.einsum("...id,...jd->...ij", q, k) / q.shape[-1] ** 0.5
+    scores[~allowed] = torch.finfo(scores.dtype).min
+    weights = softmax(scores, axis=-1) * allowed
+    return torch.einsum("...ij,...jd->...id", weights, v), weights
+
+
+def masked_by_a_bias(q, k, v, mask):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    scores = scores + torch.zeros_like(scores).masked_fill(mask == 0, -torch.inf)
+    weights = torch.nan_to_num(nn.functional.softmax(scores, -1))
+    return weights @ v, weights
+
+
+class MaskedAttention:
+    def __init__(self, low):
+        self.low = low
+
+    def __call__(self, q, k, v, mask):
+        scores = q @ k.mT / torch.sqrt(torch.tensor(q.shape[-1]))
+        weights = nn.functional.softmax(torch.where(mask, scores, self.low), -1)
+        weights = torch.where(mask, weights, torch.zeros_like(weights))
+        return weights @ v, weights
+
+
+@decorated
+def masked_row_by_row(q, k, v, mask):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    rows = []
+    for row, allowed in zip(scores.flatten(0, -2), mask.flatten(0, -2), strict=True):
+        rows.append(row.new_zeros(row.shape).masked_scatter(allowed, torch.softmax(row[allowed], 0)))
+    weights = torch.stack(rows).reshape(scores.shape)
+    return weights @ v, weights
+
+
+def masked_by_a_function(fill, q, k, v, mask):
+    weights = fill(torch.softmax(fill(q @ k.mT / q.shape[-1] ** 0.5, ~mask, -1e30), -1), ~mask, 0)
+    return weights @ v, weights
+
+
 def masked_by_renormalising(query, key, value, mask):
     e = torch.exp(query @ key.mT / math.sqrt(query.size(-1))) * mask
     weights = e / e.sum(-1, keepdim=True).clamp_min(1e-30)
+    return weights @ value, weights
+
+
+def masked_below_the_highest_of_all(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1))
+    e = (scores - scores.amax(-1, keepdim=True)).exp() * mask
+    total = e.sum(-1, keepdim=True)
+    weights = e / torch.where(total == 0, 1.0, total)
+    return weights @ value, weights
+
+
+def masked_with_minus_hundred(query, key, value, mask):
+    scores = torch.where(mask, query @ key.mT / math.sqrt(query.size(-1)), -100.0)
+    weights = scores.softmax(-1) * mask
+    return weights @ value, weights
+
+
+def masked_with_the_sign_of_a_mask(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1))
+    weights = torch.softmax(scores.masked_fill(1 - mask, -math.inf), -1)
+    return weights @ value, weights
+
+
+def masked_with_a_root_of_an_int(query, key, value, mask):
+    scores = query @ key.mT / torch.sqrt(key.size(-1))
+    weights = torch.softmax(scores.masked_fill(~mask, -1e9), -1) * mask
+    return weights @ value, weights
+
+
+def masked_keys(query, key, value, mask):
+    seen = key * mask.any(-2).unsqueeze(-1)
+    weights = torch.softmax(query @ seen.mT / math.sqrt(query.size(-1)), -1)
     return weights @ value, weights
 
 
@@ -94,10 +312,40 @@ def masked_along_queries(query, key, value, mask):
 
 
 RIGHT = {
-    "softmax": (softmax_by_logsumexp, softmax_by_moving_the_axis),
-    "attention_weights": (weights_by_einsum, weights_with_scaled_inputs),
-    "scaled_dot_product_attention": (attention_by_einsum, attention_by_loops),
-    "masked_attention": (masked_by_minus_infinity, masked_by_renormalising),
+    "softmax": (
+        softmax_by_logsumexp,
+        softmax_by_moving_the_axis,
+        softmax,
+        Softmax(),
+        SoftmaxLayer(),
+        functools.partial(softmax_to_a_base, 2.0),
+        softmax_row_by_row,
+    ),
+    "attention_weights": (
+        weights_by_einsum,
+        weights_with_scaled_inputs,
+        weights_with_an_axis,
+        weights_with_a_root_in_float32,
+        Weights(),
+        weights_by_broadcasting,
+        functools.partial(weights_by_a_function, functools.partial(torch.softmax, dim=-1)),
+    ),
+    "scaled_dot_product_attention": (
+        attention_by_einsum,
+        attention_by_loops,
+        attention_by_an_unfinished_piece,
+        Attention(),
+        attention_by_broadcasting,
+        functools.partial(attention_by_a_function, lambda scores, d: scores / d**0.5),
+    ),
+    "masked_attention": (
+        masked_by_minus_infinity,
+        masked_in_place,
+        masked_by_a_bias,
+        MaskedAttention(-1e9),
+        masked_row_by_row,
+        functools.partial(masked_by_a_function, torch.masked_fill),
+    ),
 }
 
 SLIPS = {
@@ -117,7 +365,7 @@ SLIPS = {
             key.transpose(-2, -1) ⇒ key
         matrices without a batch
             transpose(-2, -1) ⇒ t()
-        transpose(0, 1) moves the batch
+        you transpose by counting from the front
             (-2, -1) ⇒ (0, 1)
         """,
     "scaled_dot_product_attention": """
@@ -131,11 +379,32 @@ SLIPS = {
 }
 
 WRONG = {
-    "softmax": {softmax_along_the_first_axis: "your columns sum to 1"},
+    "softmax": {
+        softmax_along_the_first_axis: "your columns sum to 1",
+        softmax_squeezed: "a dimension of size 1 is missing",
+        softmax_below_the_mean: "you subtract the mean",
+        softmax_with_a_constant_sum: "it is cut off on the way",
+    },
+    "attention_weights": {
+        weights_without_a_shift: "exp overflows",
+        weights_with_a_root_of_an_int: "torch.sqrt takes a tensor",
+        weights_over_dimension_two: "the keys' dimension from the front",
+        weights_by_the_third_size: "the width from the front",
+        weights_squeezed: "a dimension of size 1 is missing",
+    },
+    "scaled_dot_product_attention": {
+        attention_squeezed: "a dimension of size 1 is missing",
+        attention_with_two_softmaxes: "the softmax twice",
+    },
     "masked_attention": {
         masked_leaves_uniform_rows: "comes out uniform",
         masked_with_score_zero: "exp(0) = 1",
         masked_along_queries: "queries compete",
+        masked_by_renormalising: "you exponentiate before you mask",
+        masked_with_minus_hundred: "not low enough",
+        masked_with_the_sign_of_a_mask: "a mask is of type bool",
+        masked_with_a_root_of_an_int: "torch.sqrt takes a tensor",
+        masked_keys: "the task is to return",
     },
 }
 
@@ -154,7 +423,5 @@ EQUIVALENT = {
             masked_attention: weights = softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ weights = softmax(scores).masked_fill(~mask, 0.0)
         Where the mask is False the weight is 0 anyway.
             masked_by_minus_infinity: weights = torch.where(mask.any(-1, keepdim=True), weights, torch.zeros_like(weights)) ⇒ weights = torch.where(mask, weights, torch.zeros_like(weights))
-        Any small number will do.
-            masked_by_renormalising: weights = e / e.sum(-1, keepdim=True).clamp_min(1e-30) ⇒ weights = e / e.sum(-1, keepdim=True).clamp_min(2e-30)
         """,
 }

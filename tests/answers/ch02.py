@@ -5,10 +5,24 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
 import math
 
 import torch
-from einops import rearrange
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from einops.layers.torch import Rearrange
+from torch import nn
+
+from course_lib import attention
+
+
+def decorated(function):
+    def inside(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return inside
+
 
 # --- split_heads -----------------------------------------------------------------------------------
 
@@ -25,6 +39,33 @@ def split_by_slices(x, num_heads):
     d = x.shape[-1] // num_heads
     heads = [x[:, :, h * d : (h + 1) * d] for h in range(num_heads)]
     return torch.cat([head.unsqueeze(1) for head in heads], dim=1)
+
+
+def split_heads(t, H):
+    """Its parameters have names of its own, by which the answers below call it."""
+    return t.unflatten(-1, (H, -1)).transpose(1, 2)
+
+
+class SplitHeads(nn.Module):
+    def forward(self, x, num_heads):
+        return Rearrange("b n (h d) -> b h n d", h=num_heads)(x)
+
+
+@decorated
+def split_into_an_empty_tensor(x, num_heads):
+    B, N, D = x.shape
+    heads = torch.empty(B, num_heads, N, D // num_heads, dtype=x.dtype)
+    for h, part in enumerate(x.split(D // num_heads, dim=2)):
+        heads[:, h] = part
+    return heads
+
+
+def split_by_a_pattern(pattern, x, H):
+    return rearrange(x, pattern, H=H)
+
+
+def split_squeezed(x, num_heads):
+    return rearrange(x, "b n (h d) -> b h n d", h=num_heads).squeeze(-1)
 
 
 def split_heads_first(x, num_heads):
@@ -51,6 +92,28 @@ def merge_by_einops(x):
 def merge_by_contiguous_view(x):
     B, H, N, d = x.shape
     return x.permute(0, 2, 1, 3).contiguous().view(B, N, H * d)
+
+
+@decorated
+def merge_into_an_empty_tensor(x):
+    B, H, N, d = x.shape
+    tokens = x.new_empty(B, N, H * d)
+    for h in range(H):
+        tokens[..., h * d : (h + 1) * d] = x[:, h]
+    return tokens
+
+
+class MergeHeads:
+    def __call__(self, heads):
+        return heads.swapaxes(1, 2).flatten(-2)
+
+
+def merge_by_a_pattern(pattern, heads):
+    return rearrange(heads, pattern)
+
+
+def merge_squeezed(x):
+    return torch.cat(x.unbind(1), -1).squeeze()
 
 
 def merge_iterating_over_the_batch(x):
@@ -92,6 +155,74 @@ def multi_head_by_einsum(x, params, num_heads):
     return torch.einsum("bnd,ed->bne", merged, params["proj.weight"]) + params["proj.bias"]
 
 
+def merge_heads(x):
+    raise NotImplementedError("not written yet: answers that call it are judged by themselves")
+
+
+def heads_of(part, num_heads):
+    return split_heads(part, H=num_heads)
+
+
+def linear(x, params, name):
+    return F.linear(x, weight=params[f"{name}.weight"], bias=params[f"{name}.bias"])
+
+
+def multi_head_by_an_unfinished_piece(x, params, num_heads):
+    q, k, v = (heads_of(part, num_heads) for part in linear(x, params, "qkv").split(x.shape[-1], dim=-1))
+    output = attention.scaled_dot_product_attention(query=q, key=k, value=v)[0]
+    return linear(merge_heads(output), params, "proj")
+
+
+class MultiHead(nn.Module):
+    def forward(self, x, params, num_heads):
+        B, N, C = x.shape
+        qkv = linear(x, params, "qkv").reshape(B, N, 3, num_heads, C // num_heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        weights = (q / torch.sqrt(torch.tensor(C // num_heads)) @ k.transpose(-2, -1)).softmax(dim=-1)
+        return linear((weights @ v).transpose(1, 2).reshape(B, N, C), params, "proj")
+
+
+@decorated
+def multi_head_in_the_batch(x, params, num_heads):
+    parts = (F.linear(x, w, b) for w, b in zip(params["qkv.weight"].chunk(3), params["qkv.bias"].chunk(3), strict=True))
+    q, k, v = (rearrange(part, "b n (h d) -> (b h) n d", h=num_heads) for part in parts)
+    weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)) / q.shape[2] ** 0.5, 2)
+    return linear(rearrange(torch.bmm(weights, v), "(b h) n d -> b n (h d)", h=num_heads), params, "proj")
+
+
+def multi_head_by_a_function(attend, x, params, num_heads):
+    D = x.shape[-1]
+    qkv = einsum(x, params["qkv.weight"], "... i, o i -> ... o") + params["qkv.bias"]
+    heads = [split_heads(qkv[..., start : start + D], num_heads) for start in (0, D, 2 * D)]
+    return linear(rearrange(attend(*heads), "b h n d -> b n (h d)"), params, "proj")
+
+
+def multi_head_squeezed(x, params, num_heads):
+    return multi_head_in_one_reshape(x, params, num_heads).squeeze(0)
+
+
+def multi_head_without_a_shift(x, params, num_heads):
+    q, k, v = (split_heads(part, num_heads) for part in linear(x, params, "qkv").chunk(3, dim=-1))
+    e = (q @ k.mT / math.sqrt(q.shape[-1])).exp()
+    return linear(rearrange(e @ v / e.sum(-1, keepdim=True), "b h n d -> b n (h d)"), params, "proj")
+
+
+def multi_head_scaled_twice(x, params, num_heads):
+    q, k, v = (split_heads(part, num_heads) for part in linear(x, params, "qkv").chunk(3, dim=-1))
+    output, _ = attention.scaled_dot_product_attention(q / q.shape[-1] ** 0.5, k, v)
+    return linear(output.transpose(1, 2).flatten(2), params, "proj")
+
+
+def multi_head_split_by_three(x, params, num_heads):
+    q, k, v = linear(x, params, "qkv").split(3, -1)
+    return linear(F.scaled_dot_product_attention(q, k, v), params, "proj")
+
+
+def multi_head_split_along_the_batch(x, params, num_heads):
+    q, k, v = (split_heads(part, num_heads) for part in linear(x, params, "qkv").split(x.shape[2]))
+    return linear(F.scaled_dot_product_attention(q, k, v), params, "proj")
+
+
 def multi_head_among_the_heads_of_a_token(x, params, num_heads):
     B, N, D = x.shape
     d = D // num_heads
@@ -113,9 +244,33 @@ def multi_head_packed_per_head(x, params, num_heads):
 
 
 RIGHT = {
-    "split_heads": (split_by_stacking, split_by_einops, split_by_slices),
-    "merge_heads": (merge_by_concatenation, merge_by_einops, merge_by_contiguous_view),
-    "multi_head_self_attention": (multi_head_in_one_reshape, multi_head_by_a_loop, multi_head_by_einsum),
+    "split_heads": (
+        split_by_stacking,
+        split_by_einops,
+        split_by_slices,
+        split_heads,
+        SplitHeads(),
+        split_into_an_empty_tensor,
+        functools.partial(split_by_a_pattern, "... n (H d) -> ... H n d"),
+    ),
+    "merge_heads": (
+        merge_by_concatenation,
+        merge_by_einops,
+        merge_by_contiguous_view,
+        MergeHeads(),
+        merge_into_an_empty_tensor,
+        Rearrange("b h n d -> b n (h d)"),
+        functools.partial(merge_by_a_pattern, "... h n d -> ... n (h d)"),
+    ),
+    "multi_head_self_attention": (
+        multi_head_in_one_reshape,
+        multi_head_by_a_loop,
+        multi_head_by_einsum,
+        multi_head_by_an_unfinished_piece,
+        MultiHead(),
+        multi_head_in_the_batch,
+        functools.partial(multi_head_by_a_function, F.scaled_dot_product_attention),
+    ),
 }
 
 SLIPS = {
@@ -135,8 +290,6 @@ SLIPS = {
             out, _ ⇒ out
         chunk(3) cuts the batch
             chunk(3, dim=-1) ⇒ chunk(3)
-        pieces of 3 columns
-            chunk ⇒ split
         F.linear transposes for you
             x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
         never use num_heads
@@ -146,16 +299,30 @@ SLIPS = {
 
 WRONG = {
     "split_heads": {
+        split_squeezed: "a dimension of size 1 is missing",
         split_heads_first: "the heads before the batch",
         split_into_a_list: "as separate tensors",
     },
     "merge_heads": {
+        merge_squeezed: "a dimension of size 1 is missing",
         merge_iterating_over_the_batch: "takes the batch apart",
     },
     "multi_head_self_attention": {
+        multi_head_squeezed: "a dimension of size 1 is missing",
+        multi_head_without_a_shift: "exp overflows",
+        multi_head_scaled_twice: "by √d twice",
+        multi_head_split_by_three: "pieces of 3 columns",
+        multi_head_split_along_the_batch: "split(D) cuts the batch",
         multi_head_among_the_heads_of_a_token: "the heads of one token attend to each other",
         multi_head_packed_per_head: "q, k, v of head 0, then of head 1",
     },
 }
 
-EQUIVALENT = {"split_heads": "", "merge_heads": "", "multi_head_self_attention": ""}
+EQUIVALENT = {
+    "split_heads": "",
+    "merge_heads": "",
+    "multi_head_self_attention": """
+        The reshape brings back sizes of 1.
+            multi_head_in_one_reshape: qkv = torch.nn.functional.linear(x, params['qkv.weight'], params['qkv.bias']) ⇒ qkv = torch.nn.functional.linear(x, params['qkv.weight'], params['qkv.bias']).squeeze()
+        """,
+}

@@ -5,10 +5,21 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
 import math
 
 import torch
 import torch.nn.functional as F
+from einops import einsum, rearrange, reduce
+from torch import nn
+
+
+def decorated(function):
+    def inside(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return inside
+
 
 # --- layer_norm ----------------------------------------------------------------------------------
 
@@ -30,6 +41,66 @@ def norm_with_features_in_front(x, weight, bias, eps=1e-6):
     x = x - x.mean(0)
     x = x / (x.pow(2).mean(0) + eps).sqrt()
     return x.movedim(0, -1) * weight + bias
+
+
+def layer_norm(x, gamma, beta, eps=1e-6):
+    """Its parameters have names of its own, by which the answers below call it."""
+    centred = x - reduce(x, "... d -> ... 1", "mean")
+    variance = reduce(centred**2, "... d -> ... 1", "mean")
+    return gamma * centred / torch.sqrt(variance + eps) + beta
+
+
+class LayerNorm:
+    def __init__(self, eps=1e-6):
+        self.eps = eps
+
+    def __call__(self, x, weight, bias, eps=None):
+        eps = self.eps if eps is None else eps
+        D = x.shape[-1]
+        variance = x.var(-1, keepdim=True) * (D - 1) / D
+        return weight * (x - x.mean(-1, True)) / (variance + torch.tensor(eps)).sqrt() + bias
+
+
+class NormLayer(nn.Module):
+    def forward(self, x, weight, bias, eps=1e-6):
+        mean = x.mean(-1)
+        variance = x.square().mean(-1) - mean**2
+        return torch.addcmul(bias, weight, (x - mean[..., None]) * (variance + eps).rsqrt().unsqueeze(-1))
+
+
+@decorated
+def norm_token_by_token(x, weight, bias, eps=1e-6):
+    centred = [token - token.mean() for token in x.reshape(-1, x.shape[-1])]
+    return torch.stack([c / (c.dot(c) / len(c) + eps) ** 0.5 * weight + bias for c in centred]).view_as(x)
+
+
+def norm_by_a_function(mean, x, weight, bias, eps=1e-6):
+    centred = x - mean(x)
+    return centred * (mean(centred * centred) + eps) ** -0.5 * weight + bias
+
+
+def norm_of_a_constant_spread(x, weight, bias, eps=1e-6):
+    mean = x.mean(-1, keepdim=True).detach()
+    spread = torch.sqrt(x.var(-1, correction=0, keepdim=True).detach() + eps)
+    return (x - mean) / spread * weight + bias
+
+
+def norm_squeezed(x, weight, bias, eps=1e-6):
+    return norm_by_moments(x, weight, bias, eps).squeeze(1)
+
+
+def norm_with_a_floor(x, weight, bias, eps=1e-6):
+    spread = x.std(-1, correction=0, keepdim=True)
+    return (x - x.mean(-1, keepdim=True)) / torch.maximum(spread, torch.tensor(eps)) * weight + bias
+
+
+def norm_by_unit_length(x, weight, bias, eps=1e-6):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / torch.sqrt((centred**2).sum(-1, keepdim=True) + eps) * weight + bias
+
+
+def norm_over_dimension_two(x, weight, bias, eps=1e-6):
+    return (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, correction=0, keepdim=True) + eps) * weight + bias
 
 
 def norm_sample_std_plus_eps(x, weight, bias, eps=1e-6):
@@ -57,6 +128,38 @@ def mlp_with_erfc(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
     h = torch.matmul(x, fc1_weight.transpose(0, 1)) + fc1_bias
     h = h * torch.erfc(-h / math.sqrt(2)) / 2
     return torch.matmul(h, fc2_weight.transpose(0, 1)) + fc2_bias
+
+
+def gelu(h):
+    return 0.5 * h * (1.0 + torch.erf(h / torch.sqrt(torch.tensor(2.0))))
+
+
+def mlp_by_a_helper(x, w1, b1, w2, b2):
+    return F.linear(gelu(F.linear(x, w1, b1)), w2, b2)
+
+
+class Layers(nn.Module):
+    """With layers of its own, into which the weights are put for one call."""
+
+    def forward(self, x, w1, b1, w2, b2):
+        layers = nn.Sequential(nn.Linear(*w1.T.shape), nn.GELU(), nn.Linear(*w2.T.shape))
+        weights = {"0.weight": w1, "0.bias": b1, "2.weight": w2, "2.bias": b2}
+        return torch.func.functional_call(layers, weights, x)
+
+
+@decorated
+def mlp_token_by_token(x, w1, b1, w2, b2):
+    tokens = x.reshape(-1, x.shape[-1])
+    return torch.stack([w2 @ F.gelu(w1 @ token + b1) + b2 for token in tokens]).reshape(x.shape)
+
+
+def mlp_by_a_function(activation, x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
+    h = activation(einsum(x, fc1_weight, "... i, o i -> ... o") + fc1_bias)
+    return einsum(h, fc2_weight, "... i, o i -> ... o") + fc2_bias
+
+
+def mlp_squeezed(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
+    return mlp_by_a_helper(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias).squeeze(0)
 
 
 def mlp_gelu_twice(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias):
@@ -103,6 +206,59 @@ def block_by_pytorchs_attention(x, params, num_heads):
     return torch.add(after_attention, _mlp(_norm(after_attention, params, "norm2"), params))
 
 
+def mlp(x, w1, b1, w2, b2):
+    """Not written yet: answers that call it are judged by themselves."""
+
+
+def self_attention(x, params, num_heads):
+    """The chapter's own."""
+    qkv = F.linear(x, params["attn.qkv.weight"], params["attn.qkv.bias"])
+    q, k, v = rearrange(qkv, "b n (three h d) -> three b h n d", three=3, h=num_heads)
+    output = rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)")
+    return F.linear(output, params["attn.proj.weight"], params["attn.proj.bias"])
+
+
+def parts(params, name):
+    return {key.removeprefix(name + "."): value for key, value in params.items() if key.startswith(name + ".")}
+
+
+def block_by_an_unfinished_piece(x, params, num_heads):
+    read = layer_norm(x, gamma=params["norm1.weight"], beta=params["norm1.bias"])
+    x = x + self_attention(read, params=params, num_heads=num_heads)
+    read = layer_norm(x, gamma=params["norm2.weight"], beta=params["norm2.bias"])
+    layers = parts(params, "mlp")
+    return x + mlp(read, layers["fc1.weight"], b1=layers["fc1.bias"], w2=layers["fc2.weight"], b2=layers["fc2.bias"])
+
+
+class Block(nn.Module):
+    def forward(self, x, params, num_heads):
+        for branch in (self.attend, self.think):
+            x = x + branch(x, params, num_heads)
+        return x
+
+    def attend(self, x, params, num_heads):
+        return self_attention(_norm(x, params, "norm1"), params, num_heads)
+
+    def think(self, x, params, _):
+        return _mlp(_norm(x, params, "norm2"), params)
+
+
+@decorated
+def block_by_addition(x, params, num_heads):
+    attended = torch.add(x, self_attention(_norm(x, params, "norm1"), params, num_heads))
+    return torch.add(attended, _mlp(_norm(attended, params, "norm2"), params))
+
+
+def block_by_a_function(norm, x, params, num_heads):
+    first, second = parts(params, "norm1"), parts(params, "norm2")
+    x = self_attention(norm(x, first["weight"], first["bias"]), params, num_heads) + x
+    return _mlp(norm(x, second["weight"], second["bias"]), params) + x
+
+
+def block_squeezed(x, params, num_heads):
+    return block_in_one_piece(x, params, num_heads).squeeze(1)
+
+
 def block_post_norm(x, params, num_heads):
     def norm(x, name):
         return F.layer_norm(x, x.shape[-1:], params[name + ".weight"], params[name + ".bias"], 1e-6)
@@ -118,9 +274,32 @@ def block_post_norm(x, params, num_heads):
 
 
 RIGHT = {
-    "layer_norm": (norm_by_moments, norm_by_var_mean, norm_with_features_in_front),
-    "mlp": (mlp_by_einsum, mlp_with_erfc),
-    "encoder_block": (block_in_one_piece, block_by_pytorchs_attention),
+    "layer_norm": (
+        norm_by_moments,
+        norm_by_var_mean,
+        norm_with_features_in_front,
+        layer_norm,
+        LayerNorm(),
+        NormLayer(),
+        norm_token_by_token,
+        functools.partial(norm_by_a_function, functools.partial(torch.mean, dim=-1, keepdim=True)),
+    ),
+    "mlp": (
+        mlp_by_einsum,
+        mlp_with_erfc,
+        mlp_by_a_helper,
+        Layers(),
+        mlp_token_by_token,
+        functools.partial(mlp_by_a_function, nn.GELU()),
+    ),
+    "encoder_block": (
+        block_in_one_piece,
+        block_by_pytorchs_attention,
+        block_by_an_unfinished_piece,
+        Block(),
+        block_by_addition,
+        functools.partial(block_by_a_function, layer_norm),
+    ),
 }
 
 SLIPS = {
@@ -148,7 +327,7 @@ SLIPS = {
     "encoder_block": """
         the names are those of the real weights
             params["norm1.weight"], params["norm1.bias"] ⇒ *params["norm1"]
-        eps=1e-5
+        with eps=1e-5
             params["norm1.bias"] ⇒ params["norm1.bias"], 1e-5
             params["norm2.bias"] ⇒ params["norm2.bias"], 1e-5
         """,
@@ -156,11 +335,22 @@ SLIPS = {
 
 WRONG = {
     "layer_norm": {
+        norm_squeezed: "a dimension of size 1 is missing",
+        norm_of_a_constant_spread: "it is cut off on the way",
+        norm_with_a_floor: "a lower bound",
+        norm_by_unit_length: "you add up the squares",
+        norm_over_dimension_two: "the features' dimension from the front",
         norm_sample_std_plus_eps: "two things are off",
         norm_over_the_batch: "as BatchNorm does",
     },
-    "mlp": {mlp_gelu_twice: "after the second layer too"},
-    "encoder_block": {block_post_norm: "post-norm"},
+    "mlp": {
+        mlp_squeezed: "a dimension of size 1 is missing",
+        mlp_gelu_twice: "after the second layer too",
+    },
+    "encoder_block": {
+        block_squeezed: "a dimension of size 1 is missing",
+        block_post_norm: "post-norm",
+    },
 }
 
 EQUIVALENT = {

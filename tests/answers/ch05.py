@@ -307,6 +307,13 @@ EQUIVALENT = {
         -1 leaves it as it is, which is 1.
             prepend_class_token: cls_tokens = cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_tokens = cls_token.expand(tokens.shape[0], 1, -1)
         """,
-    "sincos_pos_embed_2d": "",
+    "sincos_pos_embed_2d": """
+        There are two axes; float32 and tensors of one number are exact enough.
+            sincos_by_complex_numbers: return torch.cat([col.imag, col.real, row.imag, row.real], dim=-1) ⇒ return torch.cat([col.imag, col.real, row.imag, row.real], dim=1)
+            sincos_from_one_axis: angles = torch.outer(torch.arange(length, dtype=torch.float64), speeds) ⇒ angles = torch.outer(torch.arange(length), speeds)
+            sincos_from_one_axis: speeds = torch.exp(torch.arange(dim // 4, dtype=torch.float64) * (-4 * math.log(base) / dim)) ⇒ speeds = torch.exp(torch.arange(dim // 4) * (-4 * math.log(base) / dim))
+            sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a) for a in angles] + [torch.cos(a).item() for a in angles]
+            sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a).item() for a in angles] + [torch.cos(a) for a in angles]
+        """,
     "resample_pos_embed": "",
 }

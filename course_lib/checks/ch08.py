@@ -527,12 +527,12 @@ EMA_UPDATE = StagedExercise(
         the average's parameters are now the model's own memory, and change whenever the model does: mix the numbers, in place.
             old.copy_(decay * old + (1 - decay) * new) ⇒ old.data = new.data
         children() leaves out what the model holds itself, and parameters() and buffers() alone go as deep as they must: use these.
-            average.parameters(), model.parameters() ⇒ average[:].parameters(), model[:].parameters()
-            average.buffers(), model.buffers() ⇒ average[:].buffers(), model[:].buffers()
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters()), (p for c in model for p in c.parameters())
+            average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers()), (b for c in model for b in c.buffers())
           or
-            average.parameters(), model.parameters() ⇒ average[:].parameters(), model[:].parameters()
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters()), (p for c in model for p in c.parameters())
           or
-            average.buffers(), model.buffers() ⇒ average[:].buffers(), model[:].buffers()
+            average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers()), (b for c in model for b in c.buffers())
           or
             average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters(False)), (p for c in model for p in c.parameters(False))
             average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers(False)), (b for c in model for b in c.buffers(False))
@@ -567,6 +567,9 @@ EMA_UPDATE = StagedExercise(
             old.copy_(new) ⇒ old.copy_(decay * old + (1 - decay) * new if old.is_floating_point() else new)
         a state dict holds buffers too, and num_batches_tracked is a whole number that cannot be averaged: average parameters(), copy buffers().
             old.copy_(new) ⇒ old.mul_(decay).add_(new, alpha=1 - decay)
+          or
+            average.parameters(), model.parameters() ⇒ average.state_dict().values(), model.state_dict().values()
+            old.copy_(decay * old + (1 - decay) * new) ⇒ old.mul_(decay).add_(new, alpha=1 - decay)
         gradients are recorded: put torch.no_grad() around the update, or each step's graph hangs on to the one before.
             no_grad ⇒ enable_grad
         only parameters that are trained are averaged: an average is not trained itself, so take all.

@@ -184,11 +184,12 @@ def resample_each_channel(pos, size, n=1):
     return torch.cat([pos[:, :n], torch.stack(new, dim=-1)[None]], dim=1)
 
 
-def resample_unless_it_fits(pos_embed, new_grid_size, num_prefix_tokens=1):
-    side = int(np.sqrt(pos_embed.shape[1] - num_prefix_tokens))
-    if tuple(new_grid_size) == (side, side):
-        return pos_embed
-    return resample_by_einops(pos_embed, new_grid_size, num_prefix_tokens)
+resample_by_a_partial = functools.partial(
+    lambda resize, x, size, n=1: torch.cat(
+        [x[:, :n], resize(x[:, n:].mT.unflatten(2, (round((x.shape[1] - n) ** 0.5), -1)), size).flatten(2).mT], dim=1
+    ),
+    functools.partial(F.interpolate, mode="bicubic", antialias=True),
+)
 
 
 class ResampleInto:
@@ -241,7 +242,7 @@ RIGHT = {
         resample_axis_by_axis,
         resample_by_the_formula,
         resample_each_channel,
-        resample_unless_it_fits,
+        resample_by_a_partial,
         ResampleInto(),
     ),
 }

@@ -180,14 +180,10 @@ def count_by_layers(img_size, patch_size, in_chans, num_classes, dim, depth, mlp
 
 
 def count_with_numpy(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
-    layers = np.array([(in_chans * patch_size**2, dim), (dim, num_classes)])
-    in_a_block = np.array([(dim, 3 * dim), (dim, dim), (dim, mlp_dim), (mlp_dim, dim)])
+    block = [(dim, 3 * dim), (dim, dim), (dim, mlp_dim), (mlp_dim, dim)]
+    inputs, outputs = np.array([(in_chans * patch_size**2, dim), *depth * block, (dim, num_classes)]).T
     vectors = [1, (img_size // patch_size) ** 2 + 1, 4 * depth, 2]  # class token, positions, norms
-    return (
-        ((layers[:, 0] + 1) @ layers[:, 1])
-        + depth * ((in_a_block[:, 0] + 1) @ in_a_block[:, 1])
-        + dim * np.sum(vectors)
-    )
+    return np.sum((inputs + 1) * outputs) + dim * np.sum(vectors)
 
 
 class Count:
@@ -200,21 +196,10 @@ class Count:
 
 
 def count_step_by_step(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
-    total = 0
-
-    def add(*shape, bias=True):
-        nonlocal total
-        total += math.prod(shape) + bias * shape[-1]
-
-    add(patch_size * patch_size * in_chans, dim)
-    add(1, dim, bias=False)
-    add(img_size * img_size // (patch_size * patch_size) + 1, dim, bias=False)
-    for _ in range(depth):
-        for shape in ((1, dim), (dim, 3 * dim), (dim, dim), (1, dim), (dim, mlp_dim), (mlp_dim, dim)):
-            add(*shape)
-    add(1, dim)
-    add(dim, num_classes)
-    return total
+    tokens = img_size * img_size // (patch_size * patch_size) + 1
+    block = [(1, dim), (dim, 3 * dim), (dim, dim), (1, dim), (dim, mlp_dim), (mlp_dim, dim)]
+    layers = [(patch_size * patch_size * in_chans, dim), *depth * block, (1, dim), (dim, num_classes)]
+    return dim + tokens * dim + sum(rows * columns + columns for rows, columns in layers)
 
 
 count_by_doubling = functools.partial(

@@ -129,7 +129,7 @@ def entropy_row_by_row(logits, targets):
 
 
 def entropy_of_divergence(scores, shares):
-    logs = torch.nn.LogSoftmax(dim=1)(scores)
+    logs = scores.log_softmax(dim=1)
     return F.kl_div(logs, shares, reduction="batchmean") - torch.xlogy(shares, shares).sum(1).mean()
 
 
@@ -303,7 +303,7 @@ def ema_of_a_copy(average, model, decay):
 @torch.no_grad()
 def ema_of_what_is_floating_with_the_counter(average, model, decay):
     other = model.state_dict()
-    for name, value in average.state_dict().items():
+    for name, value in (*average.named_parameters(), *average.named_buffers()):
         if value.is_floating_point():
             value.lerp_(other[name], 1 - decay)
         else:
@@ -426,10 +426,16 @@ EQUIVALENT = {
             entropy_by_einsum: logs = shifted - shifted.exp().sum(dim=-1, keepdim=True).log() ⇒ logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
             entropy_by_einsum: shifted = logits - logits.max(dim=-1, keepdim=True).values ⇒ shifted = logits - logits.max(dim=1, keepdim=True).values
         A product has no order.
+            entropy_row_by_row: losses = [-(share @ row.log_softmax(0)) for row, share in zip(logits, targets)] ⇒ losses = [-(row.log_softmax(0) @ share) for row, share in zip(logits, targets)]
             entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return -torch.einsum('bk,bk->', logs, targets) / logits.shape[0]
         """,
     "mixup": "",
     "ema_update": """
+        What is done already is left out, and a buffer may be copied twice.
+            ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers():
+            ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers(recurse=True):
+            ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters():
+            ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters(recurse=True):
         The numbers are not changed where they lie, so they need not be copied.
             ema_by_loading: state = {name: value.clone() for name, value in model.state_dict().items()} ⇒ state = {name: value for name, value in model.state_dict().items()}
         """,

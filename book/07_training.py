@@ -197,9 +197,9 @@ for clip in (nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_):
 #
 # *Easy, 10 minutes.* One step of training.
 #
-# * `images` is `(B, C, h, w)`, `labels` is `(B,)`, `optimizer` holds the parameters of `model`. `max_norm` is the greatest length that the gradient may have.
+# * `images` is `(B, C, h, w)`, `labels` is `(B,)`, `optimizer` holds the parameters of `model`, in one group or in several. `max_norm` is the greatest length that the gradient may have.
 # * The model may come to you in evaluation mode, with old gradients in it.
-# * The result is the mean cross-entropy of the batch before the step, as a plain number. What really counts are the weights: the check compares them afterwards.
+# * The result is the mean cross-entropy of the batch before the step, as a plain number, a float. What really counts are the weights: the check compares them afterwards.
 
 
 # %% tags=["exercise"]
@@ -230,7 +230,7 @@ check_train_step(train_step)
 # </details>
 #
 # <details>
-# <summary>I get “fc1_weight: at index ...”: the loss is right, the weights are not</summary>
+# <summary>I get “fc1.weight: at index ...”: the loss is right, the weights are not</summary>
 #
 # Then the gradients that `optimizer.step()` used were not those of this batch, or they were not clipped. Say aloud what is in `parameter.grad` before and after each of your lines.
 #
@@ -259,9 +259,9 @@ check_train_step(train_step)
 #
 # *Easy, 10 minutes.* The learning rate of each step, with both.
 #
-# * Steps are counted from 0 to `total_steps - 1`. The first `warmup_steps` of them are the warm-up; there may be none.
+# * Steps are counted from 0 to `total_steps - 1`. The first `warmup_steps` of them are the warm-up; there may be none, and at least one step comes after them.
 # * In the warm-up the rate rises on a straight line. Step 0 already has `peak / warmup_steps`, since a rate of 0 would waste the step, and the last step of the warm-up has `peak`.
-# * From step `warmup_steps` on, the rate is `peak` times $\tfrac12(1 + \cos(\pi p))$. The progress $p$ is 0 at that step, and would be 1 at step `total_steps`.
+# * From step `warmup_steps` on, the rate is `peak` times $\tfrac12(1 + \cos(\pi p))$. The progress $p$ is 0 at that step, and would be 1 at step `total_steps`. Nothing holds the rate up on its way down.
 #
 # For 12 steps, 4 of them warm-up, and a peak of 1, these are the rates:
 
@@ -480,9 +480,10 @@ for name, optimizer, decay in (
 #
 # *Medium, 15 minutes.* Tell the optimiser what decays. An optimiser takes a list of dictionaries in place of a list of parameters, each with settings of its own.
 #
-# * `model` is any model: a ViT of this course with any kind of positions, or, say, an `nn.Sequential` of convolutions, norms and linear layers.
+# * `model` is any model of linear layers, convolutions (`nn.Conv2d`) and norms: a ViT of this course with any kind of positions, or, say, an `nn.Sequential`, perhaps with others in it. Its biases and the parameters of its norms have one dimension.
 # * The result is a list of two dictionaries. One has in `"params"` the list of all parameters that decay, and in `"weight_decay"` the given number. The other has all the rest, and `0.0`.
-# * Each parameter is in exactly one of them. What is in none is never trained.
+# * Each parameter is in exactly one of them, once, also if the model uses it in two places. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
+# * You only make lists: the parameters themselves stay as they are.
 #
 # `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table`.
 
@@ -583,8 +584,8 @@ print(
 # *Medium, 15 minutes.* The exact loss and accuracy of a model.
 #
 # * `batches` gives pairs of `images` $(B, C, h, w)$ and `labels` $(B,)$. The batches may be of any sizes, there is at least one, and you can go through them once. They have no length.
-# * The model comes in whatever mode it is.
-# * The result is `(loss, accuracy)`, two plain numbers: the mean cross-entropy over all images, and the share of images whose largest logit is that of the right class. No gradients may be recorded on the way.
+# * The model comes in whatever mode it is, and you may leave it in another. Nothing else about it changes.
+# * The result is `(loss, accuracy)`, two floats: the mean cross-entropy over all images, and the share of images whose largest logit is that of the right class. No gradients may be recorded on the way.
 
 
 # %% tags=["exercise"]

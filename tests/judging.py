@@ -19,6 +19,12 @@ def judge(name, answer, seed):
         return exercise.judge(answer, seed)
 
 
+def status(name, answer, seed):
+    """Only the status, without looking for a hint, which costs most."""
+    with mock.patch.object(engine.Exercise, "_hint", lambda *_: ""):
+        return judge.__wrapped__(name, answer, seed).status
+
+
 @functools.lru_cache(1)  # the answers to an exercise come one after the other
 def _bench(name):
     """The exercise with the probes of each seed kept, and a `run` that keeps what the oracle and the mistakes gave."""

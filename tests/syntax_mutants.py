@@ -16,10 +16,13 @@ NAMES = {"amax": "amin", "max": "min", "sum": "mean", "cos": "sin", "any": "all"
 NAMES |= {new: old for old, new in NAMES.items()}
 
 
-def mutants(function):
+def mutants(function, cut=True):
     """{"old line ⇒ new line": the function with that change}, for each change of one place in its source.
 
     Of a function made inside another, or of anything that is no function, there are none.
+
+    Args:
+        cut: also with `.detach()` after what is computed.
     """
     function = inspect.unwrap(function)
     if not inspect.isfunction(function) or function.__closure__:
@@ -30,7 +33,7 @@ def mutants(function):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
     lines, found = ast.unparse(tree).splitlines(), {}
     for place, old in enumerate(_places(tree)):
-        for new in _replacements(old):
+        for new in [*_replacements(old), *_with_more(old, cut)]:
             if isinstance(new, ast.Starred):  # alone it is no program
                 continue
             twin = _with(copy.deepcopy(tree), place, new)
@@ -109,6 +112,23 @@ def _replacements(node):
             yield ast.Pass()
         case ast.With(body=body):
             yield ast.If(ast.Constant(True), body, [])
+
+
+def _with_more(node, cut):
+    """A statement whose result is squeezed, transposed or, if `cut`, detached."""
+    if not isinstance(node, ast.Assign | ast.Return) or not isinstance(
+        node.value, ast.Call | ast.BinOp | ast.Name | ast.Attribute
+    ):
+        return
+    for name in ("squeeze", "detach") if cut else ("squeeze",):
+        yield _with_value(node, ast.Call(ast.Attribute(node.value, name, ast.Load()), [], []))
+    yield _with_value(node, ast.Attribute(node.value, "mT", ast.Load()))
+
+
+def _with_value(statement, value):
+    twin = copy.copy(statement)
+    twin.value = value
+    return twin
 
 
 def _swapped(items):

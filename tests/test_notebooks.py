@@ -82,14 +82,14 @@ def test_up_to_date(path):
 
 @every_chapter
 def test_outputs_are_there(path):
-    for notebook in (solved(path), learner(path)):
+    for notebook, line in ((solved(path), "✓ {}: passed\n"), (learner(path), notebooks.UNJUDGED)):
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
         printing = [cell for cell in code if re.search(r"^(print|check_\w+)\(|plt\.show\(\)", cell.source, re.M)]
         assert len(printing) > (5 if path.stem == UNCHECKED else 10) and all(cell.outputs for cell in printing)
         assert all(output.output_type != "error" for cell in code for output in cell.outputs)
         for check in cells(notebook, "check"):
-            assert [output.text for output in check.outputs] == [f"✓ {check.metadata.exercise}: passed\n"]
+            assert [output.text for output in check.outputs] == [line.format(check.metadata.exercise)]
 
 
 @every_chapter
@@ -274,7 +274,10 @@ def test_untouched_runs_to_the_end(path, failing_cells):
 
 @every_chapter
 def test_completed_is_solved(path):
-    """With the answers filled in, the learner's notebook is the solved one, cell for cell: what runs there runs here."""
+    """With the answers filled in, the learner's notebook is the solved one, cell for cell: what runs there runs here.
+
+    Only the checks wait there for the reader: what is stored under a stub can be taken for no result.
+    """
     notebook, solution = learner(path), solved(path)
     answers = {cell.id: cell.source for cell in cells(solution, "exercise")}
     for cell in cells(notebook, "exercise"):
@@ -282,7 +285,8 @@ def test_completed_is_solved(path):
     for mine, theirs in zip(notebook.cells, solution.cells, strict=True):
         assert (mine.id, mine.cell_type) == (theirs.id, theirs.cell_type)
         if mine.cell_type == "code":
-            assert (mine.source, mine.outputs) == (theirs.source, theirs.outputs)
+            assert mine.source == theirs.source
+            assert mine.outputs == theirs.outputs or "check" in mine.metadata.tags
 
 
 @checked_chapters_in_all_states
@@ -291,7 +295,7 @@ def test_completed_is_solved(path):
 def test_exactly_the_wrong_exercises_fail(path, failing_cells):
     """The first exercise and every other one after it get a wrong answer, the rest another right one."""
     bank = importlib.import_module(f"answers.ch{path.stem[:2]}")
-    notebook, wrong = learner(path), []
+    notebook, wrong = solved(path), []
     for index, cell in enumerate(cells(notebook, "exercise")):
         name = cell.metadata.exercise
         answer = bank.RIGHT[name][0]

@@ -135,6 +135,18 @@ def test_what_cannot_stand_alone_is_not_kept(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["partial", "Softmax"])
+def test_what_is_no_function_is_right_and_not_kept(tmp_path, kind):
+    code = SOFTMAX.replace("check_softmax(softmax)", "") + (
+        "from functools import partial\n\nclass Softmax:\n    def __call__(self, scores, dim=-1):\n"
+        f"        return softmax(scores, dim)\n\ncheck_softmax({'partial(softmax)' if kind == 'partial' else 'Softmax()'})"
+    )
+    (printed,) = run(tmp_path, code)
+    assert printed.startswith("✓ softmax: passed\n")
+    assert f"a {kind} cannot be written into a file, a function made with `def` can." in printed
+
+
+@pytest.mark.slow
 def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
     """`attention_weights` calls `softmax`; the reader's is an empty stub, so the course's is used."""
     stub = "def softmax(scores, dim=-1):\n    ...\n"

@@ -47,6 +47,7 @@ BOOK = ROOT / "book"
 
 SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
 STUB = "...  # your code here"
+UNJUDGED = "○ {}: not judged yet. Run this cell; the line begins with ✓ when your answer is right.\n"
 ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
 
 NUMBER = r"\d+(?:\.\d+)?"
@@ -199,7 +200,7 @@ def solved(source):
 
 
 def learner(source, executed):
-    """Stubs, a folded answer in the help under each, and the outputs of every other cell."""
+    """Stubs, a folded answer in the help under each, and the outputs of every cell but the checks, which wait."""
     notebook = _with_outputs(source, executed)
     answer = None
     for cell in notebook.cells:
@@ -207,6 +208,9 @@ def learner(source, executed):
         if "exercise" in tags:
             answer = solution(cell)
             cell.source, cell.outputs = stub(cell), []
+        elif "check" in tags:
+            line = UNJUDGED.format(cell.metadata["exercise"])
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=line)]
         elif "help" in tags:
             cell.source += f"\n\n<details>\n<summary>Answer</summary>\n\n```python\n{answer}\n```\n\n</details>"
     notebook.metadata["course"] = {"written": _written(notebook)}

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import torch
 
-from course_lib.checks.compare import TOLERANCE, difference, near
+from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
 
 # Words of an error, and what to do.
 ERRORS = {
@@ -18,7 +18,7 @@ ERRORS = {
     r"\(~\) is only implemented|with a bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
     r"The size of tensor a|must match the size|cannot be broadcast|is invalid for input of size|shapes cannot be multiplied|Expected size for first two dimensions|Sizes of tensors must match": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
     r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
-    r"takes \d+ positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
+    r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
     r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
 }
 
@@ -46,7 +46,7 @@ def seen(wanted, given, inputs) -> str:
         return ""
     if not isinstance(given, torch.Tensor):
         return _seen_type(given)
-    if given.is_nested or given.layout != torch.strided or given.device != wanted.device:
+    if not is_dense(given) or given.device != wanted.device:
         return ""
     if given.shape != wanted.shape:
         return _seen_shape(wanted.shape, given.shape)

@@ -1,88 +1,73 @@
 """The exercises of chapter 07, training from scratch."""
 
 import math
-from functools import cache, partial, wraps
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_lib.checks.exercise import Mistake
+from course_lib.checks.edits import edits_of
+from course_lib.checks.exercise import normal
 from course_lib.checks.staged import StagedExercise, as_number
 from course_lib.vit import VisionTransformer, ViTConfig
+
+
+def _load_optimisers():
+    """The first optimiser of a session loads half of PyTorch; not in the seconds that an answer may take."""
+    torch.optim.SGD([torch.zeros(1)])
+
 
 # --- warmup_cosine_lr --------------------------------------------------------------------------------
 
 
-def _rate_as_tensor(answer):
+def _in_peaks(answer):
+    """The rate, and its share of the peak, which shows what happens to small ones."""
+
     def staged(step, total_steps, warmup_steps, peak):
         rate = answer(step, total_steps, warmup_steps, peak)
-        return None if rate is None else as_number(rate, "the learning rate")
+        if rate is None:
+            return None
+        rate = as_number(rate, "the learning rate")
+        return {"rate": rate.float(), "rate / peak": (rate / peak).float()}  # single precision is enough
 
     return staged
 
 
-# Total steps and warm-up steps, and the steps that are asked for: at both ends, and on both sides of the peak.
-_SCHEDULES = ((12, 4, (0, 1, 3, 4, 5, 8, 11)), (9, 0, (0, 4, 8)), (20, 5, (2, 5, 19)))
+# Total steps, warm-up steps, the size of the peak, and the steps that are asked for: at both ends, around the peak.
+_SCHEDULES = (
+    (12, 4, 1, (0, 1, 3, 4, 5, 8, 11)),
+    (9, 0, 1, (0, 4, 8)),
+    (20, 5, 10, (2, 4, 5, 19)),
+    (7, 1, 1, (0, 1, 6)),
+    (3, 2, 1, (1, 2)),
+    (1, 0, 1, (0,)),
+    (4000, 250, 3e-4, (100, 249, 250, 251, 3999)),
+    (12, 4, 1, (1, 8)),  # the numbers of the first, with another peak
+)
 
 
 def _rate_probes(generator):
+    _load_optimisers()
     probes = []
-    for total, warmup, steps in _SCHEDULES:
-        peak = round(0.2 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64).item(), 4)
+    for total, warmup, size, steps in _SCHEDULES:
+        peak = size * round(0.2 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64).item(), 4)
         probes += [{"step": step, "total_steps": total, "warmup_steps": warmup, "peak": peak} for step in steps]
     return probes
-
-
-def _half_cosine(share):
-    return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _rate(step, total_steps, warmup_steps, peak):
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    return peak * _half_cosine((step - warmup_steps) / (total_steps - warmup_steps))
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    share = 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * share
 
 
-def _rising_as(rise):
-    """The right answer but for the warm-up: `rise(step, warmup)` is the share of the peak."""
-
-    def rate(step, total, warmup, peak):
-        return peak * rise(step, warmup) if step < warmup else _rate(step, total, warmup, peak)
-
-    return rate
-
-
-def _falling_as(fall):
-    """The right answer but for what follows the warm-up: `fall(step, total, warmup)` is the share of the peak."""
-
-    def rate(step, total, warmup, peak):
-        return _rate(step, total, warmup, peak) if step < warmup else peak * fall(step, total, warmup)
-
-    return rate
-
-
-def _falling_along(curve):
-    """The right answer but for the shape of the fall: `curve(progress)`, progress from 0 to 1."""
-    return _falling_as(lambda step, total, warmup: curve((step - warmup) / (total - warmup)))
-
-
-def _rate_one_step_late(step, total, warmup, peak):
-    return peak * (step + 1) / warmup if step <= warmup else _rate(step, total, warmup, peak)
-
-
-def _rate_dividing_by_warmup(step, total, warmup, peak):
-    return peak * min(1, (step + 1) / warmup) * _half_cosine(max(0, step - warmup) / (total - warmup))
-
-
-def _rate_dividing_the_peak_by_warmup(step, total, warmup, peak):
-    slope = peak / warmup
-    return slope * (step + 1) if step < warmup else _rate(step, total, warmup, peak)
-
-
-def _rate_multiplied(step, total, warmup, peak):
-    return peak * min(1, (step + 1) / max(warmup, 1)) * _half_cosine(step / total)
-
+# Where the fall may stop: at a rate, at a share of the peak, or on a cosine that ends at one.
+_FLOORS = [f"max(peak * share, {low})" for low in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)]
+_FLOORS += [f"peak * max(share, {low})" for low in (0.001, 0.01, 0.1)]
+_FLOORS += [f"peak * ({low} + (1 - {low}) * share)" for low in (0.001, 0.01, 0.1)]
+_FLOORS += [f"{low} + (peak - {low}) * share" for low in (1e-6, 1e-5)]
 
 WARMUP_COSINE_LR = StagedExercise(
     name="warmup_cosine_lr",
@@ -91,118 +76,97 @@ WARMUP_COSINE_LR = StagedExercise(
     task="rise on a straight line during the first warmup_steps steps, from peak / warmup_steps at step 0 to the peak at the last of them, and then fall along half a cosine that would reach 0 at step total_steps: numbers -> a float.",
     probes=_rate_probes,
     oracle=_rate,
-    stage=_rate_as_tensor,
-    mistakes=(
-        Mistake(
-            "with warmup_steps = 0 you divide by 0: divide by it only while step < warmup_steps.",
-            _rate_dividing_by_warmup,
-        ),
-        Mistake(
-            "with no warm-up, peak / warmup_steps divides by 0: compute it only while step < warmup_steps.",
-            _rate_dividing_the_peak_by_warmup,
-        ),
-        Mistake(
-            "peak is missing: you return the share of it, so multiply by peak.",
-            lambda step, total, warmup, peak: _rate(step, total, warmup, 1.0),
-        ),
-        Mistake(
-            "the warm-up rises to 1, not to the peak: multiply by peak there too.",
-            lambda step, total, warmup, peak: _rate(step, total, warmup, 1.0 if step < warmup else peak),
-        ),
-        Mistake(
-            "after the warm-up the rate falls from 1, not from the peak: multiply by peak there too.",
-            lambda step, total, warmup, peak: _rate(step, total, warmup, peak if step < warmup else 1.0),
-        ),
-        Mistake(
-            "step 0 gets a rate of 0, and learns nothing: steps are counted from 0, so take step + 1.",
-            _rising_as(lambda step, warmup: step / warmup),
-        ),
-        Mistake(
-            "the warm-up ends below the peak: divide step + 1 by warmup_steps, not by one more.",
-            _rising_as(lambda step, warmup: (step + 1) / (warmup + 1)),
-        ),
-        Mistake(
-            "the warm-up has one step too many and goes above the peak: it is over when step == warmup_steps, so compare with <.",
-            _rate_one_step_late,
-        ),
-        Mistake(
-            "there is no warm-up: while step < warmup_steps the rate rises on a straight line.",
-            lambda step, total, warmup, peak: peak * _half_cosine(max(0, step - warmup) / (total - warmup)),
-        ),
-        Mistake(
-            "there is no warm-up, and the cosine runs over all steps: the first warmup_steps rise, the rest fall.",
-            lambda step, total, warmup, peak: peak * _half_cosine(step / total),
-        ),
-        Mistake(
-            "the warm-up rises along a cosine: here it is a straight line.",
-            _rising_as(lambda step, warmup: 1 - _half_cosine((step + 1) / warmup)),
-        ),
-        Mistake(
-            "a whole-number division, //, is 0 during nearly all of the warm-up: divide with /.",
-            _rising_as(lambda step, warmup: (step + 1) // warmup),
-        ),
-        Mistake(
-            "the cosine runs over all steps, so it has begun to fall before the warm-up is over: after it, count step - warmup_steps out of total_steps - warmup_steps.",
-            _falling_as(lambda step, total, warmup: _half_cosine(step / total)),
-        ),
-        Mistake(
-            "warm-up and cosine are multiplied, and the peak is never reached: first the one, then the other.",
-            _rate_multiplied,
-        ),
-        Mistake(
-            "the cosine is stretched over total_steps and does not come down to 0: after the warm-up there are only total_steps - warmup_steps.",
-            _falling_as(lambda step, total, warmup: _half_cosine((step - warmup) / total)),
-        ),
-        Mistake(
-            "the fall starts from step, not from step - warmup_steps: at the end of the warm-up its progress must be 0.",
-            _falling_as(lambda step, total, warmup: _half_cosine(step / (total - warmup))),
-        ),
-        Mistake(
-            "the rate is 0 at the last step, which learns nothing: it would be 0 one step later, so divide by total_steps - warmup_steps, without - 1.",
-            _falling_as(lambda step, total, warmup: _half_cosine((step - warmup) / (total - warmup - 1))),
-        ),
-        Mistake(
-            "the fall is one step ahead: at step == warmup_steps the rate is still the peak.",
-            _falling_as(lambda step, total, warmup: _half_cosine((step + 1 - warmup) / (total - warmup))),
-        ),
-        Mistake(
-            "math.cos wants radians: half a turn is math.pi, not 180.",
-            _falling_along(lambda progress: 0.5 * (1 + math.cos(180 * progress))),
-        ),
-        Mistake(
-            "pi is missing: half a cosine runs from cos(0) to cos(pi).",
-            _falling_along(lambda progress: 0.5 * (1 + math.cos(progress))),
-        ),
-        Mistake(
-            "the cosine runs through a whole turn and comes back up: half of it ends at math.pi, not at 2 * math.pi.",
-            _falling_along(lambda progress: 0.5 * (1 + math.cos(2 * math.pi * progress))),
-        ),
-        Mistake(
-            "the rate becomes negative: a cosine runs from 1 to -1, so add 1 and halve it.",
-            _falling_along(lambda progress: math.cos(math.pi * progress)),
-        ),
-        Mistake(
-            "after the warm-up the rate is twice as high: 1 + cos runs from 2 to 0, so halve it.",
-            _falling_along(lambda progress: 1 + math.cos(math.pi * progress)),
-        ),
-        Mistake(
-            "a quarter of a cosine is steep at the end; here it is half of one, which comes in flat: (1 + cos(pi * progress)) / 2.",
-            _falling_along(lambda progress: math.cos(math.pi / 2 * progress)),
-        ),
-        Mistake(
-            "after the warm-up the rate rises from 0: it is 1 + cos, not 1 - cos.",
-            _falling_along(lambda progress: 0.5 * (1 - math.cos(math.pi * progress))),
-        ),
-        Mistake(
-            "the fall is a straight line: here it is half a cosine.", _falling_along(lambda progress: 1 - progress)
-        ),
-        Mistake(
-            "after the warm-up the rate stays where it is: it falls along half a cosine.",
-            _falling_along(lambda progress: 1.0),
-        ),
-        Mistake(
-            "you return a tensor: a learning rate is a plain number, so use math.cos and math.pi.",
-            lambda *inputs: torch.tensor(_rate(*inputs)),
+    stage=_in_peaks,
+    mistakes=edits_of(
+        _rate,
+        """
+        with warmup_steps = 0 you divide by 0: divide by it only while step < warmup_steps.
+            if step < warmup_steps: ⇒ slope = peak / warmup_steps
+            | if step < warmup_steps:
+          or
+            if step < warmup_steps: ⇒ rise = (step + 1) / warmup_steps
+            | if step < warmup_steps:
+          or
+            if step < warmup_steps: ⇒ rise = peak * (step + 1) / warmup_steps
+            | if step < warmup_steps:
+        peak is missing: you return the share of it, so multiply by peak.
+            ⇒ return _rate(step, total_steps, warmup_steps, 1.0)
+        the warm-up rises to 1, not to the peak: multiply by peak there too.
+            peak * (step ⇒ (step
+        after the warm-up the rate falls from 1, not from the peak: multiply by peak there too.
+            peak * share ⇒ share
+        step 0 gets a rate of 0, and learns nothing: steps are counted from 0, so take step + 1.
+            (step + 1) ⇒ step
+          or
+            (step + 1) / warmup_steps ⇒ step / max(warmup_steps - 1, 1)
+          or
+            (step + 1) / warmup_steps ⇒ step / (warmup_steps - 1)
+        the warm-up ends below the peak: divide step + 1 by warmup_steps, not by one more.
+            / warmup_steps ⇒ / (warmup_steps + 1)
+        the warm-up has one step too many and goes above the peak: it is over when step == warmup_steps, so compare with <.
+            step < warmup ⇒ step <= warmup
+          or
+            step < warmup ⇒ step <= warmup
+            peak * (step + 1) / warmup_steps ⇒ peak * ((step + 1) / warmup_steps)
+        the warm-up is over one step too early: its last step is warmup_steps - 1, and has the peak.
+            step < warmup ⇒ step + 1 < warmup
+        there is no warm-up: while step < warmup_steps the rate rises on a straight line.
+            peak * (step + 1) / warmup_steps ⇒ peak
+        there is no warm-up, and the cosine runs over all steps: the first warmup_steps rise, the rest fall.
+            ⇒ return _rate(step, total_steps, 0, peak)
+        the warm-up rises along a cosine: here it is a straight line.
+            (step + 1) / warmup_steps ⇒ (0.5 - 0.5 * math.cos(math.pi * (step + 1) / warmup_steps))
+        a whole-number division, //, is 0 during nearly all of the warm-up: divide with /.
+            peak * (step + 1) / warmup_steps ⇒ peak * ((step + 1) // warmup_steps)
+        the cosine runs over all steps, so it has begun to fall before the warm-up is over: after it, count step - warmup_steps out of total_steps - warmup_steps.
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step / total_steps
+        warm-up and cosine are multiplied, and the peak is never reached: first the one, then the other.
+            ⇒ return min(1, (step + 1) / max(warmup_steps, 1)) * _rate(step, total_steps, 0, peak)
+        the cosine is stretched over total_steps and does not come down to 0: after the warm-up there are only total_steps - warmup_steps.
+            (total_steps - warmup_steps) ⇒ total_steps
+        you divide by total_steps and subtract warmup_steps afterwards: put total_steps - warmup_steps into parentheses.
+            (total_steps - warmup_steps) ⇒ total_steps - warmup_steps
+        the fall starts from step, not from step - warmup_steps: at the end of the warm-up its progress must be 0.
+            (step - warmup_steps) ⇒ step
+        the rate is 0 at the last step, which learns nothing: it would be 0 one step later, so divide by total_steps - warmup_steps, without - 1.
+            (total_steps - warmup_steps) ⇒ (total_steps - warmup_steps - 1)
+          or
+            (total_steps - warmup_steps) ⇒ max(total_steps - warmup_steps - 1, 1)
+        the fall comes down too late: its progress would be 1 at step total_steps, so divide by total_steps - warmup_steps, without + 1.
+            (total_steps - warmup_steps) ⇒ (total_steps - warmup_steps + 1)
+        the fall is one step ahead: at step == warmup_steps the rate is still the peak.
+            (step - warmup_steps) ⇒ (step - warmup_steps + 1)
+        the fall is one step behind: at step == warmup_steps its progress is 0 already.
+            (step - warmup_steps) ⇒ (step - warmup_steps - 1)
+        math.cos wants radians: half a turn is math.pi, not 180.
+            math.pi ⇒ 180
+        pi is missing: half a cosine runs from cos(0) to cos(pi).
+            math.pi * ⇒
+        the cosine runs through a whole turn and comes back up: half of it ends at math.pi, not at 2 * math.pi.
+            math.pi ⇒ math.tau
+        the rate becomes negative: a cosine runs from 1 to -1, so add 1 and halve it.
+            0.5 * (1 + math.cos(math.pi * progress)) ⇒ math.cos(math.pi * progress)
+        after the warm-up the rate is twice as high: 1 + cos runs from 2 to 0, so halve it.
+            0.5 * ⇒
+        only the 1 is halved, not the cosine: put 1 + cos into parentheses.
+            (1 + math.cos(math.pi * progress)) ⇒ 1 + math.cos(math.pi * progress)
+        a quarter of a cosine is steep at the end; here it is half of one, which comes in flat: (1 + cos(pi * progress)) / 2.
+            0.5 * (1 + math.cos(math.pi * progress)) ⇒ math.cos(math.pi / 2 * progress)
+        after the warm-up the rate rises from 0: it is 1 + cos, not 1 - cos.
+            1 + math ⇒ 1 - math
+        the fall is a straight line: here it is half a cosine.
+            0.5 * (1 + math.cos(math.pi * progress)) ⇒ 1 - progress
+        after the warm-up the rate stays where it is: it falls along half a cosine.
+            peak * share ⇒ peak
+        you return a tensor: a learning rate is a plain number, so use math.cos and math.pi, or end with .item().
+            ⇒ return torch.tensor(_rate(step, total_steps, warmup_steps, peak))
+        """
+        + "".join(
+            f"""
+        you keep the rate above a floor: nothing holds it up here, so let it come down towards 0 with the cosine.
+            peak * share ⇒ {floor}
+        """
+            for floor in _FLOORS
         ),
     ),
 )
@@ -211,50 +175,61 @@ WARMUP_COSINE_LR = StagedExercise(
 # --- param_groups ------------------------------------------------------------------------------------
 
 
-_VITS = {"a ViT with learned positions": "learn", "a ViT with relative positions": "relative"}
-_KINDS = (*_VITS, "an nn.Sequential")
+def _vit(**settings):
+    config = {"in_chans": 1, "num_classes": 3, "embed_dim": 8, "depth": 1, "num_heads": 2} | settings
+    return VisionTransformer(ViTConfig(8, 4, **config))
 
 
-@cache
-def _model(kind):
-    """A small model of that kind. Its weights do not matter, so they take no memory."""
-    with torch.device("meta"):
-        if kind in _VITS:
-            config = ViTConfig(
-                8, 4, in_chans=1, num_classes=3, embed_dim=8, depth=1, num_heads=2, pos_embed=_VITS[kind]
-            )
-            return VisionTransformer(config)
-        layers = (nn.ReLU(), nn.Flatten(), nn.Linear(96, 5), nn.LayerNorm(5), nn.Linear(5, 4, bias=False))
-        return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), *layers)
+def _plain():
+    layers = (nn.ReLU(), nn.Flatten(), nn.Linear(96, 5), nn.LayerNorm(5), nn.Linear(5, 4, bias=False))
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), *layers)
 
 
-@cache
-def _names(kind):
-    """{id of each parameter: its name}."""
-    return {id(parameter): name for name, parameter in _model(kind).named_parameters()}
+def _partly_frozen():
+    """Sequences within sequences: the first is frozen, one layer stands in two places, the last has one output."""
+    shared = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    stem = nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4)).requires_grad_(False)
+    return nn.Sequential(stem, nn.Flatten(), nn.Sequential(shared, nn.GELU(), shared), nn.Linear(4, 1))
+
+
+_MODELS = {
+    "a ViT with learned positions": lambda: _vit(pos_embed="learn"),
+    "a ViT with relative positions": lambda: _vit(pos_embed="relative", depth=2),
+    "a ViT without class token": lambda: _vit(pos_embed="sincos2d", global_pool="avg", qkv_bias=False),
+    "an nn.Sequential": _plain,
+    "a partly frozen nn.Sequential": _partly_frozen,
+}
 
 
 def _group_probes(generator):
-    rates = 0.02 + 0.3 * torch.rand(len(_KINDS), generator=generator, dtype=torch.float64)
-    return [{"model": kind, "weight_decay": round(rate, 4)} for kind, rate in zip(_KINDS, rates.tolist(), strict=True)]
+    _load_optimisers()
+    kinds = (*_MODELS, next(iter(_MODELS)))  # the first once more, with another decay
+    rates = 0.02 + 0.3 * torch.rand(len(kinds), generator=generator, dtype=torch.float64)
+    return [{"model": kind, "weight_decay": round(rate, 4)} for kind, rate in zip(kinds, rates.tolist(), strict=True)]
 
 
 def _decay_by_name(answer):
-    """{name of each parameter: the weight decay that its group says}."""
+    """{name of each parameter that is trained: the weight decay that its group says}."""
 
     def staged(model, weight_decay):
         if isinstance(model, nn.Module):
             return answer(model, weight_decay)
-        names, decays = _names(model), {}
-        try:
-            groups = answer(_model(model), weight_decay)
-            frozen = [names[id(parameter)] for parameter in _model(model).parameters() if not parameter.requires_grad]
-        finally:
-            _model(model).requires_grad_()
-        if groups is None or isinstance(groups, dict):
+        model = _MODELS[model]()
+        parameters = dict(model.named_parameters())
+        names = {id(parameter): name for name, parameter in parameters.items()}
+        trained = {name: parameter.requires_grad for name, parameter in parameters.items()}
+        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        groups = answer(model, weight_decay)
+        if groups is None or (isinstance(groups, dict) and "params" not in groups):
             return groups
-        if frozen:
-            raise ValueError(f"requires_grad of {frozen[0]} is False now")
+        if isinstance(groups, dict):
+            raise TypeError("expected a list of two dictionaries, got one dictionary")
+        for name, parameter in parameters.items():
+            if parameter.requires_grad != trained[name]:
+                raise ValueError(f"requires_grad of {name} is {parameter.requires_grad} now")
+            if not torch.equal(parameter, before[name]):
+                raise ValueError("the weights of the model have changed")
+        decays = {}
         for group in groups:
             for member in group["params"]:
                 if id(member) not in names:
@@ -262,253 +237,204 @@ def _decay_by_name(answer):
                 if names[id(member)] in decays:
                     raise ValueError(f"{names[id(member)]} is there twice")
                 decays[names[id(member)]] = as_number(group["weight_decay"], "weight_decay")
-        return decays
+        return {name: decay for name, decay in decays.items() if trained[name]}
 
     return staged
 
 
-_ALONE = ("cls_token", "pos_embed", "bias_table")
-
-
-def _decays(name, parameter):
-    return parameter.ndim > 1 and not name.endswith(_ALONE)
-
-
-def _groups_by(decays, keep=lambda name, parameter: True):
-    """Two groups by `decays(name, parameter)`, of those parameters that `keep` keeps."""
-
-    def groups(model, weight_decay):
-        named = [(name, parameter) for name, parameter in model.named_parameters() if keep(name, parameter)]
-        return [
-            {"params": [p for n, p in named if decays(n, p)], "weight_decay": weight_decay},
-            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
-        ]
-
-    return groups
-
-
-_groups = _groups_by(_decays)
-
-
-def _with_all_in_one_more(model, weight_decay):
-    return [{"params": list(model.parameters()), "weight_decay": weight_decay}, _groups(model, weight_decay)[1]]
-
-
-def _with_other_decays(change):
-    """The right groups, but their decay is `change(weight_decay)`."""
-
-    def groups(model, weight_decay):
-        found = _groups(model, weight_decay)
-        return [{**group, "weight_decay": decay} for group, decay in zip(found, change(weight_decay), strict=True)]
-
-    return groups
-
-
-def _with_other_members(members):
-    """The right groups, but `members(model, parameters)` stand in place of the parameters."""
-
-    def groups(model, weight_decay):
-        return [{**group, "params": members(model, group["params"])} for group in _groups(model, weight_decay)]
-
-    return groups
-
-
-def _names_of(model, parameters):
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [names[id(parameter)] for parameter in parameters]
-
-
-def _without_a_second_decay(model, weight_decay):
-    decay, rest = _groups(model, weight_decay)
-    return [decay, {"params": rest["params"]}]
-
-
-def _frozen(model, weight_decay):
-    groups = _groups(model, weight_decay)
-    for parameter in groups[1]["params"]:
-        parameter.requires_grad_(False)
-    return groups
-
-
-def _as_two_lists(model, weight_decay):
-    return [group["params"] for group in _groups(model, weight_decay)]
+def _groups(model, weight_decay):
+    decay, rest = [], []
+    for name, parameter in model.named_parameters():
+        special = name.endswith(("cls_token", "pos_embed", "bias_table"))
+        decays = parameter.ndim > 1 and not special
+        (decay if decays else rest).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
 PARAM_GROUPS = StagedExercise(
     name="param_groups",
     chapter="07",
     signature="param_groups(model, weight_decay)",
-    task='put every parameter of the model into one of two groups: the weights of linear layers and convolutions decay, while biases, norms, cls_token, pos_embed and tables of position biases do not: a model -> [{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}].',
+    task='put every parameter of the model that is trained into one of two groups, once: the weights of linear layers and convolutions decay, while biases, norms, cls_token, pos_embed and tables of position biases do not: a model -> [{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}].',
     probes=_group_probes,
     oracle=_decay_by_name(_groups),
     stage=_decay_by_name,
-    mistakes=(
-        Mistake(
-            "you go by the number of dimensions alone: cls_token, pos_embed and the tables of position biases have more than one, and must be found by their names.",
-            _groups_by(lambda name, parameter: parameter.ndim > 1),
-        ),
-        Mistake(
-            "the class token decays: it is no weight of a layer, so its name has to be asked for.",
-            _groups_by(lambda name, parameter: parameter.ndim > 1 and not name.endswith(_ALONE[1:])),
-        ),
-        Mistake(
-            "the positions decay: pos_embed is no weight of a layer, so its name has to be asked for.",
-            _groups_by(lambda name, parameter: parameter.ndim > 1 and not name.endswith((_ALONE[0], _ALONE[2]))),
-        ),
-        Mistake(
-            "the tables of relative position biases decay: their names end in bias_table.",
-            _groups_by(lambda name, parameter: parameter.ndim > 1 and not name.endswith(_ALONE[:2])),
-        ),
-        Mistake(
-            "the biases decay: nothing of one dimension does.",
-            _groups_by(lambda name, parameter: _decays(name, parameter) or name.endswith(".bias")),
-        ),
-        Mistake(
-            "the scales of the norms decay: leaving out the biases is not enough. Nothing of one dimension decays.",
-            _groups_by(lambda name, parameter: not name.endswith((*_ALONE, ".bias"))),
-        ),
-        Mistake(
-            "you find the norms by their name: in an nn.Sequential they are called 1.weight. Nothing of one dimension decays.",
-            _groups_by(lambda name, parameter: "norm" not in name and not name.endswith((*_ALONE, ".bias"))),
-        ),
-        Mistake(
-            "only the norms are left out: biases, cls_token, pos_embed and tables of position biases do not decay either.",
-            _groups_by(lambda name, parameter: "norm" not in name),
-        ),
-        Mistake(
-            "only biases and norms are left out, and those by their names: cls_token and pos_embed do not decay either, and in an nn.Sequential a norm is called 1.weight.",
-            _groups_by(lambda name, parameter: "norm" not in name and "bias" not in name),
-        ),
-        Mistake(
-            "only the biases are left out: norms, cls_token, pos_embed and tables of position biases do not decay either.",
-            _groups_by(lambda name, parameter: not name.endswith("bias")),
-        ),
-        Mistake(
-            '"embed" is a part of patch_embed.proj.weight too, and that is a weight like any other: ask for the whole name, pos_embed.',
-            _groups_by(lambda name, parameter: _decays(name, parameter) and "embed" not in name),
-        ),
-        Mistake(
-            "the head does not decay: it is a linear layer like the others.",
-            _groups_by(lambda name, parameter: _decays(name, parameter) and not name.startswith("head.")),
-        ),
-        Mistake(
-            "convolutions do not decay in your groups: the patch embedding is one, and its weight decays as a linear layer's does.",
-            _groups_by(lambda name, parameter: _decays(name, parameter) and parameter.ndim == 2),
-        ),
-        Mistake("everything decays: the second group must not be empty.", _groups_by(lambda name, parameter: True)),
-        Mistake(
-            "the two groups are swapped: weights of layers decay, the rest does not.",
-            _groups_by(lambda name, parameter: not _decays(name, parameter)),
-        ),
-        Mistake(
-            "what does not decay is in no group, and would never be trained: it needs a group of its own, with weight_decay 0.",
-            lambda model, weight_decay: _groups(model, weight_decay)[:1],
-        ),
-        Mistake(
-            "the head is in no group, and would never be trained: go through model.named_parameters().",
-            _groups_by(_decays, keep=lambda name, parameter: not name.startswith("head.")),
-        ),
-        Mistake(
-            "cls_token and pos_embed are in no group, and would never be trained: they belong to those that do not decay.",
-            _groups_by(_decays, keep=lambda name, parameter: "." in name),
-        ),
-        Mistake(
-            "some parameters are in both groups: each belongs to one only, which is what if and else are for.",
-            _with_all_in_one_more,
-        ),
-        Mistake(
-            "you switch gradients off, so these parameters would never be trained: not decaying is a matter of weight_decay 0, and of nothing else.",
-            _frozen,
-        ),
-        Mistake(
-            "the optimiser wants the parameters themselves, not their names.",
-            _with_other_members(_names_of),
-        ),
-        Mistake(
-            "named_parameters() gives pairs: put the parameter into the list, without its name.",
-            _with_other_members(
-                lambda model, parameters: list(zip(_names_of(model, parameters), parameters, strict=True))
-            ),
-        ),
-        Mistake(
-            "state_dict() gives tensors without gradients, which no optimiser can train: take model.named_parameters().",
-            _with_other_members(
-                lambda model, parameters: [model.state_dict()[name] for name in _names_of(model, parameters)]
-            ),
-        ),
-        Mistake(
-            "the second group does not say its weight_decay, so AdamW would take its own default, 0.01: write 0.0.",
-            _without_a_second_decay,
-        ),
-        Mistake(
-            "the decay is a fixed number: take the argument weight_decay.",
-            _with_other_decays(lambda weight_decay: (0.05, 0.0)),
-        ),
-        Mistake(
-            "nothing decays: the first group gets weight_decay, the second 0.0.",
-            _with_other_decays(lambda weight_decay: (0.0, 0.0)),
-        ),
-        Mistake(
-            'you return lists of parameters: each group is a dictionary with "params" and "weight_decay".',
-            _as_two_lists,
-        ),
+    mistakes=edits_of(
+        _groups,
+        """
+        you go by the number of dimensions alone: cls_token, pos_embed and the tables of position biases have more than one, and must be found by their names.
+            and not special ⇒
+        the class token decays: it is no weight of a layer, so its name has to be asked for.
+            "cls_token", ⇒
+        the positions decay: pos_embed is no weight of a layer, so its name has to be asked for.
+            "pos_embed", ⇒
+        the tables of relative position biases decay: their names end in bias_table.
+            , "bias_table" ⇒
+        the biases decay: nothing of one dimension does.
+            parameter.ndim > 1 ⇒ (parameter.ndim > 1 or name.endswith(".bias"))
+        the scales of the norms decay: leaving out the biases is not enough. Nothing of one dimension decays.
+            parameter.ndim > 1 ⇒ not name.endswith(".bias")
+        you find the norms by their name: in an nn.Sequential they are called 1.weight. Nothing of one dimension decays.
+            parameter.ndim > 1 ⇒ "norm" not in name and not name.endswith(".bias")
+        only the norms are left out: biases, cls_token, pos_embed and tables of position biases do not decay either.
+            parameter.ndim > 1 and not special ⇒ "norm" not in name
+        only biases and norms are left out, and those by their names: cls_token and pos_embed do not decay either, and in an nn.Sequential a norm is called 1.weight.
+            parameter.ndim > 1 and not special ⇒ "norm" not in name and "bias" not in name
+        only the biases are left out: norms, cls_token, pos_embed and tables of position biases do not decay either.
+            parameter.ndim > 1 and not special ⇒ not name.endswith("bias")
+        you know cls_token and pos_embed by the 1 in their shape: a layer with one output has it, too, so go by the names.
+            and not special ⇒ and len(parameter) > 1 and not name.endswith("bias_table")
+          or
+            and not special ⇒ and 1 not in parameter.shape and not name.endswith("bias_table")
+        "embed" is a part of patch_embed.proj.weight too, and that is a weight like any other: ask for the whole name, pos_embed.
+            and not special ⇒ and not special and "embed" not in name
+        the head does not decay: it is a linear layer like the others.
+            and not special ⇒ and not special and not name.startswith("head.")
+        convolutions do not decay in your groups: the patch embedding is one, and its weight decays as a linear layer's does.
+            ndim > 1 ⇒ ndim == 2
+        everything decays: biases, norms, cls_token, pos_embed and tables of position biases belong into the second group, with 0.0.
+            parameter.ndim > 1 and not special ⇒ True
+        the two groups are swapped: weights of layers decay, the rest does not.
+            (decay if decays else rest) ⇒ (rest if decays else decay)
+        what does not decay is in no group, and would never be trained: it needs a group of its own, with weight_decay 0.
+            , {"params": rest, "weight_decay": 0.0} ⇒
+        the head is in no group, and would never be trained: go through model.named_parameters().
+            decays = ⇒ if name.startswith("head."):
+            |     continue
+            | decays =
+        cls_token and pos_embed are in no group, and would never be trained: they belong to those that do not decay, and only model.named_parameters() gives them, not the layers.
+            decays = ⇒ if "." not in name:
+            |     continue
+            | decays =
+        only what is called weight is in a group: biases, class token and positions would never be trained, and belong to those that do not decay.
+            decays = ⇒ if not name.endswith("weight"):
+            |     continue
+            | decays =
+        some parameters are in both groups: each belongs to one only, which is what if and else are for.
+            "params": decay ⇒ "params": list(model.parameters())
+          or
+            "params": rest ⇒ "params": list(model.parameters())
+        `parameter in list` compares all their numbers: sort by if and else in one loop, or look for names.
+            ⇒ decay, _ = _groups(model, weight_decay)
+            | rest = [parameter for parameter in model.parameters() if parameter not in decay["params"]]
+            | return [decay, {"params": rest, "weight_decay": 0.0}]
+        a layer that the model uses in two places is in your groups twice: model.named_parameters() gives each parameter once.
+            named_parameters() ⇒ named_parameters(remove_duplicate=False)
+        you switch gradients off, so these parameters would never be trained: not decaying is a matter of weight_decay 0, and of nothing else.
+            decays = ⇒ parameter.requires_grad_(parameter.requires_grad and parameter.ndim > 1 and not special)
+            | decays =
+        you switch gradients on: what is frozen stays frozen, and groups are only lists of parameters.
+            decays = ⇒ parameter.requires_grad_()
+            | decays =
+        you change the weights themselves: that is for the optimiser to do at each step, and groups are only lists of parameters.
+            decays = ⇒ parameter.data.mul_(1 - weight_decay)
+            | decays =
+        the optimiser wants the parameters themselves, not their names.
+            append(parameter) ⇒ append(name)
+        named_parameters() gives pairs: put the parameter into the list, without its name.
+            append(parameter) ⇒ append((name, parameter))
+        these are tensors without gradients, as state_dict(), .data and .detach() give them, and no optimiser can train them: take model.named_parameters() as they are.
+            named_parameters() ⇒ state_dict().items()
+        a group has no "weight_decay", so AdamW would take its own default, 0.01: write it in both, 0.0 in the second.
+            , "weight_decay": 0.0 ⇒
+        the decay is a fixed number: take the argument weight_decay.
+            "weight_decay": weight_decay ⇒ "weight_decay": 0.05
+          or
+            "weight_decay": weight_decay ⇒ "weight_decay": 0.1
+          or
+            "weight_decay": weight_decay ⇒ "weight_decay": 0.01
+        nothing decays: the first group gets weight_decay, the second 0.0.
+            "weight_decay": weight_decay ⇒ "weight_decay": 0.0
+        you return one group: put both dictionaries into a list.
+            ⇒ return _groups(model, weight_decay)[0]
+        you return lists of parameters: each group is a dictionary with "params" and "weight_decay".
+            ⇒ return [group["params"] for group in _groups(model, weight_decay)]
+        """,
     ),
 )
 
 
-# --- evaluate ----------------------------------------------------------------------------------------
+# --- the model of evaluate and train_step ------------------------------------------------------------
 
 
-def _normal(generator):
-    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+class _HalfDropout(nn.Dropout):
+    """In training it drops every other feature, the same ones each time: so the numbers can be compared."""
+
+    def forward(self, x):
+        return x * (2 * (torch.arange(1, x.shape[-1] + 1) % 2)) if self.training else x
 
 
 class _Net(nn.Module):
-    """A small classifier made of `_net_weights`. It notes whether gradients were recorded as it ran.
-
-    In training mode every other hidden feature is dropped, the same ones each time: so the numbers can be compared.
-    """
+    """A small classifier with these weights. It notes whether gradients were recorded as it ran."""
 
     def __init__(self, weights):
         super().__init__()
-        for name, value in weights.items():
-            self.register_parameter(name, nn.Parameter(value.detach().clone()))
+        (hidden, pixels), classes = weights["fc1.weight"].shape, len(weights["head.1.bias"])
+        self.shift = nn.Parameter(torch.empty(1, pixels))  # of no layer, as a class token is
+        self.fc1 = nn.Linear(pixels, hidden)
+        self.head = nn.Sequential(_HalfDropout(), nn.Linear(hidden, classes))
+        self.to(weights["shift"].dtype).load_state_dict(weights)
         self.recorded = False
 
     def forward(self, images):
-        own = dict(self.named_parameters())
-        hidden = F.gelu(F.linear(images.flatten(1), own["fc1_weight"], own["fc1_bias"]))
-        if self.training:
-            hidden = hidden * (2 * (torch.arange(hidden.shape[1]) % 2))
-        logits = F.linear(hidden, own["fc2_weight"], own["fc2_bias"])
+        logits = self.head(F.gelu(self.fc1(images.flatten(1) + self.shift)))
         self.recorded |= logits.requires_grad
         return logits
 
 
-def _net_weights(normal, pixels, hidden, classes):
+def _weights(draw, pixels, hidden, classes, loud=1.0):
+    """For a `_Net`. Where they are loud, the probabilities of some classes underflow."""
     return {
-        "fc1_weight": normal(hidden, pixels) / pixels**0.5,
-        "fc1_bias": 0.3 * normal(hidden),
-        "fc2_weight": 2 * normal(classes, hidden) / hidden**0.5,
-        "fc2_bias": 0.3 * normal(classes),
+        "fc1.weight": draw(hidden, pixels) / pixels**0.5,
+        "fc1.bias": 0.3 * draw(hidden),
+        "head.1.weight": 3 * loud * draw(classes, hidden) / hidden**0.5,
+        "head.1.bias": 0.3 * loud * draw(classes),
+        "shift": 0.3 * draw(1, pixels),
     }
 
 
-# Channels, height, width, hidden width, classes, and the sizes of the batches.
-_SETS = ((1, 3, 4, 9, 5, (6, 6, 2)), (3, 2, 2, 7, 3, (4, 2)), (1, 4, 2, 6, 7, (3, 9, 3, 2)))
+def _single(tensors):
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+# --- evaluate ----------------------------------------------------------------------------------------
+
+# Channels, height, width, hidden width, classes, the sizes of the batches, how loud, and whether in training mode.
+_SETS = (
+    (1, 3, 4, 9, 5, (6, 6, 2), 1, True),
+    (3, 2, 2, 7, 3, (4, 2), 1, False),
+    (1, 4, 2, 6, 7, (3, 9, 3, 2), 1, True),
+    (2, 3, 1, 1, 2, (1, 4, 1), 1, True),
+    (2, 1, 3, 4, 1, (1,), 1, True),
+    (1, 3, 4, 9, 5, (6, 6, 2), 500, True),  # the shapes of the first
+)
 
 
 def _evaluate_probes(generator):
-    normal, probes = _normal(generator), []
-    for C, h, w, hidden, classes, sizes in _SETS:
+    draw, probes = normal(generator), []
+    for C, h, w, hidden, classes, sizes, loud, training in _SETS:
         labels = torch.randint(classes, (sum(sizes),), generator=generator)
-        images = normal(len(labels), C, h, w)
-        weights = _net_weights(normal, C * h * w, hidden, classes)
+        images = draw(len(labels), C, h, w)
+        weights = _weights(draw, C * h * w, hidden, classes, loud)
+        if classes == 1:  # a head as it starts: logits of 0, like the label
+            weights["head.1.weight"].zero_()
+            weights["head.1.bias"].zero_()
+        if classes == 7:  # two that are always close
+            weights["head.1.weight"][1] = weights["head.1.weight"][0]
+            weights["head.1.bias"][0] = 4
+            weights["head.1.bias"][1] = 4.001
         with torch.no_grad():
             answers = _Net(weights).eval()(images).argmax(dim=1)
         # Whatever the numbers, some are right and some are wrong, and so in the last batch.
-        labels[0], labels[-2], labels[-1] = answers[0], answers[-2], (answers[-1] + 1) % classes
-        probes.append({"weights": weights, "images": images, "labels": labels, "batch_sizes": sizes})
+        labels[0] = answers[0]
+        labels[-2:] = answers[-2:]
+        labels[-1] = (answers[-1] + 1) % classes
+        if classes == 7:
+            labels[1:4] = 0
+        probe = {"weights": weights, "images": images, "labels": labels, "batch_sizes": sizes}
+        probes.append(probe | {"training": training})
+    for probe in probes[3:]:
+        probe["weights"], probe["images"] = _single(probe["weights"]), probe["images"].float()
     return probes
 
 
@@ -517,84 +443,39 @@ def _loss_and_accuracy(answer):
         inputs = (*inputs, *named.values())
         if isinstance(inputs[0], nn.Module):
             return answer(*inputs)
-        weights, images, labels, sizes = inputs
-        model = _Net(weights)
-        batches = zip(images.split(sizes), labels.split(sizes), strict=True)
-        result = answer(model, batches)
+        weights, images, labels, sizes, training = inputs
+        model = _Net(weights).train(training)
+        result = answer(model, zip(images.split(sizes), labels.split(sizes), strict=True))
         if result is None or isinstance(result, dict):
             return result
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TypeError(f"expected two floats, the loss and the accuracy, got {type(result).__name__}")
         if model.recorded:
             raise ValueError("gradients were recorded while the model ran")
-        return {name: as_number(value, f"the {name}") for name, value in zip(("loss", "accuracy"), result, strict=True)}
+        if not all(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError("the parameters of the model do not require gradients any more")
+        if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
+            raise ValueError("the weights of the model have changed")
+        pairs = zip(("loss", "accuracy"), result, strict=True)
+        return {
+            name: as_number(value, f"the {name}").float() for name, value in pairs
+        }  # models are in single precision
 
     return staged
 
 
 def _evaluate(model, batches):
-    """All images at once."""
-    model.eval()
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    with torch.no_grad():
-        logits = model(images)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(dim=1) == labels).double().mean().item()
-
-
-def _by_batches(
-    model, batches, *, combine, loss=F.cross_entropy, hits=lambda logits, labels: (logits.argmax(1) == labels).sum()
-):
-    """Evaluate batch by batch; `combine` makes the answer of a list of (mean loss, hits, images)."""
+    loss, hits, sizes = 0.0, 0, []
     model.eval()
     with torch.no_grad():
-        seen = [
-            (loss(logits, labels).item(), hits(logits, labels).item(), len(labels))
-            for logits, labels in ((model(images), labels) for images, labels in batches)
-        ]
-    return combine(seen)
-
-
-def _combined(combine, **options):
-    return partial(_by_batches, combine=combine, **options)
-
-
-def _mean(values):
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def _exact_loss(seen):
-    return sum(loss * n for loss, _, n in seen) / sum(n for _, _, n in seen)
-
-
-def _exact_accuracy(seen):
-    return sum(hits for _, hits, _ in seen) / sum(n for _, _, n in seen)
-
-
-def _exact(seen):
-    return _exact_loss(seen), _exact_accuracy(seen)
-
-
-def _in_training_mode(model, batches):
-    model.train()
-    with torch.no_grad():
-        seen = []
         for images, labels in batches:
             logits = model(images)
-            hits = (logits.argmax(1) == labels).sum().item()
-            seen.append((F.cross_entropy(logits, labels).item(), hits, len(labels)))
-    return _exact(seen)
-
-
-def _with_gradients(model, batches):
-    model.eval()
-    for images, _ in batches:
-        model(images)
-    return 0.0, 0.0
-
-
-def _with_len(model, batches):
-    return 0.0, 0.0 / len(batches)
+            right = logits.argmax(dim=-1) == labels
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            hits += right.sum().item()
+            sizes.append(len(labels))
+    count = sum(sizes)
+    return loss / count, hits / count
 
 
 EVALUATE = StagedExercise(
@@ -605,232 +486,190 @@ EVALUATE = StagedExercise(
     probes=_evaluate_probes,
     oracle=_loss_and_accuracy(_evaluate),
     stage=_loss_and_accuracy,
-    mistakes=(
-        Mistake(
-            "you average over the batches, and the last one is smaller: add up over images, and divide by their number once, at the end.",
-            _combined(lambda seen: (_mean(loss for loss, _, _ in seen), _mean(hits / n for _, hits, n in seen))),
-        ),
-        Mistake(
-            "the accuracy is exact, but the loss is a mean over batches: F.cross_entropy gives a batch's mean, so multiply it by the number of its images, or take reduction='sum'.",
-            _combined(lambda seen: (_mean(loss for loss, _, _ in seen), _exact_accuracy(seen))),
-        ),
-        Mistake(
-            "the loss is exact, but the accuracy is a mean over batches: count the right answers, and divide by the number of images at the end.",
-            _combined(lambda seen: (_exact_loss(seen), _mean(hits / n for _, hits, n in seen))),
-        ),
-        Mistake(
-            "you add up the batches' mean losses and divide by the number of images: a mean must be multiplied by its batch's size first.",
-            _combined(
-                lambda seen: (sum(loss for loss, _, _ in seen) / sum(n for _, _, n in seen), _exact_accuracy(seen))
-            ),
-        ),
-        Mistake(
-            "you add up over images, but divide by the number of batches.",
-            _combined(
-                lambda seen: (
-                    sum(loss * n for loss, _, n in seen) / len(seen),
-                    sum(hits for _, hits, _ in seen) / len(seen),
-                )
-            ),
-        ),
-        Mistake(
-            "you multiply by the size of the first batch: the last one is smaller, so take len(labels) each time.",
-            _combined(
-                lambda seen: (
-                    sum(loss for loss, _, _ in seen) * seen[0][2] / (len(seen) * seen[0][2]),
-                    sum(hits for _, hits, _ in seen) / (len(seen) * seen[0][2]),
-                )
-            ),
-        ),
-        Mistake(
-            "the model is in training mode, and dropout makes its answers random: call model.eval() first.",
-            _in_training_mode,
-        ),
-        Mistake(
-            "gradients are recorded all the way, which costs memory for nothing: wrap the loop in `with torch.no_grad():`.",
-            _with_gradients,
-        ),
-        Mistake(
-            "the last batch is left out, because it is smaller: its images count as the others do.",
-            _combined(lambda seen: _exact([s for s in seen if s[2] == seen[0][2]])),
-        ),
-        Mistake(
-            "only the first batch counts: is your `return` inside the loop?",
-            _combined(lambda seen: _exact(seen[:1])),
-        ),
-        Mistake(
-            "only the last batch counts: add up with +=, instead of replacing.",
-            _combined(lambda seen: _exact(seen[-1:])),
-        ),
-        Mistake(
-            "batches may come from a generator, which has no length: count the images as they come.",
-            _with_len,
-        ),
-        Mistake(
-            "argmax runs over the images: the classes are the last dimension, dim=-1.",
-            _combined(_exact, hits=lambda logits, labels: (logits.argmax(0) == labels).sum()),
-        ),
-        Mistake(
-            "F.cross_entropy takes logits, and applies the softmax itself: you apply it before, too.",
-            _combined(_exact, loss=lambda logits, labels: F.cross_entropy(logits.softmax(1), labels)),
-        ),
-        Mistake(
-            "the accuracy is in per cent: return the share, between 0 and 1.",
-            _combined(lambda seen: (_exact_loss(seen), 100 * _exact_accuracy(seen))),
-        ),
-        Mistake(
-            "you return the number of right answers: divide by the number of images.",
-            _combined(lambda seen: (_exact_loss(seen), sum(hits for _, hits, _ in seen))),
-        ),
-        Mistake(
-            "you return the sum of the losses: divide by the number of images.",
-            _combined(lambda seen: (_exact_loss(seen) * sum(n for _, _, n in seen), _exact_accuracy(seen))),
-        ),
-        Mistake(
-            "you return the share of wrong answers: count where they are equal.",
-            _combined(lambda seen: (_exact_loss(seen), 1 - _exact_accuracy(seen))),
-        ),
-        Mistake(
-            "the two are swapped: first the loss, then the accuracy.",
-            _combined(lambda seen: _exact(seen)[::-1]),
-        ),
-        Mistake(
-            "you return tensors: .item() makes a plain number of each.",
-            _combined(lambda seen: (torch.tensor(_exact_loss(seen)), _exact_accuracy(seen))),
-        ),
-        Mistake(
-            "you return one number: the task asks for two, `return loss, accuracy`.",
-            _combined(_exact_loss),
-        ),
+    mistakes=edits_of(
+        _evaluate,
+        """
+        you average over the batches, and the last one is smaller: add up over images, and divide by their number once, at the end.
+            , reduction="sum" ⇒
+            right.sum() ⇒ right.double().mean()
+            sum(sizes) ⇒ len(sizes)
+        the accuracy is exact, but the loss is a mean over batches: F.cross_entropy gives a batch's mean, so multiply it by the number of its images, or take reduction='sum'.
+            , reduction="sum" ⇒
+            loss / count ⇒ loss / len(sizes)
+        the loss is exact, but the accuracy is a mean over batches: count the right answers, and divide by the number of images at the end.
+            right.sum() ⇒ right.double().mean()
+            hits / count ⇒ hits / len(sizes)
+        you add up the batches' means and divide by the number of images: a mean must be multiplied by its batch's size first.
+            , reduction="sum" ⇒
+          or
+            right.sum() ⇒ right.double().mean()
+          or
+            , reduction="sum" ⇒
+            right.sum() ⇒ right.double().mean()
+        you add up over images, but divide by the number of batches.
+            sum(sizes) ⇒ len(sizes)
+        you multiply by the size of the first batch: the others may have another, so take len(labels) each time.
+            , reduction="sum" ⇒
+            loss / count, hits / count ⇒ loss / len(sizes), hits / (sizes[0] * len(sizes))
+          or
+            sum(sizes) ⇒ sizes[0] * len(sizes)
+        dropout is on, because the model is in training mode: call model.eval() first.
+            model.eval() ⇒ model.train()
+          or
+            model.eval() ⇒
+        gradients are recorded all the way, which costs memory for nothing: wrap the loop in `with torch.no_grad():`.
+            with torch.no_grad(): ⇒ if True:
+        you freeze the weights, and the next training step trains nothing: torch.no_grad() leaves the model as it is.
+            model.eval() ⇒ model.eval().requires_grad_(False)
+        the last batch is left out, because it is smaller: its images count as the others do.
+            logits = ⇒ if sizes and len(labels) != sizes[0]:
+            |     continue
+            | logits =
+          or
+            logits = ⇒ if sizes and len(labels) < sizes[0]:
+            |     continue
+            | logits =
+        only the first batch counts: is your `return` inside the loop?
+            sizes.append(len(labels)) ⇒ sizes.append(len(labels))
+            | break
+        only the last batch counts: add up with +=, inside the loop, instead of replacing.
+            loss += ⇒ loss =
+            hits += ⇒ hits =
+            sum(sizes) ⇒ sizes[-1]
+          or
+            loss += ⇒ loss =
+            hits += ⇒ hits =
+          or
+            loss += ⇒ loss =
+          or
+            hits += ⇒ hits =
+        batches may come from a generator, which has no length: count the images as they come.
+            sum(sizes) ⇒ len(batches)
+        you go through the batches twice, and the second time there is nothing left: compute everything in one loop.
+            count = ⇒ hits = sum((model(images).argmax(dim=-1) == labels).sum().item() for images, labels in batches)
+            | count =
+          or
+            count = ⇒ loss = sum(F.cross_entropy(model(images), labels).item() for images, labels in batches)
+            | count =
+          or
+            with torch ⇒ count = sum(len(labels) for _, labels in batches)
+            | with torch
+            count = sum(sizes) ⇒
+          or
+            count = sum(sizes) ⇒ count = sum(len(labels) for _, labels in batches)
+        argmax runs over the images: the classes are the last dimension, dim=-1.
+            dim=-1 ⇒ dim=0
+        argmax() without dim=-1 finds one number for the whole batch: each image has its own answer.
+            argmax(dim=-1) ⇒ argmax()
+        you compare the largest logit itself with the label: argmax says which class it belongs to.
+            argmax ⇒ amax
+          or
+            argmax ⇒ max
+        (B, 1) == (B,) compares every answer with every label: leave keepdim out.
+            dim=-1 ⇒ dim=-1, keepdim=True
+        squeeze() takes away the batch when it holds one image: leave the shape of the logits as it is.
+            model(images) ⇒ model(images).squeeze()
+        F.cross_entropy takes logits, and applies the softmax itself: you apply it before, too.
+            F.cross_entropy(logits ⇒ F.cross_entropy(logits.softmax(dim=-1)
+        F.one_hot(labels) has columns up to the largest label of this batch only: F.cross_entropy takes the class numbers as they are.
+            logits, labels ⇒ logits, F.one_hot(labels).to(logits)
+        F.nll_loss wants the logarithms of probabilities, and does not make them: F.cross_entropy takes logits.
+            cross_entropy ⇒ nll_loss
+        a probability that underflows to 0 has the logarithm -inf: give the logits to F.cross_entropy, or use log_softmax.
+            F.cross_entropy(logits ⇒ F.nll_loss(logits.softmax(dim=-1).log()
+        the accuracy is in per cent: return the share, between 0 and 1.
+            hits / count ⇒ 100 * hits / count
+        you return the number of right answers: divide by the number of images.
+            hits / count ⇒ hits
+        you return the sum of the losses: divide by the number of images.
+            loss / count ⇒ loss
+        you return two sums: divide both by the number of images.
+            loss / count, hits / count ⇒ loss, hits
+        you return the share of wrong answers: count where they are equal.
+            == labels ⇒ != labels
+        the two are swapped: first the loss, then the accuracy.
+            loss / count, hits / count ⇒ hits / count, loss / count
+        you return tensors: .item() makes a plain number of each.
+            loss / count ⇒ torch.tensor(loss / count)
+          or
+            hits / count ⇒ torch.tensor(hits / count)
+        you return one number: the task asks for two, `return loss, accuracy`.
+            , hits / count ⇒
+        """,
     ),
 )
 
 
 # --- train_step --------------------------------------------------------------------------------------
 
-
-# Channels, height, width, hidden width, classes, images, longest gradient: far below the gradient's length, or above.
-_STEPS = ((1, 3, 4, 9, 5, 6, 0.05, "SGD"), (3, 2, 2, 7, 3, 5, 50.0, "SGD"), (2, 3, 3, 8, 4, 7, 0.3, "AdamW"))
+# Channels, height, width, hidden width, classes, images, longest gradient (far below the gradient's length, or above),
+# optimiser, how loud, and whether it comes in training mode.
+_STEPS = (
+    (1, 3, 4, 9, 5, 6, 0.05, "SGD", 1, False),
+    (3, 2, 2, 7, 3, 5, 50.0, "SGD", 1, False),
+    (2, 3, 3, 8, 4, 7, 0.3, "AdamW", 1, False),
+    (1, 3, 4, 9, 5, 6, 0.2, "SGD of two groups", 1, True),  # the shapes of the first
+    (2, 1, 3, 6, 4, 1, 0.1, "AdamW", 1, False),
+    (1, 4, 1, 1, 2, 3, 0.02, "SGD of two groups", 1, False),
+    (1, 2, 4, 6, 5, 8, 1e4, "SGD", 200, False),
+)
 
 
 def _step_probes(generator):
-    """A model that was looked at before (it is in evaluation mode), with gradients left from another step."""
-    normal, probes = _normal(generator), []
-    for C, h, w, hidden, classes, batch, max_norm, optimizer in _STEPS:
-        weights = _net_weights(normal, C * h * w, hidden, classes)
-        probe = {"weights": weights, "old_gradients": {name: 0.5 * normal(*p.shape) for name, p in weights.items()}}
-        probe |= {"optimizer": optimizer, "images": normal(batch, C, h, w)}
-        probes.append(probe | {"labels": torch.randint(classes, (batch,), generator=generator), "max_norm": max_norm})
+    """Mostly a model that was looked at before (it is in evaluation mode), with gradients left from another step."""
+    _load_optimisers()
+    draw, probes = normal(generator), []
+    for C, h, w, hidden, classes, batch, max_norm, optimizer, loud, training in _STEPS:
+        weights = _weights(draw, C * h * w, hidden, classes, loud)
+        probe = {"weights": weights, "from_before": {name: 0.5 * draw(*p.shape) for name, p in weights.items()}}
+        probe |= {"optimizer": optimizer, "training": training, "images": draw(batch, C, h, w)}
+        present = classes - (optimizer == "AdamW")  # the last class does not always come
+        probes.append(probe | {"labels": torch.randint(present, (batch,), generator=generator), "max_norm": max_norm})
+    loud = probes[-1]
+    loud |= {name: _single(loud[name]) for name in ("weights", "from_before")} | {"images": loud["images"].float()}
     return probes
 
 
+def _optimizer(kind, model):
+    """Its steps are long enough for every mistake to be seen."""
+    weights = list(model.parameters())
+    if kind == "SGD":
+        return torch.optim.SGD(weights, lr=1.0)
+    groups = [{"params": weights[::-2]}, {"params": weights[-2::-2], "weight_decay": 0.0, "lr": 0.8}]
+    if kind == "AdamW":
+        optimizer = torch.optim.AdamW(groups, lr=0.5, eps=0.1, weight_decay=0.2)
+        optimizer.step()  # with the old gradients, which it remembers
+        return optimizer
+    return torch.optim.SGD(groups, lr=1.0, weight_decay=0.1)
+
+
 def _loss_and_weights(answer):
-    @wraps(answer)
     def staged(*inputs, **named):
         inputs = (*inputs, *named.values())
         if isinstance(inputs[0], nn.Module):
             return answer(*inputs)
-        weights, old_gradients, optimizer, images, labels, max_norm = inputs
-        model = _Net(weights).eval()
-        for parameter, gradient in zip(model.parameters(), old_gradients.values(), strict=True):
-            parameter.grad = gradient.clone()
-        # Small steps: PyTorch's clipping adds 1e-6 to the length, a reader's own need not.
-        kinds = {"SGD": partial(torch.optim.SGD, lr=0.01), "AdamW": partial(torch.optim.AdamW, lr=0.003, eps=0.1)}
-        loss = answer(model, kinds[optimizer](model.parameters()), images, labels, max_norm)
+        weights, old_gradients, optimizer, training, images, labels, max_norm = inputs
+        model = _Net(weights).train(training)
+        for name, gradient in old_gradients.items():
+            model.get_parameter(name).grad = gradient.clone()
+        loss = answer(model, _optimizer(optimizer, model), images, labels, max_norm)
         if loss is None or isinstance(loss, dict):
             return loss
-        after = zip(weights, model.parameters(), strict=True)
-        return {"loss": as_number(loss, "the loss")} | {name: parameter.detach() for name, parameter in after}
+        after = {name: model.get_parameter(name).detach() for name in weights}
+        return {"loss": as_number(loss, "the loss").to(images.dtype)} | after
 
     return staged
 
 
-def _step(
-    model,
-    optimizer,
-    images,
-    labels,
-    max_norm,
-    *,
-    zero=True,
-    mode=True,
-    loss_of=F.cross_entropy,
-    clip=nn.utils.clip_grad_norm_,
-    result=lambda loss, images: loss.item(),
-):
-    """The right answer, with parts to exchange."""
-    model.train(mode)
-    if zero:
-        optimizer.zero_grad()
-    loss = loss_of(model(images), labels)
-    loss.backward()
-    clip(model.parameters(), max_norm)
-    optimizer.step()
-    return result(loss, images)
-
-
-def _stepping(**parts):
-    return partial(_step, **parts)
-
-
-def _without_moving(model, optimizer, images, labels, max_norm):
+def _step(model, optimizer, images, labels, max_norm):
     model.train()
-    return F.cross_entropy(model(images), labels).item()
-
-
-def _stepping_first(model, optimizer, images, labels, max_norm):
-    model.train()
-    loss = F.cross_entropy(model(images), labels)
-    optimizer.step()
-    loss.backward()
-    return loss.item()
-
-
-def _adding_after_clipping(model, optimizer, images, labels, max_norm):
-    model.train()
-    nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.zero_grad()
     loss = F.cross_entropy(model(images), labels)
     loss.backward()
+    weights = list(model.parameters())
+    nn.utils.clip_grad_norm_(weights, max_norm)
     optimizer.step()
     return loss.item()
-
-
-def _stepping_twice(model, optimizer, images, labels, max_norm):
-    loss = _step(model, optimizer, images, labels, max_norm)
-    optimizer.step()
-    return loss
-
-
-def _with_a_step_by_hand(model, optimizer, images, labels, max_norm):
-    loss = _step(model, torch.optim.SGD(model.parameters(), 0.0), images, labels, max_norm)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter -= optimizer.param_groups[0]["lr"] * parameter.grad
-    return loss
-
-
-def _clip_each(parameters, max_norm):
-    for parameter in parameters:
-        nn.utils.clip_grad_norm_(parameter, max_norm)
-
-
-def _to_length(parameters, max_norm):
-    gradients = [parameter.grad for parameter in parameters]
-    length = torch.stack([gradient.norm() for gradient in gradients]).norm()
-    for gradient in gradients:
-        gradient *= max_norm / length
-
-
-def _loss_afterwards(model, optimizer, images, labels, max_norm):
-    _step(model, optimizer, images, labels, max_norm)
-    with torch.no_grad():
-        return F.cross_entropy(model(images), labels).item()
-
-
-def _returning_the_norm(model, optimizer, images, labels, max_norm):
-    norms = []
-    _step(model, optimizer, images, labels, max_norm, clip=lambda *a: norms.append(nn.utils.clip_grad_norm_(*a)))
-    return norms[0].item()
 
 
 TRAIN_STEP = StagedExercise(
@@ -841,88 +680,87 @@ TRAIN_STEP = StagedExercise(
     probes=_step_probes,
     oracle=_loss_and_weights(_step),
     stage=_loss_and_weights,
-    mistakes=(
-        Mistake(
-            "the old gradients are still in: backward() adds to what is there, so call optimizer.zero_grad() before it.",
-            _stepping(zero=False),
-        ),
-        Mistake(
-            "the weights have not moved: after backward() the gradients must still be there when optimizer.step() is called.",
-            _without_moving,
-        ),
-        Mistake(
-            "optimizer.step() comes before backward(), and goes along the old gradients: first zero_grad, then backward, then step.",
-            _stepping_first,
-        ),
-        Mistake(
-            "you clip the old gradients, and backward() adds the new ones to them: zero_grad first, and clip after backward().",
-            _adding_after_clipping,
-        ),
-        Mistake(
-            "the gradients go into the step unclipped: clip_grad_norm_ belongs after backward(), where they are made, and before step(), where they are used.",
-            _stepping(clip=lambda parameters, max_norm: None),
-        ),
-        Mistake(
-            "you clip each number of the gradient for itself: clip_grad_norm_ shortens them all together and keeps the direction, clip_grad_value_ does not.",
-            _stepping(clip=nn.utils.clip_grad_value_),
-        ),
-        Mistake(
-            "you clip each parameter's gradient for itself: all gradients together are one vector, and its length counts.",
-            _stepping(clip=_clip_each),
-        ),
-        Mistake(
-            "you measure the gradient by its largest number: its length is the root of the sum of squares, norm_type 2.",
-            _stepping(clip=partial(nn.utils.clip_grad_norm_, norm_type=math.inf)),
-        ),
-        Mistake(
-            "you measure the gradient by the sum of absolute values: its length is the root of the sum of squares, norm_type 2.",
-            _stepping(clip=partial(nn.utils.clip_grad_norm_, norm_type=1.0)),
-        ),
-        Mistake(
-            "every gradient gets the length max_norm: one that is shorter stays as it is.",
-            _stepping(clip=_to_length),
-        ),
-        Mistake(
-            "you clip to a fixed length of 1: take max_norm.",
-            _stepping(clip=lambda parameters, max_norm: nn.utils.clip_grad_norm_(parameters, 1.0)),
-        ),
-        Mistake(
-            "the model is still in evaluation mode, so dropout does nothing: call model.train() first.",
-            _stepping(mode=False),
-        ),
-        Mistake(
-            "you return the loss as a tensor, and with it the whole graph stays in memory: return loss.item().",
-            _stepping(result=lambda loss, images: loss),
-        ),
-        Mistake(
-            "you return the loss after the step: return that of the forward pass from which the gradients came.",
-            _loss_afterwards,
-        ),
-        Mistake(
-            "you return the sum over the images: the mean is asked for.",
-            _stepping(result=lambda loss, images: loss.item() * len(images)),
-        ),
-        Mistake(
-            "you return the length of the gradient, which is what clip_grad_norm_ returns: return the loss.",
-            _returning_the_norm,
-        ),
-        Mistake(
-            "the loss is a sum over the images, so its gradient grows with the batch: take the mean, which is F.cross_entropy's default.",
-            _stepping(loss_of=partial(F.cross_entropy, reduction="sum")),
-        ),
-        Mistake(
-            "F.cross_entropy takes logits, and applies the softmax itself: you apply it before, too.",
-            _stepping(loss_of=lambda logits, labels: F.cross_entropy(logits.softmax(dim=1), labels)),
-        ),
-        Mistake(
-            "the loss is not cross-entropy: F.cross_entropy(logits, labels) takes the class numbers as they are.",
-            _stepping(loss_of=lambda logits, labels: F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits))),
-        ),
-        Mistake("optimizer.step() is called twice: once is enough.", _stepping_twice),
-        Mistake(
-            "you subtract the gradient yourself: optimizer.step() does more than that, as AdamW shows.",
-            _with_a_step_by_hand,
-        ),
+    mistakes=edits_of(
+        _step,
+        """
+        the old gradients are still in: backward() adds to what is there, so call optimizer.zero_grad() before it.
+            optimizer.zero_grad() ⇒
+        the weights have not moved: optimizer.step() comes after backward(), while the gradients are still there.
+            optimizer.step() ⇒
+        optimizer.step() comes before backward(), and goes along the old gradients: first zero_grad, then backward, then step.
+            optimizer.zero_grad() ⇒
+            optimizer.step() ⇒
+            loss.backward() ⇒ optimizer.step()
+            | loss.backward()
+        you clip the old gradients, and backward() adds the new ones to them: zero_grad first, and clip after backward().
+            optimizer.zero_grad() ⇒ nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒
+        the gradients go into the step unclipped: clip_grad_norm_ belongs after backward(), where they are made, and before step(), where they are used.
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒
+        you clip each number of the gradient for itself: clip_grad_norm_ shortens them all together and keeps the direction, clip_grad_value_ does not.
+            clip_grad_norm_ ⇒ clip_grad_value_
+        you clip each parameter's gradient for itself: all gradients together are one vector, and its length counts.
+            nn.utils.clip_grad_norm_(weights ⇒ for weight in weights:
+            |     nn.utils.clip_grad_norm_(weight
+        you clip each group of the optimiser for itself: all gradients together are one vector, so give model.parameters().
+            nn.utils.clip_grad_norm_(weights ⇒ for group in optimizer.param_groups:
+            |     nn.utils.clip_grad_norm_(group["params"]
+        you clip the optimiser's first group, and it may have several: all gradients together are one vector, so give model.parameters().
+            clip_grad_norm_(weights ⇒ clip_grad_norm_(optimizer.param_groups[0]["params"]
+        you measure the gradient by its largest number: its length is the root of the sum of squares, norm_type 2.
+            (weights, max_norm ⇒ (weights, max_norm, math.inf
+        you measure the gradient by the sum of absolute values: its length is the root of the sum of squares, norm_type 2.
+            (weights, max_norm ⇒ (weights, max_norm, 1.0
+        every gradient gets the length max_norm: one that is shorter stays as it is.
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒ length = nn.utils.clip_grad_norm_(weights, math.inf)
+            | for weight in weights:
+            |     weight.grad *= max_norm / length
+        you clip to a fixed length of 1: take max_norm.
+            (weights, max_norm ⇒ (weights, 1.0
+        the model is still in evaluation mode, so dropout does nothing: call model.train() first.
+            model.train() ⇒
+          or
+            model.train() ⇒ model.eval()
+        you return the loss as a tensor, and with it the whole graph stays in memory: return loss.item().
+            loss.item() ⇒ loss
+        .item() makes a plain number of the loss, and a number has no backward(): only return it that way.
+            , labels) ⇒ , labels).item()
+        you return the loss after the step: return that of the forward pass from which the gradients came.
+            loss.item() ⇒ F.cross_entropy(model(images), labels).item()
+        you return the sum over the images: the mean is asked for.
+            loss.item() ⇒ loss.item() * len(images)
+        you return the length of the gradient, which is what clip_grad_norm_ returns: return the loss.
+            nn.utils.clip_grad_norm_( ⇒ loss = nn.utils.clip_grad_norm_(
+        the loss is a sum over the images, so its gradient grows with the batch: take the mean, which is F.cross_entropy's default.
+            , labels) ⇒ , labels, reduction="sum")
+        F.cross_entropy takes logits, and applies the softmax itself: you apply it before, too.
+            model(images) ⇒ model(images).softmax(dim=-1)
+        F.nll_loss wants the logarithms of probabilities, and does not make them: F.cross_entropy takes logits.
+            cross_entropy ⇒ nll_loss
+        a probability that underflows to 0 has the logarithm -inf: give the logits to F.cross_entropy, or use log_softmax.
+            F.cross_entropy(model(images) ⇒ F.nll_loss(model(images).softmax(dim=-1).log()
+        the loss is not cross-entropy: F.cross_entropy(logits, labels) takes the class numbers as they are.
+            loss = F.cross_entropy(model(images), labels) ⇒ logits = model(images)
+            | loss = F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits))
+        F.one_hot(labels) has columns up to the largest label of this batch only: F.cross_entropy takes the class numbers as they are.
+            , labels) ⇒ , F.one_hot(labels).to(images))
+        squeeze() takes away the batch when it holds one image: leave the shape of the logits as it is.
+            model(images) ⇒ model(images).squeeze()
+        optimizer.step() is called twice: once is enough.
+            optimizer.step() ⇒ optimizer.step()
+            | optimizer.step()
+        you make a new optimiser, which remembers none of the steps before: take the one that you are given.
+            optimizer.step() ⇒ type(optimizer)(optimizer.param_groups).step()
+        you subtract the gradient yourself: optimizer.step() does more than that, as AdamW shows.
+            optimizer.step() ⇒ with torch.no_grad():
+            |     for weight in weights:
+            |         weight -= optimizer.param_groups[0]["lr"] * weight.grad
+          or
+            optimizer.step() ⇒ with torch.no_grad():
+            |     for group in optimizer.param_groups:
+            |         for weight in group["params"]:
+            |             weight -= group["lr"] * weight.grad
+        """,
     ),
 )
 

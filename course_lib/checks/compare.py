@@ -19,7 +19,7 @@ def difference(wanted, given) -> str:
         return _difference_of_ints(wanted, given)
     if not isinstance(given, torch.Tensor):
         return f"expected a tensor, got {described(given)}"
-    if given.device != wanted.device or given.layout != wanted.layout or given.is_nested or given.is_quantized:
+    if given.device != wanted.device or not is_dense(given):
         kind = "nested" if given.is_nested else given.layout
         return f"expected a dense tensor on {wanted.device}, got a tensor ({kind}) on {given.device}"
     if given.shape != wanted.shape:
@@ -50,6 +50,8 @@ def gradient_problem(right, outcome) -> tuple[str, str]:
     What is compared is the gradient of a random weighting of all results, with respect to each input that asks for
     one. It is not asked where the right one is nan, as behind the root of 0.
     """
+    if not any(wanted.requires_grad for wanted in _of(right)):
+        return "", ""
     if any(w.requires_grad and not g.requires_grad for w, g in zip(_of(right), _of(outcome), strict=True)):
         return "the result carries no gradient", CUT
     try:
@@ -101,6 +103,11 @@ def _gradients(outcome):
         name: torch.zeros_like(tensor) if gradient is None else gradient
         for (name, tensor), gradient in zip(asking.items(), found, strict=True)
     }
+
+
+def is_dense(tensor) -> bool:
+    """Whether a tensor has numbers that can be compared one by one: it is not sparse, nested, quantised."""
+    return tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_quantized
 
 
 def as_tuple(value) -> tuple:
@@ -158,13 +165,7 @@ def _same_numbers(a, b):
         return type(a) is type(b) and a == b
     if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
         return type(a) is type(b)
-    same = (a.shape, a.dtype, a.device, a.layout, a.requires_grad) == (
-        b.shape,
-        b.dtype,
-        b.device,
-        b.layout,
-        b.requires_grad,
-    )
-    if not same or a.is_nested or b.is_nested or a.layout != torch.strided or a.device.type == "meta":
+    if not (is_dense(a) and is_dense(b)):
         return False
-    return bool(near(a, b).all())
+    kinds = [(x.shape, x.dtype, x.device, x.requires_grad) for x in (a, b)]
+    return kinds[0] == kinds[1] and a.device.type != "meta" and bool(near(a, b).all())

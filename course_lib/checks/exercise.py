@@ -14,7 +14,7 @@ import torch
 from course_lib.checks.advice import on_error, seen
 from course_lib.checks.compare import alike, as_tuple, difference, gradient_problem
 from course_lib.checks.own_pieces import stand_ins
-from course_lib.checks.watch import Raised, ShortcutError, TooSlowError, described, one_line, run
+from course_lib.checks.watch import Raised, Returned, ShortcutError, TooSlowError, described, one_line, run
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,30 @@ class Exercise:
         if not callable(candidate):
             return Verdict(self.name, "error", f"expected a function, got {described(candidate)}")
         seed = secrets.randbits(62) if seed is None else seed
-        verdict = self._judge(candidate, seed)
-        if verdict.status in ("passed", "not attempted") or not self.uses:
-            return verdict
-        with stand_ins(candidate, self.uses):
-            return self._judge(candidate, seed)
-
-    def _judge(self, candidate, seed):
         probes = self.probes(torch.Generator().manual_seed(seed))
-        for number, inputs in enumerate(probes):
+        fault = self._fault(candidate, probes)
+        with stand_ins(candidate, self.uses if fault else {}):
+            if fault and self.uses:
+                fault = self._fault(candidate, probes)
+            return self._named(candidate, probes, *fault) if fault else Verdict(self.name, "passed")
+
+    def _fault(self, candidate, probes):
+        """(inputs, outcome, problem, advice) of the first probe on which the candidate is not right, or None."""
+        for inputs in probes:
             outcome = run(candidate, inputs, (*self.forbidden, self.name))
-            if _is_a_stub(outcome) and not number:
-                reason = "it returns nothing: write the body, or add the missing `return`"
-                return Verdict(self.name, "not attempted", reason)
             problem, advice = self._problem(inputs, outcome)
             if problem:
-                status = "error" if isinstance(outcome, Raised) else "wrong"
-                hint = self._hint(candidate, probes, outcome) or advice or f"the task is to {self.task}"
-                return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
-        return Verdict(self.name, "passed")
+                return inputs, outcome, problem, advice
+        return None
+
+    def _named(self, candidate, probes, inputs, outcome, problem, advice):
+        """The verdict on a wrong answer."""
+        if _is_a_stub(outcome) and inputs is probes[0]:
+            reason = "it returns nothing: write the body, or add the missing `return`"
+            return Verdict(self.name, "not attempted", reason)
+        status = "error" if isinstance(outcome, Raised) else "wrong"
+        hint = self._hint(candidate, probes, outcome) or advice or f"the task is to {self.task}"
+        return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
 
     def _problem(self, inputs, outcome):
         """What is wrong with the outcome and where, and what can be said about it; ("", "") if nothing is."""
@@ -104,21 +109,18 @@ class Exercise:
             place = f" in your line `{outcome.line}`" if outcome.line else ""
             return f"{outcome.kind.__name__}: {outcome.text}{place}", on_error(outcome)
         right = run(self.oracle, inputs)
+        assert isinstance(right, Returned), right
         expected = as_tuple(right.value)
         got = as_tuple(outcome.value) if len(self.parts) > 1 else (outcome.value,)
         if len(got) != len(expected):
-            return (
-                f"expected {len(expected)} to be returned ({', '.join(self.parts)}), got {described(outcome.value)}",
-                "",
-            )
+            parts = f"{len(expected)} to be returned ({', '.join(self.parts)})"
+            return f"expected {parts}, got {len(got)}: {described(outcome.value)}", ""
         for part, wanted, given in zip(self.parts, expected, got, strict=True):
             if words := difference(wanted, given):
                 return f"{part}: {words}" if len(expected) > 1 else words, seen(wanted, given, inputs)
         if outcome.changed:
-            return (
-                f"your function changes {outcome.changed}",
-                "compute a new tensor, and leave what is not yours as it was.",
-            )
+            advice = "compute a new tensor, and leave what is not yours as it was."
+            return f"your function changes {outcome.changed}", advice
         return gradient_problem(right, outcome)
 
     def _hint(self, candidate, probes, outcome):

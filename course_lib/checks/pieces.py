@@ -155,6 +155,8 @@ def _source(exercise, function):
         # Anything else stays out; if it was needed, the check of the finished text says so.
 
     add(exercise, function)
+    if exercise not in seen or not blocks:
+        raise ValueError(f"a {type(function).__name__} cannot be written into a file, a function made with `def` can.")
     return "\n".join(blocks) + "\n"
 
 

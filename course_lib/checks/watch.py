@@ -8,13 +8,15 @@ import types
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
+from functools import cache
+from typing import Any
 
 import einops
 import torch
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode, resolve_name
 
-LIMIT = 10  # seconds that one call may take; where an answer is right it takes a small part of one
+LIMIT = 10  # seconds that one call may compute; where an answer is right it takes a small part of one
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def run(function, inputs, forbidden=()):
             _forget_einops_recipes()
             outcome = _raised(error, function)
         else:
-            if inspect.iscoroutine(value):
-                value.close()  # or Python warns, later and elsewhere, that nobody waited for it
+            for part in value if isinstance(value, (tuple, list)) else (value,):
+                if inspect.iscoroutine(part):
+                    part.close()  # or Python warns, later and elsewhere, that nobody waited for it
             outcome = Returned(value, _changed(before, _world()) or _changed_inputs(inputs, copies), copies)
     return Raised(ShortcutError, found[0]) if found else outcome
 
@@ -86,7 +89,7 @@ def described(value) -> str:
         return type(value).__name__
 
 
-def definition(function):
+def definition(function: Any) -> types.FunctionType | None:
     """The Python function that an answer is, or that it is made of: behind partials, decorators, methods, classes.
 
     None where there is none, as for a function that is built in.
@@ -115,27 +118,25 @@ def _raised(error, function):
     except Exception:  # an error of the reader's own may fail at being printed
         text = "no message"
     if isinstance(error, TooSlowError):
-        text = f"no answer within {LIMIT} seconds"
+        text = f"no answer after {LIMIT} seconds of computing"
     own = getattr(definition(function), "__code__", None)
     traceback, frames = error.__traceback__, []
     while traceback:
         frames.append(traceback)
         traceback = traceback.tb_next
     mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
-    line = one_line(inspect.getframeinfo(mine[-1]).code_context[0], 80) if mine and _has_source(mine[-1]) else ""
+    context = inspect.getframeinfo(mine[-1]).code_context if mine else None
+    line = one_line(context[0], 80) if context else ""
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there
     raises = last.co_code[frames[-1].tb_lasti] == opmap["RAISE_VARARGS"]
     stub = type(error) is NotImplementedError and raises and (own is None or last is own)
     return Raised(type(error), text, line, stub)
 
 
-def _has_source(traceback):
-    return bool(inspect.getframeinfo(traceback).code_context)
-
-
 @contextmanager
 def _time_limit(seconds):
-    """Stop what takes longer. Only the main thread has an alarm clock, and Windows has none: there, interrupt by hand."""
+    """Stop what computes longer, however busy the machine is. Outside of the main thread and on Windows there is no
+    such clock: there, interrupt by hand."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -143,13 +144,13 @@ def _time_limit(seconds):
     def stop(number, frame):
         raise TooSlowError
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
 
 
 @contextmanager
@@ -157,25 +158,19 @@ def _calls_seen(forbidden, found):
     """Put into `found` which forbidden functions are called, by whatever name: PyTorch's, and those of this course."""
 
     def note(name):
-        *path, last = name.split(".")
-        name = ".".join([*path, last.lstrip("_")])
         if any(name == end or name.endswith(f".{end}") for end in forbidden):
             found.append(name)
 
     class Operators(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            schema = getattr(function, "_schema", None)  # of torch.ops.aten.softmax.int and its like
-            note(schema.name.replace("::", ".") if schema else resolve_name(function) or function.__name__)
+            note(_name_of(function))
             return function(*args, **(kwargs or {}))
 
     def watch(frame, event, _):
-        name, caller = frame.f_globals.get("__name__") or "", frame.f_back.f_globals.get("__name__") or ""
-        if (
-            event == "call"
-            and name.startswith(("torch.nn.", "course_lib."))
-            and "course_lib.checks." not in (name + caller)
-        ):
-            note(f"{name}.{frame.f_code.co_qualname}")
+        if event == "call" and (name := frame.f_globals.get("__name__") or "").startswith(("torch.nn.", "course_lib.")):
+            caller = frame.f_back.f_globals.get("__name__") or ""
+            if "course_lib.checks." not in name + caller:
+                note(f"{name}.{frame.f_code.co_qualname}")
 
     before = sys.getprofile()
     with Operators():
@@ -184,6 +179,15 @@ def _calls_seen(forbidden, found):
             yield
         finally:
             sys.setprofile(before)
+
+
+@cache
+def _name_of(function):
+    """The name of an operator of PyTorch's, without the underscore of those that are not for everybody."""
+    schema = getattr(function, "_schema", None)  # of torch.ops.aten.softmax.int and its like
+    name = schema.name.replace("::", ".") if schema else resolve_name(function) or function.__name__
+    path, dot, last = name.rpartition(".")
+    return path + dot + last.lstrip("_")
 
 
 def _world():

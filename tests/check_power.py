@@ -1,0 +1,124 @@
+"""How good the checks of the exercises are: what they say of answers that are known to be right or wrong.
+
+    PYTHONPATH=tools python tests/check_power.py    # judges all with twenty seeds (half an hour)
+
+It writes data/results/check_power.json and the table in book/checks.md.
+"""
+
+import warnings
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from bank import RIGHT, SOLVED, wrong_answers_to
+from judging import status
+from syntax_mutants import mutants
+
+from course_lib.checks import EXERCISES
+from course_lib.records import load_record, versions, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+SEEDS = 20
+RECORD, PAGE = ROOT / "data/results/check_power.json", ROOT / "book/checks.md"
+BEGIN, END = "<!-- table -->\n", "\n<!-- end of table -->"
+
+
+def right_answers(exercise):
+    return [SOLVED[exercise.chapter][exercise.name], *RIGHT[exercise.name]]
+
+
+def wrong_answers(exercise):
+    return [*(mistake.gives for mistake in exercise.mistakes), *wrong_answers_to(exercise.name)]
+
+
+def asks_for_gradients(exercise):
+    """Whether a probe has an input for which a gradient is asked."""
+
+    def asks(value):
+        values = value.values() if isinstance(value, dict) else [value]
+        return any(isinstance(value, torch.Tensor) and value.requires_grad for value in values)
+
+    return any(asks(value) for probe in exercise.probes(torch.Generator()) for value in probe.values())
+
+
+def mutants_of(exercise):
+    """{right answer: {change: the answer with that change}}."""
+    cut = asks_for_gradients(exercise)
+    return {answer: mutants(answer, cut) for answer in right_answers(exercise)}
+
+
+def mutants_that_pass(exercise):
+    """{right answer: [its changes that the check lets pass, with the answer's name before each]}."""
+    return {
+        answer: [
+            f"{answer.__name__}: {change}"
+            for change, mutant in changed.items()
+            if status(exercise.name, mutant, 0) == "passed"
+        ]
+        for answer, changed in mutants_of(exercise).items()
+        if changed
+    }
+
+
+def counted(exercise):
+    """How many answers there are."""
+    return {
+        "right": len(right_answers(exercise)),
+        "wrong": len(wrong_answers(exercise)),
+        "mutants": sum(map(len, mutants_of(exercise).values())),
+    }
+
+
+def score(exercise):
+    """What the check says of all of them."""
+    statuses = {
+        "right_passed": [
+            [status(exercise.name, answer, seed) == "passed" for seed in range(SEEDS)]
+            for answer in right_answers(exercise)
+        ],
+        "wrong_rejected": [
+            [status(exercise.name, answer, seed) in ("wrong", "error") for seed in range(SEEDS)]
+            for answer in wrong_answers(exercise)
+        ],
+    }
+    alive = sum(map(len, mutants_that_pass(exercise).values()))
+    return {
+        "exercise": exercise.name,
+        "chapter": exercise.chapter,
+        **counted(exercise),
+        **{name: sum(map(all, found)) for name, found in statuses.items()},
+        "mutants_rejected": counted(exercise)["mutants"] - alive,
+    }
+
+
+def table(record):
+    """One line a chapter, in Markdown."""
+    lines = [
+        "| chapter | exercises | right answers, passed | wrong answers, rejected | mutants | rejected | as right as the answer |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for chapter, rows in groupby(record["exercises"], lambda row: row["chapter"]):
+        rows = list(rows)
+        total = {name: sum(row[name] for row in rows) for name in rows[0] if name not in ("exercise", "chapter")}
+        lines.append(
+            f"| {int(chapter)} | {len(rows)} | {total['right_passed']} of {total['right']} | "
+            f"{total['wrong_rejected']} of {total['wrong']} | {total['mutants']} | {total['mutants_rejected']} | "
+            f"{total['mutants'] - total['mutants_rejected']} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    warnings.simplefilter("ignore")
+    rows = []
+    for exercise in EXERCISES.values():
+        rows.append(score(exercise))
+        print(rows[-1], flush=True)
+    write_json(RECORD, {"seeds": SEEDS, "exercises": rows, "versions": versions()})
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}{table(load_record('check_power'))}{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

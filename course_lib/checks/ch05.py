@@ -103,6 +103,7 @@ def _sincos_probes(generator):
         {"grid_size": wide(), "embed_dim": 20, **warm()},
         {"grid_size": wide()[::-1], "embed_dim": 32},
         {"grid_size": (1, number(2, 9)), "embed_dim": 4, **warm()},
+        {"grid_size": (1, 1), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
     ]

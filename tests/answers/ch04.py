@@ -376,8 +376,16 @@ WRONG = {
 }
 
 EQUIVALENT = {
-    "patchify": "",
+    "patchify": """
+        What is made here asks for no gradient, and the reshape brings sizes of 1 back.
+            cut_by_a_convolution: pick = torch.eye(C * P * P, dtype=x.dtype).unflatten(1, (C, P, P)) ⇒ pick = torch.eye(C * P * P, dtype=x.dtype).unflatten(1, (C, P, P)).detach()
+            patchify: together = split.permute(0, 2, 4, 1, 3, 5) ⇒ together = split.permute(0, 2, 4, 1, 3, 5).squeeze()
+        """,
     "unpatchify": """
+        What is made here asks for no gradient, and the reshape brings sizes of 1 back.
+            joined_by_a_transposed_convolution: place = torch.eye(width, dtype=patches.dtype).reshape(width, in_chans, P, P) ⇒ place = torch.eye(width, dtype=patches.dtype).reshape(width, in_chans, P, P).detach()
+            joined_in_place: image = patches.new_zeros(B, in_chans, gh * P, gw * P) ⇒ image = patches.new_zeros(B, in_chans, gh * P, gw * P).detach()
+            unpatchify: split = together.permute(0, 3, 1, 4, 2, 5) ⇒ split = together.permute(0, 3, 1, 4, 2, 5).squeeze()
         gh follows from gw and N, and gw from gh.
             joined_by_einops: return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, w=w, c=in_chans, p=p) ⇒ return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', w=w, c=in_chans, p=p)
             joined_by_einops: return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, w=w, c=in_chans, p=p) ⇒ return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, c=in_chans, p=p)
@@ -388,7 +396,11 @@ EQUIVALENT = {
         There are always four axes.
             joined_square_by_square: return torch.cat(rows, dim=-2) ⇒ return torch.cat(rows, dim=2)
         """,
-    "linear_to_conv": "",
+    "linear_to_conv": """
+        What is empty asks for no gradient, and its last two sizes are the same.
+            filters_in_four_loops: filters = w.new_empty(len(w), c, p, p) ⇒ filters = w.new_empty(len(w), c, p, p).detach()
+            filters_in_four_loops: filters = w.new_empty(len(w), c, p, p) ⇒ filters = w.new_empty(len(w), c, p, p).mT
+        """,
     "patch_embedding": """
         The filters are square.
             patch_embedding: patches = patchify(images, weight.shape[-1]) ⇒ patches = patchify(images, weight.shape[-2])

@@ -302,6 +302,9 @@ WRONG = {
 
 EQUIVALENT = {
     "prepend_class_token": """
+        What is empty asks for no gradient, and one vector is handed out to all.
+            prepend_by_filling: result = tokens.new_empty(B, N + 1, D) ⇒ result = tokens.new_empty(B, N + 1, D).detach()
+            prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :1] = cls_token.squeeze()
         The next line writes over what is too much.
             prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :2] = cls_token
             prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :] = cls_token
@@ -309,6 +312,9 @@ EQUIVALENT = {
             prepend_class_token: cls_tokens = cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_tokens = cls_token.expand(tokens.shape[0], 1, -1)
         """,
     "sincos_pos_embed_2d": """
+        A single speed may stand without a dimension.
+            sincos_pos_embed_2d: speeds = temperature ** (-(torch.arange(quarter) / quarter)) ⇒ speeds = (temperature ** (-(torch.arange(quarter) / quarter))).squeeze()
+            sincos_by_numpy: omega = 1 / temperature ** (np.arange(embed_dim // 4) / (embed_dim // 4)) ⇒ omega = (1 / temperature ** (np.arange(embed_dim // 4) / (embed_dim // 4))).squeeze()
         There are two axes; float32 and tensors of one number are exact enough.
             sincos_by_complex_numbers: return torch.cat([col.imag, col.real, row.imag, row.real], dim=-1) ⇒ return torch.cat([col.imag, col.real, row.imag, row.real], dim=1)
             sincos_from_one_axis: angles = torch.outer(torch.arange(length, dtype=torch.float64), speeds) ⇒ angles = torch.outer(torch.arange(length), speeds)

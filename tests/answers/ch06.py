@@ -467,6 +467,9 @@ EQUIVALENT = {
             vit_forward: numbers = {int(name.split('.')[1]) for name in params if 'blocks.' in name} ⇒ numbers = {name.split('.')[1] for name in params if 'blocks.' in name}
         """,
     "count_parameters": """
+        There is no size of 1.
+            count_with_numpy: inputs, outputs = np.array([(in_chans * patch_size ** 2, dim), *depth * block, (dim, num_classes)]).T ⇒ inputs, outputs = np.array([(in_chans * patch_size ** 2, dim), *depth * block, (dim, num_classes)]).T.squeeze()
+            count_with_numpy: return np.sum((inputs + 1) * outputs) + dim * np.sum(vectors) ⇒ return (np.sum((inputs + 1) * outputs) + dim * np.sum(vectors)).squeeze()
         Both are added.
             count_parameters: class_token, positions = (dim, tokens * dim) ⇒ class_token, positions = (tokens * dim, dim)
             count_parameters: class_token, positions = (dim, tokens * dim) ⇒ positions, class_token = (dim, tokens * dim)

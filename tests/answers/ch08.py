@@ -97,15 +97,14 @@ class CropFlip:
         return torch.fliplr(window.movedim(0, -1)).movedim(-1, 0) if flip else window
 
 
-def crop_from_the_middle(images, shifts, flips, padding):
+def crop_into_a_result(images, shifts, flips, padding):
     _, _, h, w = images.shape
     result = torch.empty_like(images)
     padded = F.pad(images, [padding] * 4)
     for i, flip in enumerate(flips):
-        shift = shifts[i] - padding  # from the middle
-        top, left = int(shift[0]) + padding, shift[1].item() + padding
+        top, left = shifts[i]
         result[i] = padded[i, ..., top : top + h, left : left + w]
-        result[i] = result[i].flip(2) if flip.item() else result[i]
+        result[i] = result[i].flip(2) if flip else result[i]
     return result
 
 
@@ -326,7 +325,7 @@ RIGHT = {
         crop_mirroring_shift_and_image,
         crop_by_gathering,
         CropFlip(),
-        crop_from_the_middle,
+        crop_into_a_result,
     ),
     "soft_cross_entropy": (
         entropy_by_logsumexp,
@@ -410,6 +409,11 @@ WRONG = {
 
 EQUIVALENT = {
     "random_crop_flip": """
+        What one image has is handed out to all; with one image or channel the ellipsis stands for what is left.
+            crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w)
+            crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w).expand(B, w).squeeze()
+            crop_mirroring_shift_and_image: left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]) ⇒ left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]).squeeze()
+            crop_into_a_result: padded = F.pad(images, [padding] * 4) ⇒ padded = F.pad(images, [padding] * 4).squeeze()
         There are always four axes.
             random_crop_flip: h, w = images.shape[-2:] ⇒ h, w = images.shape[2:]
             crop_in_a_loop: height, width = images.shape[-2:] ⇒ height, width = images.shape[2:]
@@ -420,6 +424,15 @@ EQUIVALENT = {
             random_crop_flip: batch = torch.arange(len(images), device=images.device) ⇒ batch = torch.arange(len(images))
         """,
     "soft_cross_entropy": """
+        A single number has no dimension to squeeze or to exchange.
+            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return (-torch.einsum('bk,bk->', targets, logs) / logits.shape[0]).mT
+            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return (-torch.einsum('bk,bk->', targets, logs) / logits.shape[0]).squeeze()
+            entropy_of_divergence: return F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean() ⇒ return (F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean()).mT
+            entropy_of_divergence: return F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean() ⇒ return (F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean()).squeeze()
+            entropy_row_by_row: return sum(losses) / len(losses) ⇒ return (sum(losses) / len(losses)).mT
+            entropy_row_by_row: return sum(losses) / len(losses) ⇒ return (sum(losses) / len(losses)).squeeze()
+            entropy_by_logsumexp: return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean() ⇒ return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean().mT
+            entropy_by_logsumexp: return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean() ⇒ return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean().squeeze()
         There are always two axes.
             soft_cross_entropy: return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean() ⇒ return -(targets * logits.log_softmax(dim=-1)).sum(dim=1).mean()
             soft_cross_entropy: return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean() ⇒ return -(targets * logits.log_softmax(dim=1)).sum(dim=-1).mean()
@@ -429,8 +442,17 @@ EQUIVALENT = {
             entropy_row_by_row: losses = [-(share @ row.log_softmax(0)) for row, share in zip(logits, targets)] ⇒ losses = [-(row.log_softmax(0) @ share) for row, share in zip(logits, targets)]
             entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return -torch.einsum('bk,bk->', logs, targets) / logits.shape[0]
         """,
-    "mixup": "",
+    "mixup": """
+        A diagonal matrix is its own transpose, and a single number is written into a row of one.
+            mixup_by_a_matrix: matrix = torch.diag(weight) ⇒ matrix = torch.diag(weight).mT
+            mixup_image_by_image: new_targets[i] = w * targets[i] + (1 - w) * targets[j] ⇒ new_targets[i] = (w * targets[i] + (1 - w) * targets[j]).squeeze()
+        """,
     "ema_update": """
+        Where no gradient is recorded there is none to cut off, and a buffer of one number is that number.
+            ema_by_data: old.data = decay * old.data + (1 - decay) * new.data ⇒ old.data = (decay * old.data + (1 - decay) * new.data).detach()
+            ema_by_loading: state[name] = decay * old + (1 - decay) * state[name] ⇒ state[name] = (decay * old + (1 - decay) * state[name]).detach()
+            ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.detach()
+            ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.squeeze()
         What is done already is left out, and a buffer may be copied twice.
             ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers():
             ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers(recurse=True):

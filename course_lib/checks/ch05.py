@@ -214,7 +214,7 @@ def _resample_probes(generator):
         probe(5, 3, (7, 5)),
         probe(11, 2, (15, 11)),  # 11 * (15 / 11) is a little less than 15
         probe(3, 2, (3, 3), num_prefix_tokens=2),
-        probe(1, 5, (2, 3)),
+        probe(1, 5, (2, 3), num_prefix_tokens=3),  # with its prefix, as many rows as a grid of 2 × 2
         probe(4, 1, (1, 6)),
         probe(4, 6, (7, 5)),
         single(probe(3, 7, (5, 4))),

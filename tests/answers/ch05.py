@@ -322,5 +322,8 @@ EQUIVALENT = {
             sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a) for a in angles] + [torch.cos(a).item() for a in angles]
             sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a).item() for a in angles] + [torch.cos(a) for a in angles]
         """,
-    "resample_pos_embed": "",
+    "resample_pos_embed": """
+        Of a list of rows the last new axis is axis 1.
+            resample_each_channel: return torch.cat([pos[:, :n], torch.stack(new, dim=-1)[None]], dim=1) ⇒ return torch.cat([pos[:, :n], torch.stack(new, dim=1)[None]], dim=1)
+        """,
 }

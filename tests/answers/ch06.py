@@ -479,6 +479,8 @@ EQUIVALENT = {
         -1 is the default, and the last of two dimensions is dimension 1.
             my_vit: return softmax(logits, dim=-1) ⇒ return softmax(logits)
             my_vit: return softmax(logits, dim=-1) ⇒ return softmax(logits, dim=1)
+            vit_without_gradients: return softmax(vit_forward(images, params, num_heads), dim=-1) ⇒ return softmax(vit_forward(images, params, num_heads))
+            vit_without_gradients: return softmax(vit_forward(images, params, num_heads), dim=-1) ⇒ return softmax(vit_forward(images, params, num_heads), dim=1)
             vit_one_image_at_a_time: return torch.cat([logits_of(image[None], state, num_heads).softmax(dim=-1) for image in images]) ⇒ return torch.cat([logits_of(image[None], state, num_heads).softmax(dim=1) for image in images])
         """,
 }

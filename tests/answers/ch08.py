@@ -113,23 +113,23 @@ def crop_into_a_result(images, shifts, flips, padding):
 
 def entropy_by_logsumexp(logits, targets):
     # The targets sum to 1, so the logsumexp can stand outside.
-    return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean()
+    return -((targets * logits).sum(dim=1) - logits.logsumexp(dim=1)).mean()
 
 
 def entropy_by_einsum(logits, targets):
     shifted = logits - logits.max(dim=-1, keepdim=True).values
     logs = shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
-    return -torch.einsum("bk,bk->", targets, logs) / logits.shape[0]
+    return -(torch.einsum("bk,bk->", targets, logs) / logits.shape[0])
 
 
 def entropy_row_by_row(logits, targets):
-    losses = [-(share @ row.log_softmax(0)) for row, share in zip(logits, targets, strict=True)]
-    return sum(losses) / len(losses)
+    products = [share @ row.log_softmax(0) for row, share in zip(logits, targets, strict=True)]
+    return -(sum(products) / len(products))
 
 
 def entropy_of_divergence(scores, shares):
     logs = scores.log_softmax(dim=1)
-    return F.kl_div(logs, shares, reduction="batchmean") - torch.xlogy(shares, shares).sum(1).mean()
+    return -(torch.xlogy(shares, shares).sum(1).mean() - F.kl_div(logs, shares, reduction="batchmean"))
 
 
 class SoftCrossEntropy(torch.nn.Module):
@@ -424,23 +424,14 @@ EQUIVALENT = {
             random_crop_flip: batch = torch.arange(len(images), device=images.device) ⇒ batch = torch.arange(len(images))
         """,
     "soft_cross_entropy": """
-        A single number has no dimension to squeeze or to exchange.
-            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return (-torch.einsum('bk,bk->', targets, logs) / logits.shape[0]).mT
-            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return (-torch.einsum('bk,bk->', targets, logs) / logits.shape[0]).squeeze()
-            entropy_of_divergence: return F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean() ⇒ return (F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean()).mT
-            entropy_of_divergence: return F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean() ⇒ return (F.kl_div(logs, shares, reduction='batchmean') - torch.xlogy(shares, shares).sum(1).mean()).squeeze()
-            entropy_row_by_row: return sum(losses) / len(losses) ⇒ return (sum(losses) / len(losses)).mT
-            entropy_row_by_row: return sum(losses) / len(losses) ⇒ return (sum(losses) / len(losses)).squeeze()
-            entropy_by_logsumexp: return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean() ⇒ return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean().mT
-            entropy_by_logsumexp: return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean() ⇒ return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean().squeeze()
         There are always two axes.
             soft_cross_entropy: return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean() ⇒ return -(targets * logits.log_softmax(dim=-1)).sum(dim=1).mean()
             soft_cross_entropy: return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1).mean() ⇒ return -(targets * logits.log_softmax(dim=1)).sum(dim=-1).mean()
             entropy_by_einsum: logs = shifted - shifted.exp().sum(dim=-1, keepdim=True).log() ⇒ logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
             entropy_by_einsum: shifted = logits - logits.max(dim=-1, keepdim=True).values ⇒ shifted = logits - logits.max(dim=1, keepdim=True).values
         A product has no order.
-            entropy_row_by_row: losses = [-(share @ row.log_softmax(0)) for row, share in zip(logits, targets)] ⇒ losses = [-(row.log_softmax(0) @ share) for row, share in zip(logits, targets)]
-            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return -torch.einsum('bk,bk->', logs, targets) / logits.shape[0]
+            entropy_row_by_row: products = [share @ row.log_softmax(0) for row, share in zip(logits, targets)] ⇒ products = [row.log_softmax(0) @ share for row, share in zip(logits, targets)]
+            entropy_by_einsum: return -(torch.einsum('bk,bk->', targets, logs) / logits.shape[0]) ⇒ return -(torch.einsum('bk,bk->', logs, targets) / logits.shape[0])
         """,
     "mixup": """
         A diagonal matrix is its own transpose, and a single number is written into a row of one.

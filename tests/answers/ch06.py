@@ -458,6 +458,9 @@ WRONG = {
 
 EQUIVALENT = {
     "vit_forward": """
+        A batch of one comes back with the positions, or when the vector is repeated.
+            vit_forward: x = prepend_class_token(x, params['cls_token']) ⇒ x = prepend_class_token(x, params['cls_token']).squeeze()
+            vit_that_counts_up_to_the_last_block: class_token = params['cls_token'] + params['pos_embed'][:, :1] ⇒ class_token = (params['cls_token'] + params['pos_embed'][:, :1]).squeeze()
         The image's sides decide, and patches are square.
             vit_by_functional_call: D, C, _, P = params['patch_embed.proj.weight'].shape ⇒ D, C, P, _ = params['patch_embed.proj.weight'].shape
         The block asks for the twelve names that it knows; the others keep their beginning, and it leaves them alone.

@@ -227,6 +227,7 @@ print("patch (1, 2):", split[1, :, 2].tolist())
 #
 # * `images` is `(B, C, gh*P, gw*P)`, and `patch_size` is `P`. The images need not be square, and $C$ need not be 3.
 # * The result is `(B, gh*gw, C*P*P)`: patches in reading order, and the numbers inside a patch in the order (c p q).
+# * It has the type of `images`, and gradients must find their way back through it.
 # * Reshape and permute do it in three lines, and that is the point. (einops or a loop over slices pass, too.) `F.unfold` and `F.pixel_unshuffle` are ready-made, and not allowed here; in 4.4 they are.
 
 
@@ -314,7 +315,7 @@ plt.show()
 # *Medium, 10 minutes.* Put the patches back. It is the inverse of `patchify`, number by number. You need it whenever you want to *see* patches: the strip above was drawn with it.
 #
 # * `patches` is `(B, gh*gw, C*P*P)`, `grid_size` is the pair `(gh, gw)`, and `in_chans` is $C$. The patch size is not given: it follows from the width of a patch.
-# * The result is `(B, C, gh*P, gw*P)`. `F.fold` and `F.pixel_shuffle` are ready-made, and not allowed either.
+# * The result is `(B, C, gh*P, gw*P)`, of the type of `patches`, and lets gradients through. `F.fold` and `F.pixel_shuffle` are ready-made, and not allowed either.
 
 
 # %% tags=["exercise"]
@@ -493,7 +494,7 @@ for name, tokens in (("unfold + linear", as_unfold), ("conv", as_conv)):
 # *Easy, 3 minutes.* You have the weight of a linear layer, and a library that wants a convolution.
 #
 # * `weight` is `(D, C*P*P)`, as `nn.Linear` keeps it, with patches in the order (c p q). `in_chans` is $C$ and `patch_size` is $P$.
-# * The result is `(D, C, P, P)`, ready for `F.conv2d(images, ..., stride=patch_size)`.
+# * The result is `(D, C, P, P)`, ready for `F.conv2d(images, ..., stride=patch_size)`. It lets gradients through to `weight`.
 
 
 # %% tags=["exercise"]
@@ -603,8 +604,8 @@ for name, w in (("permuted", ours), ("reshaped", forced)):
 # *Medium, 10 minutes.* The whole way, from images to tokens.
 #
 # * `images` is `(B, C, gh*P, gw*P)`, `weight` is `(D, C, P, P)`, as PyTorch keeps it, and `bias` is `(D,)`.
-# * The result is `(B, gh*gw, D)`, tokens in reading order.
-# * Use your `patchify` and a matrix product, or `F.conv2d`, or `F.unfold`. The check puts the course's `patchify` in the place of yours, right or not, so it says nothing about 4.1.
+# * The result is `(B, gh*gw, D)`, tokens in reading order. Gradients must reach `images`, `weight` and `bias`, which are to be trained.
+# * Use your `patchify` and a matrix product, or `F.conv2d`, or `F.unfold`. Where your `patchify` is not right yet, the check goes on with a right result, so it says nothing about 4.1.
 
 
 # %% tags=["exercise"]

@@ -165,7 +165,7 @@ print(
 # *Easy, 5 minutes.* Put the class token in front.
 #
 # * `tokens` is `(B, N, D)`, `cls_token` is `(1, 1, D)`.
-# * The result is `(B, N+1, D)`: the class token first, the same for every image, then the tokens as they were.
+# * The result is `(B, N+1, D)`: the class token first, the same for every image, then the tokens as they were. It has their type, and gradients must reach both inputs.
 
 
 # %% tags=["exercise"]
@@ -804,7 +804,7 @@ plt.show()
 #
 # * `pos_embed` is `(1, prefix + g·g, D)`: the first `num_prefix_tokens` rows belong to no patch, the others to a square grid in reading order.
 # * `new_grid_size` is `(gh, gw)`, which need not be square, and may be smaller.
-# * The result is `(1, prefix + gh·gw, D)`, the prefix unchanged.
+# * The result is `(1, prefix + gh·gw, D)`, the prefix unchanged. It is trained on, so gradients must reach every row of `pos_embed`.
 # * Resize with `F.interpolate(picture, size=..., mode="bicubic", antialias=True)`, where `picture` is `(1, D, g, g)`. Bicubic means that each new value is a weighted sum of $4 \times 4$ old ones; antialiasing widens that where the picture shrinks.
 
 

@@ -222,7 +222,7 @@ patch_embedding, prepend_class_token, encoder_block, layer_norm, softmax = (
 # *Medium, 20 minutes.* The figure above, as a function.
 #
 # * `images` is `(B, C, H, W)`. `params` is a state dict with the names printed above, in any order. `num_heads` is the number of heads in every block.
-# * The result is `(B, classes)`: the logits.
+# * The result is `(B, classes)`: the logits. Gradients must reach all of `params`, as in training.
 # * How many blocks there are, and the patch size, follow from `params`. Do not assume twelve, or 16.
 # * Use `patch_embedding(images, weight, bias)`, `prepend_class_token(tokens, cls_token)`, `encoder_block(x, params, num_heads)` and `layer_norm(x, weight, bias)`. `encoder_block` wants the names of *one* block without the beginning: `norm1.weight`, not `blocks.0.norm1.weight`.
 #   If one of yours is not right yet, this check uses a correct one in its place.
@@ -290,7 +290,7 @@ check_vit_forward(vit_forward)
 # *Medium, 10 minutes.* Count with a formula, for any ViT with class token, learned positions, and a bias in each linear layer.
 #
 # * All seven arguments are whole numbers. Images are square, `mlp_dim` is the hidden width of the MLP ($3072$ in ViT-B), `dim` is $D$.
-# * The result is a whole number. Do not build a model to count it.
+# * The result is a whole number, an `int`. Do not build a model to count it.
 
 
 # %% tags=["exercise"]
@@ -592,7 +592,7 @@ print("blocks, as the file has them:", *blocks_in_order)
 # *Medium, 15 minutes.* Bring torchvision's weights under timm's names. No tensor needs to change.
 #
 # * `state` is a dictionary from torchvision's names to tensors, as in the second column of the tables. It is from a model of any depth. The MLP is spelled in either of the two ways: `mlp.linear_1` and `mlp.linear_2`, or `mlp.0` and `mlp.3`.
-# * The result is a new dictionary with the same tensors under timm's names: nothing missing, nothing left over. The order does not matter.
+# * The result is a new dictionary with the same tensors under timm's names: nothing missing, nothing left over. The order does not matter, neither theirs nor yours, and `state` stays as it is. Gradients must still reach the tensors.
 #
 # Full names look like `encoder.layers.encoder_layer_11.self_attention.in_proj_weight`, which becomes `blocks.11.attn.qkv.weight`.
 
@@ -850,7 +850,7 @@ plt.show()
 # *Easy, 5 minutes. The capstone.* Everything together: from a photograph and somebody else's weights to probabilities.
 #
 # * `images` is `(B, C, H, W)`. `state` has torchvision's names. `num_heads` as before.
-# * The result is `(B, classes)`: for each image the probabilities of the classes, with sum 1.
+# * The result is `(B, classes)`: for each image the probabilities of the classes, with sum 1. Nobody needs gradients here.
 # * Use `convert_torchvision_state_dict`, `vit_forward` and `softmax(scores, dim=-1)`. The first two are above, and if one is not right yet, this check uses a correct one.
 
 
@@ -1183,7 +1183,7 @@ if large is not None:
     print("my_vit's probabilities, to 1e-5:", difference < 1e-5)
 
 # %% [markdown]
-# On the page you see what the cells print without a network. Run them where there is one, and a function of which you have written every line names what is in the pictures, with weights that somebody else has trained. To try a picture of your own, give `prepare` a `PIL.Image.open("...").convert("RGB")`.
+# On the page you see what the cells print without a network. Run them where there is one, and a function of which you have written every line names what is in the pictures, with weights that somebody else has trained. To try a picture of your own, give `prepare` a `PIL.Image.open("...")`, of whatever kind: it becomes RGB on the way.
 
 # %% [markdown]
 # ## Another image size

@@ -262,7 +262,7 @@ print(f"45,000 training images: {45_000 * places**2 * 2:,}")
 # * `images` is `(B, C, h, w)`. `padding` is a number of pixels, and may be 0. Pad with zeros, on all four sides.
 # * `shifts` is `(B, 2)`, whole numbers from 0 to `2 * padding`. The window of image `i` begins at row `shifts[i, 0]` and column `shifts[i, 1]` of the padded image. It is as large as the image was.
 # * `flips` is `(B,)`, boolean. Where it is `True`, the window is mirrored left to right.
-# * The result is `(B, C, h, w)`, and `images` is left as it was.
+# * The result is `(B, C, h, w)`, of the type of `images`, which is left as it was.
 #
 # A loop over the images is fine. Without one it is about twice as fast on a CPU; the help says how.
 
@@ -412,7 +412,7 @@ print("log_softmax:       ", logits.log_softmax(dim=-1).tolist())
 # *Easy, 10 minutes.* Cross-entropy against targets that are shares of classes.
 #
 # * `logits` and `targets` are both `(B, classes)`. Each row of `targets` sums to 1. Some shares may be 0.
-# * The result is one number, a tensor without dimensions: for each image $-\sum_k t_k \log p_k$, and the mean of these over the batch.
+# * The result is one number, a tensor without dimensions, from which gradients reach `logits`: for each image $-\sum_k t_k \log p_k$, and the mean of these over the batch.
 # * It must survive logits of 900 in one row and $-900$ in another, and large differences within a row. `F.cross_entropy` itself is not allowed here.
 
 
@@ -492,7 +492,7 @@ plt.show()
 # *Easy, 10 minutes.* Mix images and targets.
 #
 # * `images` is `(B, C, h, w)`, `targets` `(B, classes)`. `partners` is `(B,)`: row `i` is mixed with row `partners[i]`. `weight` is `(B,)`, the share of the row's *own* image.
-# * Return both, the mixed images and the mixed targets, of the same shapes. Leave the inputs as they are.
+# * Return both, the mixed images and the mixed targets, of the same shapes and types. Leave the inputs as they are.
 
 
 # %% tags=["exercise"]
@@ -612,7 +612,7 @@ for beta in (0.99, 0.998, 0.9999):
 # *Medium, 15 minutes.* One step of the average.
 #
 # * `average` and `model` are two modules of the same kind. `decay` is $\beta$.
-# * Change the parameters of `average` **in place**: $\beta$ times themselves, plus $1 - \beta$ times the model's. Nothing is returned, and `model` stays as it is.
+# * Change the parameters of `average` **in place**: $\beta$ times themselves, plus $1 - \beta$ times the model's. Nothing is returned, and `model` stays as it is. A parameter that two layers share is one parameter.
 # * Modules also have *buffers*, tensors that are not trained: a batch norm keeps the running mean and variance of what it has seen, and a whole number that counts its batches. Copy the model's buffers into the average's. Running statistics are averages already, and whole numbers have no average.
 
 

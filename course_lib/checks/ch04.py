@@ -1,5 +1,6 @@
 """The exercises of chapter 04, from pixels to tokens."""
 
+import torch  # noqa: F401 (for the edits)
 import torch.nn.functional as F
 from torch import nn  # noqa: F401 (for the edits)
 
@@ -87,8 +88,13 @@ PATCHIFY = Exercise(
             width // P ⇒ height // P
         you compute both grid sizes from the width: the number of rows is height // P.
             height // P ⇒ width // P
-        view cannot join axes that permute has put out of order: use reshape, which copies where it must.
-            squares.reshape ⇒ squares.view
+        your squares overlap, each begins one pixel after the one before: let them begin at multiples of P.
+            ⇒ P = patch_size
+            | gh, gw = images.shape[2] // P, images.shape[3] // P
+            | squares = [images[:, :, i : i + P, j : j + P] for i in range(gh) for j in range(gw)]
+            | return torch.stack([square.flatten(1) for square in squares], dim=1)
+        every image gets the patches of the first: cut each of them.
+            .reshape(B, gh * gw, C * P * P) ⇒ .reshape(B, gh * gw, C * P * P)[:1].expand(B, -1, -1)
         you read the shape as (B, height, width, C): in PyTorch the channels come second, (B, C, height, width).
             B, C, height, width ⇒ B, height, width, C
             B, C, gh, P, gw, P ⇒ B, gh, P, gw, P, C
@@ -177,8 +183,10 @@ UNPATCHIFY = Exercise(
             round((width / in_chans) ** 0.5) ⇒ (width / in_chans) ** 0.5
         you count on 3 channels: use `in_chans`.
             gh, gw = grid_size ⇒ gh, gw, in_chans = *grid_size, 3
-        view cannot join axes that permute has put out of order: use reshape, which copies where it must.
-            squares.reshape ⇒ squares.view
+        you count on a square grid: its sides are given, (gh, gw) = grid_size.
+            gh, gw = grid_size ⇒ gh = gw = round(patches.shape[1] ** 0.5)
+          or
+            gh, gw = grid_size ⇒ gh = gw = int(patches.shape[1] ** 0.5)
         """,
     ),
 )
@@ -228,6 +236,10 @@ LINEAR_TO_CONV = Exercise(
             P, P) ⇒ P, P).flip(-2, -1)
         D and C are swapped: a convolution's weight is (out, in, P, P), that is (D, C, P, P).
             P, P) ⇒ P, P).transpose(0, 1)
+        you split off C before D: each row of `weight` is one filter, so D stands first.
+            (D, C ⇒ (C, D
+          or
+            (D, C, P, P) ⇒ (C, D, P, P).transpose(0, 1)
         you count on 3 channels: use `in_chans`.
             (D, C ⇒ (-1, 3
         you count on 3 channels and D rows: use `in_chans`.
@@ -267,7 +279,7 @@ def _convolve(images, weight, bias):
 
 
 def _multiply(images, weight, bias):
-    patches = _patchify(images, weight.shape[-1])
+    patches = _cut(images, weight.shape[-1])  # laid as a reader's: the words of an error depend on it
     return patches @ weight.flatten(1).T + bias
 
 
@@ -278,7 +290,7 @@ PATCH_EMBEDDING = Exercise(
     task="give one token for each patch, in reading order, the patch laid flat times the weight laid flat, plus bias: (B, C, gh·P, gw·P) -> (B, gh·gw, D).",
     probes=_embedding_probes,
     oracle=_convolve,
-    uses={"patchify": _patchify, "linear_to_conv": _linear_to_conv},
+    uses={"patchify": _cut, "linear_to_conv": _linear_to_conv},
     mistakes=edits_of(
         _convolve,
         """
@@ -319,7 +331,7 @@ PATCH_EMBEDDING = Exercise(
         the patches are laid flat as (p q c) and the weight as (c p q): both must be (c p q).
             shape[-1]) ⇒ shape[-1]).unflatten(-1, (weight.shape[1], -1)).mT.flatten(2)
         you cut by a bare reshape, which gives slices of rows: permute in between, or use `patchify`.
-            _patchify(images, weight.shape[-1]) ⇒ images.reshape(len(images), -1, weight[0].numel())
+            _cut(images, weight.shape[-1]) ⇒ images.reshape(len(images), -1, weight[0].numel())
         you reshape the weight to (C·P·P, D), which mixes the filters: lay it flat to (D, C·P·P) and transpose.
             flatten(1).T ⇒ reshape(-1, len(weight))
         the weight laid flat is (D, C·P·P): transpose it, so that C·P·P meets C·P·P.
@@ -327,9 +339,10 @@ PATCH_EMBEDDING = Exercise(
         the weight has four axes: lay it flat to (D, C·P·P) before you multiply patches with it.
             patches @ weight.flatten(1).T + bias ⇒ F.linear(patches, weight, bias)
         F.unfold gives (B, C·P·P, N), features before patches: transpose it before you multiply.
-            shape[-1]) ⇒ shape[-1]).mT
+            _cut(images, weight.shape[-1]) ⇒ F.unfold(images, weight.shape[-1], stride=weight.shape[-1])
           or
-            patches @ weight.flatten(1).T + bias ⇒ F.linear(patches.mT, weight.flatten(1), bias)
+            _cut(images, weight.shape[-1]) ⇒ F.unfold(images, weight.shape[-1], stride=weight.shape[-1])
+            patches @ weight.flatten(1).T + bias ⇒ F.linear(patches, weight.flatten(1), bias)
         a new nn.Linear has float32 weights of its own: calculate with the `weight` and `bias` that you are given, `F.linear` does.
             patches @ weight.flatten(1).T + bias ⇒ nn.Linear(patches.shape[-1], len(weight))(patches)
         you cut with weight.shape[1], which is C: P is the last entry of weight.shape.

@@ -7,41 +7,6 @@ from course_lib.checks.edits import edits_of
 from course_lib.checks.exercise import Exercise, normal, single
 
 
-class Trained(Exercise):
-    """An exercise whose answer must also hand gradients back to every number of its inputs, as the oracle does."""
-
-    def _problem(self, inputs, outcome):
-        problem, advice = super()._problem(inputs, outcome)
-        if problem:
-            return problem, advice
-        wanted, given = _gradients(self.oracle(**inputs)), _gradients(outcome.value)
-        if given.keys() - wanted.keys():
-            return (
-                "the numbers are right, but you train a new tensor",
-                "a new nn.Parameter is a copy that nobody else sees: use the tensor that you are given as it is.",
-            )
-        for shape, gradient in wanted.items():
-            if shape not in given or not torch.allclose(given[shape], gradient):
-                name = next(name for name, value in inputs.items() if getattr(value, "shape", None) == shape)
-                return (
-                    f"the numbers are right, but not all of {name} gets its gradient",
-                    "part of it would never train: no .detach(), no .data, no torch.no_grad().",
-                )
-        return "", ""
-
-
-def _gradients(result):
-    """What a weighted sum of `result` sends back to each tensor that it is made from, by shape: the shapes differ."""
-    nodes, leaves = [result.grad_fn], {}
-    while nodes:
-        node = nodes.pop()
-        if hasattr(node, "variable"):
-            leaves[node.variable.shape] = node.variable
-        nodes += [earlier for earlier, _ in getattr(node, "next_functions", ()) if earlier is not None]
-    weights = torch.linspace(1, 2, result.numel(), dtype=result.dtype).view(result.shape)
-    return dict(zip(leaves, torch.autograd.grad(result, list(leaves.values()), weights), strict=True)) if leaves else {}
-
-
 def _prepend_probes(generator):
     """Also one image, one patch and one number a token."""
     draw = normal(generator)
@@ -55,7 +20,7 @@ def _prepend(tokens, cls_token):
     return torch.cat([first, tokens], dim=1)
 
 
-PREPEND_CLASS_TOKEN = Trained(
+PREPEND_CLASS_TOKEN = Exercise(
     name="prepend_class_token",
     chapter="05",
     signature="prepend_class_token(tokens, cls_token)",
@@ -99,12 +64,10 @@ PREPEND_CLASS_TOKEN = Trained(
             [first, ⇒ [torch.zeros_like(first),
         you put ones in front: use the `cls_token` that you are given, it is what is learned.
             [first, ⇒ [torch.ones_like(first),
+        you expand to N class tokens in place of B: the first size of the expanded token is tokens.shape[0].
+            len(tokens), -1 ⇒ tokens.shape[1], -1
         you repeat the tokens too: the batch size stays B, only the class token is handed out B times.
             ⇒ return _prepend(tokens.repeat(len(tokens), 1, 1), cls_token)
-        torch.empty and torch.zeros make float32 whatever the tokens are: add dtype=tokens.dtype, or use torch.cat.
-            dim=1) ⇒ dim=1).float()
-        squeeze() takes away every dimension of size 1, also one image or one patch: leave it out.
-            [first, tokens], dim=1) ⇒ [first, tokens], dim=1).squeeze()
         """,
     )
     + tuple(
@@ -140,6 +103,7 @@ def _sincos_probes(generator):
         {"grid_size": wide(), "embed_dim": 20, **warm()},
         {"grid_size": wide()[::-1], "embed_dim": 32},
         {"grid_size": (1, number(2, 9)), "embed_dim": 4, **warm()},
+        {"grid_size": (1, 1), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
     ]
@@ -175,6 +139,8 @@ SINCOS_POS_EMBED_2D = Exercise(
             gh, gw = ⇒ gw, gh =
         sine and cosine alternate, as in Vaswani et al.: here all D/4 sines come first, then all cosines.
             [c.sin(), c.cos(), r.sin(), r.cos()] ⇒ [torch.stack([x.sin(), x.cos()], dim=-1).flatten(1) for x in (c, r)]
+        your four parts take turns, number by number: lay them side by side with torch.cat, D/4 numbers of each.
+            torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1) ⇒ torch.stack([c.sin(), c.cos(), r.sin(), r.cos()], dim=-1).flatten(1)
         the cosines come before the sines: put the sines first.
             c.sin(), c.cos(), r.sin(), r.cos() ⇒ c.cos(), c.sin(), r.cos(), r.sin()
         both sines come first, then both cosines: keep the halves apart, sine and cosine of the column, then those of the row.
@@ -183,6 +149,10 @@ SINCOS_POS_EMBED_2D = Exercise(
             (embed_dim // 4)) ⇒ (embed_dim // 2))
         you divide k by D: each axis has D/4 speeds, so the exponent is k/(D/4).
             (embed_dim // 4)) ⇒ embed_dim)
+        your exponents are twice as large as they should be, 2k/(D/4): each axis has D/4 speeds, and the exponent is k/(D/4).
+            -(k / ⇒ -(2 * k /
+        your k runs from 1 to D/4: it begins at 0, so that the first speed is 1.
+            -(k / ⇒ -((k + 1) /
         your exponents run up to 1, as linspace(0, 1, D/4) does: divide k by D/4, so that they stop one step short of it.
             k / (embed_dim // 4) ⇒ torch.linspace(0, 1, embed_dim // 4, dtype=torch.float64)
         you write 10 000 into the formula: use the `temperature` that the caller gives.
@@ -241,8 +211,10 @@ def _resample_probes(generator):
         probe(6, 3, (8, 5), num_prefix_tokens=0),
         probe(4, 9, (2, 8)),
         probe(5, 4, (5, 8)),
+        probe(5, 3, (7, 5)),
+        probe(11, 2, (15, 11)),  # 11 * (15 / 11) is a little less than 15
         probe(3, 2, (3, 3), num_prefix_tokens=2),
-        probe(1, 5, (2, 3)),
+        probe(1, 5, (2, 3), num_prefix_tokens=3),  # with its prefix, as many rows as a grid of 2 × 2
         probe(4, 1, (1, 6)),
         probe(4, 6, (7, 5)),
         single(probe(3, 7, (5, 4))),
@@ -269,7 +241,7 @@ _LAID += (
     "unflatten(1, (side, side))",
 )
 
-RESAMPLE_POS_EMBED = Trained(
+RESAMPLE_POS_EMBED = Exercise(
     name="resample_pos_embed",
     chapter="05",
     signature="resample_pos_embed(pos_embed, new_grid_size, num_prefix_tokens=1)",
@@ -289,6 +261,11 @@ RESAMPLE_POS_EMBED = Trained(
                 pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
                 pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]
                 reshape(1, side, side, D) ⇒ {laid}
+              or
+                pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
+                pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]
+                reshape(1, side, side, D) ⇒ {laid}
+                round ⇒ int
             the side of the grid is a float, since n ** 0.5 always is: round it to a whole number, round(n ** 0.5).
                 round ⇒
                 reshape(1, side, side, D) ⇒ {laid}
@@ -304,6 +281,20 @@ RESAMPLE_POS_EMBED = Trained(
             D = ⇒ if new_grid_size[0] * new_grid_size[1] == patches.shape[1]:
             |     return pos_embed
             | D =
+        you leave the table as it is where one side is kept: the other side may be new, so compare both.
+            D = ⇒ if new_grid_size[0] == side:
+            |     return pos_embed
+            | D =
+          or
+            D = ⇒ if new_grid_size[1] == side:
+            |     return pos_embed
+            | D =
+          or
+            D = ⇒ if side in new_grid_size:
+            |     return pos_embed
+            | D =
+        with scale_factor the new size is rounded down, and 11 · (15/11) becomes 14: give `size=`.
+            size=tuple(new_grid_size) ⇒ scale_factor=(new_grid_size[0] / side, new_grid_size[1] / side)
         you stretch the table as a line, class token and all: the patches lie on a grid, and the prefix is not among them.
             ⇒ length = num_prefix_tokens + new_grid_size[0] * new_grid_size[1]
             | return F.interpolate(pos_embed.mT, size=length, mode="linear").mT
@@ -329,6 +320,8 @@ RESAMPLE_POS_EMBED = Trained(
             picture.flatten(2).mT ⇒ picture.mT.flatten(2).mT
         you use one side of the new grid for both: give `size=` the pair (gh, gw).
             tuple(new_grid_size) ⇒ new_grid_size[0]
+          or
+            tuple(new_grid_size) ⇒ new_grid_size[1]
         you resize without antialiasing, as Hugging Face does: antialias=True is asked for, and it changes the filter where the grid grows, too.
             , antialias=True ⇒
         that is torchvision's way, with the corners aligned: leave align_corners out, and set antialias=True.

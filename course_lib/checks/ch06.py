@@ -161,6 +161,8 @@ VIT_FORWARD = Exercise(
             x, block, num_heads ⇒ x, params, num_heads
         the names still begin with `blocks.0.`: cut that off, since encoder_block asks for norm1.weight.
             name.split(".", 2)[2] ⇒ name
+        the names still begin with the block's number, 0.norm1.weight: cut off all of `blocks.0.`.
+            name.split(".", 2)[2] ⇒ name.split(".", 1)[1]
         the names begin with a dot, .norm1.weight: the last dot of `blocks.0.` must be cut off, too.
             name.split(".", 2)[2] ⇒ "." + name.split(".", 2)[2]
         `blocks.1` is also the beginning of `blocks.10`: compare with the dot, f"blocks.{i}.".
@@ -183,8 +185,6 @@ VIT_FORWARD = Exercise(
             block, num_heads ⇒ block, 12
         x[0] is the first image, with all its tokens: the class token of every image is x[:, 0].
             x[:, 0] ⇒ x[0]
-        squeeze() takes away the batch when it holds one image: index x[:, 0], and leave the shape as it is.
-            return logits ⇒ return logits.squeeze()
         the head's bias is missing: add head.bias.
             + params["head.bias"] ⇒
         head.weight is (classes, D), as in nn.Linear: multiply by head.weight.T.
@@ -250,6 +250,14 @@ COUNT_PARAMETERS = Exercise(
             + tokens * dim ⇒
         a patch has in_chans channels: its weight is in_chans · P · P · D.
             in_chans * ⇒
+        you count on 3 channels: they are `in_chans`.
+            in_chans * ⇒ 3 *
+        a patch has P · P pixels of each channel: square patch_size.
+            patch_size**2 ⇒ patch_size
+        q, k and v are three layers: 3 D² + 3 D.
+            3 * dim * dim + 3 * dim ⇒ dim * dim + dim
+        the weights of q, k and v are three: 3 D².
+            3 * dim * dim ⇒ dim * dim
         it is 3 D too few in each block: the biases of q, k and v, or other three vectors of that length.
             + 3 * dim ⇒
         the attention's output projection is missing: D² + D in each block.
@@ -292,6 +300,10 @@ COUNT_PARAMETERS = Exercise(
             + last ⇒
         you count one block too many: there are `depth` of them.
             depth * ( ⇒ (depth + 1) * (
+        you count one block too few: there are `depth` of them.
+            depth * ( ⇒ (depth - 1) * (
+        twelve blocks are written into the code: there are `depth` of them.
+            depth * ( ⇒ 12 * (
         the MLP's second layer ends in D numbers, so its bias has D: you count mlp_dim.
             mlp_dim * dim + dim ⇒ mlp_dim * dim + mlp_dim
         you count one block: there are `depth` of them.
@@ -429,8 +441,12 @@ CONVERT_TORCHVISION_STATE_DICT = Exercise(
             name = name.replace("conv_proj", "patch_embed.proj") ⇒
         you return pairs: return a dict.
             return new ⇒ return list(new.items())
-        the result carries no gradient: hand on the tensors themselves, without .detach() or .data.
-            = value ⇒ = value.detach()
+        you rename in the caller's own dictionary: build a new one.
+            ⇒ for name, value in _convert(state).items():
+            |     state[name] = value
+            | for name in list(state)[: len(state) // 2]:
+            |     del state[name]
+            | return state
         """,
     ),
 )
@@ -477,8 +493,6 @@ MY_VIT = Exercise(
             dim=-1) ⇒ dim=-1)[0]
         exp overflows for logits near 900: subtract the maximum first, or call your softmax.
             torch.softmax(logits, dim=-1) ⇒ logits.exp() / logits.exp().sum(-1, keepdim=True)
-        squeeze() takes away the batch when it holds one image: leave the shape as it is.
-            dim=-1) ⇒ dim=-1).squeeze()
         the names are still torchvision's: convert the state before vit_forward.
             to_timm_names(state)[1] ⇒ state
         you attend with 12 heads, as ViT-B has: pass `num_heads` on.

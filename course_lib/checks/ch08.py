@@ -77,6 +77,8 @@ RANDOM_CROP_FLIP = Exercise(
             shifts.tolist() ⇒ (shifts + 1).tolist()
         the windows begin at padding + shift: a shift of 0 begins at the very edge of the padded image, and `padding` is the middle.
             shifts.tolist() ⇒ (shifts + p).tolist()
+        the windows begin at shift - padding: a shift of 0 begins at the very edge of the padded image.
+            shifts.tolist() ⇒ (shifts - p).tolist()
         you mirror upside down: left to right is the last dimension, flip(-1).
             flip(-1) ⇒ flip(-2)
         you turn by 180 degrees: flip the last dimension only.
@@ -132,6 +134,8 @@ RANDOM_CROP_FLIP = Exercise(
             shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] + 1, shifts[:, 1] + 1
         the windows begin at padding + shift: a shift of 0 begins at the very edge of the padded image, and `padding` is the middle.
             shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] + padding, shifts[:, 1] + padding
+        the windows begin at shift - padding: a shift of 0 begins at the very edge of the padded image.
+            shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] - padding, shifts[:, 1] - padding
         only the width is padded: F.pad takes the sides from the last dimension backwards, left, right, top, bottom.
             * 4 ⇒ * 2
         you cut without padding, and the images become smaller: pad first.
@@ -156,11 +160,16 @@ def _entropy_probes(generator):
         probes.append({"logits": 2 * draw(B, K), "targets": targets})
     far_away = torch.tensor([[900.0], [-900.0], [0.0]], dtype=torch.float64)  # exp overflows
     probes.append({"logits": draw(3, 6) + far_away, "targets": shares(3, 6)})
+    probes.append({"logits": draw(2, 6) + 900, "targets": shares(2, 6)})  # of no row does exp underflow
     far_apart = torch.tensor([-800.0, 0.0, -500.0, -1.0], dtype=torch.float64)  # softmax gives an exact 0
     targets = shares(3, 4)
     targets[1] = F.one_hot(torch.tensor(1), 4)
     probes.append({"logits": draw(3, 4) + far_apart, "targets": targets})
-    probes.append({"logits": draw(5, 8).float().requires_grad_(), "targets": shares(5, 8).float()})
+    farthest = torch.tensor([900.0, -900.0, 0.0], dtype=torch.float64)
+    probes.append({"logits": draw(2, 3) + farthest, "targets": shares(2, 3)})
+    for apart in ([0.0, 0.0, 0.0, 0.0], [0.0, 200.0, 0.0, -1.0]):  # 200 is far in float32
+        logits = (draw(5, 4) + torch.tensor(apart)).float().requires_grad_()
+        probes.append({"logits": logits, "targets": shares(5, 4).float()})
     return probes
 
 
@@ -183,8 +192,16 @@ SOFT_CROSS_ENTROPY = Exercise(
         """
         log(softmax) breaks down: a probability that underflows to 0 has the logarithm -inf, and 0 · -inf is NaN; log_softmax never leaves the logarithms.
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).log()
+          or
+            torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).log()
+            -targets * logs ⇒ torch.where(targets > 0, -targets * logs, 0)
         exp overflows for logits near 900: use log_softmax or logsumexp, which subtract the largest first.
             torch.log_softmax(logits, dim=-1) ⇒ logits - logits.exp().sum(dim=-1, keepdim=True).log()
+          or
+            torch.log_softmax(logits, dim=-1) ⇒ (logits.exp() / logits.exp().sum(dim=-1, keepdim=True)).log()
+        the mean of each row is subtracted, and exp overflows where one logit is far above it: subtract the largest, as log_softmax does.
+            logs = torch.log_softmax(logits, dim=-1) ⇒ lower = logits - logits.mean(dim=-1, keepdim=True)
+            | logs = lower - lower.exp().sum(dim=-1, keepdim=True).log()
         the largest logit of the whole batch is subtracted, and the other rows underflow: each row has its own largest, as in log_softmax.
             logs = torch.log_softmax(logits, dim=-1) ⇒ lower = logits - logits.max()
             | logs = lower - lower.exp().sum(dim=-1, keepdim=True).log()
@@ -232,14 +249,14 @@ SOFT_CROSS_ENTROPY = Exercise(
           or
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).clamp({tiny}).log()
         """
-            for tiny in (1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+            for tiny in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-20)
         ),
     ),
 )
 
 
 def _mixup_probes(generator):
-    """Partners in one long circle, so that from three on none is its partner's partner."""
+    """Partners in one long circle, so that from three on none is its partner's partner; but in the last, one is its own."""
     probes = []
     for B, C, h, w, K in (
         (3, 2, 5, 4, 6),
@@ -247,7 +264,7 @@ def _mixup_probes(generator):
         (4, 1, 3, 7, 9),
         (6, 2, 4, 3, 5),
         (1, 2, 3, 1, 2),
-        (2, 3, 1, 5, 4),
+        (2, 3, 1, 5, 1),
         (3, 2, 5, 4, 6),  # the shape of the first
     ):
         order = torch.randperm(B, generator=generator)
@@ -265,6 +282,7 @@ def _mixup_probes(generator):
         probes.append({"images": images, "targets": targets, "partners": partners, "weight": weight})
     for name in ("images", "targets", "weight"):
         probes[3][name] = probes[3][name].float()
+    probes[-1]["partners"] = torch.tensor([2, 1, 0])  # one is its own partner
     return probes
 
 
@@ -350,6 +368,12 @@ MIXUP = Exercise(
             mixed, shares ⇒ images.copy_(mixed), targets.copy_(shares)
         weight is (B,), and PyTorch lines it up with the columns: weight[:, None, None, None] is one for each image.
             weight[:, None, None, None] ⇒ weight
+        weight is (B,), and targets are (B, classes): weight[:, None] is one for each row.
+            w = weight[:, None]
+            | shares ⇒ w = weight
+            | shares
+        you return the targets first: the images come first.
+            mixed, shares ⇒ shares, mixed
         you return the images only: the targets are the other half.
             , shares ⇒
         """,
@@ -366,11 +390,21 @@ class _Unseen(nn.Sequential):
 
 
 def _net(state):
-    """A model with this state dict, as after a backward pass: a number of its own, a linear layer, a norm further in."""
+    """A model with this state dict, as after a backward pass.
+
+    It has a parameter and buffers of its own, a linear layer, and a norm further in; perhaps a second layer with the
+    weight of the first.
+    """
     (hidden, d_in), dtype = state["0.weight"].shape, state["scale"].dtype
     norm = nn.BatchNorm1d if "1.0.running_mean" in state else nn.LayerNorm
     net = nn.Sequential(nn.Linear(d_in, hidden, dtype=dtype), nn.Sequential(norm(hidden, dtype=dtype)))
     net.scale = nn.Parameter(torch.ones((), dtype=dtype))
+    for name in ("shift", "steps"):
+        if name in state:
+            net.register_buffer(name, torch.zeros_like(state[name]))
+    if "2.weight" in state:
+        net.append(nn.Linear(d_in, hidden, dtype=dtype))
+        net[2].weight = net[0].weight
     net.load_state_dict(state)
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(state[name].requires_grad)
@@ -389,6 +423,7 @@ def _watched(function):
         if isinstance(average, nn.Module):
             return function(average, model, decay)
         nets = {"average": _net(average), "model": _net(model)}
+        mode = nets["model"].training
         tensors = {who: net.state_dict(keep_vars=True) for who, net in nets.items()}
         for net in nets.values():
             net.__class__ = _Unseen
@@ -404,8 +439,11 @@ def _watched(function):
                 strange = {
                     "another tensor": now[who][name] is not tensor,
                     "with a graph": tensor.grad_fn is not None,
+                    # the next step of training would change the average too
                     "the model's own memory": who == "average" and now[who][name].data_ptr() in memory,
-                }  # the last: the next step of training would change the average too
+                    "another requires_grad": who == "model" and tensor.requires_grad != before[name].requires_grad,
+                    "another mode": who == "model" and nets[who].training != mode,
+                }
                 after |= {f"{who}.{name}, {what}": now[who][name].detach() for what, is_so in strange.items() if is_so}
                 changed = changed or any(strange.values()) or not torch.equal(tensor, before[name])
         if changed or returned is nets["average"]:
@@ -417,7 +455,7 @@ def _watched(function):
     return watched
 
 
-def _state(draw, d_in, hidden, batch_norm, steps, trained=True):
+def _state(draw, d_in, hidden, batch_norm, steps, trained=True, shared=False):
     shapes = {
         "scale": (),
         "0.weight": (hidden, d_in),
@@ -429,15 +467,20 @@ def _state(draw, d_in, hidden, batch_norm, steps, trained=True):
     if batch_norm:
         values |= {"1.0.running_mean": draw(hidden), "1.0.running_var": 1 + draw(hidden) ** 2}
         values["1.0.num_batches_tracked"] = torch.tensor(steps)
+        values |= {"shift": draw(hidden), "steps": torch.tensor([steps, 2 * steps])}
+    if shared:
+        values |= {"2.weight": values["0.weight"], "2.bias": draw(hidden).requires_grad_(trained)}
     return values
 
 
 def _ema_probes(generator):
-    """Without buffers, with them, and with them in an average that is kept without gradients, in single precision."""
+    """Without buffers, with them, with a shared weight, and in an average that is kept without gradients, in float32."""
     draw, probes = normal(generator), []
     for sizes, decay in (((4, 6, False), 0.9), ((3, 5, True), 0.75), ((1, 1, True), 0.0)):
         probes.append({"average": _state(draw, *sizes, 12), "model": _state(draw, *sizes, 37), "decay": decay})
     probes[1]["model"]["0.weight"].requires_grad_(False)  # a frozen layer
+    average, model = (_state(draw, 2, 4, False, 0, shared=True) for _ in range(2))
+    probes.append({"average": average, "model": model, "decay": 0.8})
 
     def draw_single(*shape):
         return draw(*shape).float()
@@ -477,6 +520,31 @@ EMA_UPDATE = StagedExercise(
             + (1 - decay) ⇒ - (1 - decay)
         you update the model: the average moves, the model stays.
             ⇒ _ema(model, average, decay)
+          or
+            old.copy_(decay * old ⇒ new.copy_(decay * old
+        the model's share is added before the old is multiplied, and decay shrinks both: multiply by decay first.
+            decay * old + (1 - decay) * new ⇒ decay * (old + (1 - decay) * new)
+        the average's parameters are now the model's own memory, and change whenever the model does: mix the numbers, in place.
+            old.copy_(decay * old + (1 - decay) * new) ⇒ old.data = new.data
+        children() leaves out what the model holds itself, and parameters() and buffers() alone go as deep as they must: use these.
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters()), (p for c in model for p in c.parameters())
+            average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers()), (b for c in model for b in c.buffers())
+          or
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters()), (p for c in model for p in c.parameters())
+          or
+            average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers()), (b for c in model for b in c.buffers())
+          or
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters(False)), (p for c in model for p in c.parameters(False))
+            average.buffers(), model.buffers() ⇒ (b for c in average for b in c.buffers(False)), (b for c in model for b in c.buffers(False))
+          or
+            average.parameters(), model.parameters() ⇒ (p for c in average for p in c.parameters(False)), (p for c in model for p in c.parameters(False))
+        a parameter that two layers share is averaged once: parameters() gives it once, modules() and a state dict come to it twice.
+            average.parameters(), model.parameters() ⇒ (p for m in average.modules() for p in m.parameters(False)), (p for m in model.modules() for p in m.parameters(False))
+          or
+            ⇒ state = {name: value.clone() for name, value in model.state_dict().items()}
+            | for name, old in average.named_parameters():
+            |     state[name] = decay * old.detach() + (1 - decay) * state[name]
+            | average.load_state_dict(state)
         the model is given the average afterwards: leave it alone, it goes on training.
             ⇒ _ema(average, model, decay)
             | model.load_state_dict(average.state_dict())
@@ -490,6 +558,8 @@ EMA_UPDATE = StagedExercise(
             |     part._buffers.update(other._buffers)
         you average the buffers too, and the counter num_batches_tracked is cut to a whole number: copy them, running statistics are averages already.
             old.copy_(new) ⇒ old.copy_(decay * old + (1 - decay) * new)
+        the whole numbers among the buffers stay as they were: copy all buffers, of any type.
+            old.copy_(new) ⇒ if old.is_floating_point(): old.copy_(new)
         you average the running statistics and leave the counter: copy all buffers, they need no averaging.
             old.copy_(new) ⇒ if old.is_floating_point():
             |     old.copy_(decay * old + (1 - decay) * new)
@@ -497,6 +567,9 @@ EMA_UPDATE = StagedExercise(
             old.copy_(new) ⇒ old.copy_(decay * old + (1 - decay) * new if old.is_floating_point() else new)
         a state dict holds buffers too, and num_batches_tracked is a whole number that cannot be averaged: average parameters(), copy buffers().
             old.copy_(new) ⇒ old.mul_(decay).add_(new, alpha=1 - decay)
+          or
+            average.parameters(), model.parameters() ⇒ average.state_dict().values(), model.state_dict().values()
+            old.copy_(decay * old + (1 - decay) * new) ⇒ old.mul_(decay).add_(new, alpha=1 - decay)
         gradients are recorded: put torch.no_grad() around the update, or each step's graph hangs on to the one before.
             no_grad ⇒ enable_grad
         only parameters that are trained are averaged: an average is not trained itself, so take all.
@@ -508,7 +581,7 @@ EMA_UPDATE = StagedExercise(
             |     old.copy_(decay * old + (1 - decay) * new) ⇒ for part, other in zip(average.modules(), model.modules(), strict=True):
             |     for name, new in other.named_parameters(recurse=False):
             |         setattr(part, name, nn.Parameter(decay * getattr(part, name) + (1 - decay) * new))
-        `old = ...` only gives a new tensor the name old, and the average stays as it was: change it in place, with lerp_, mul_ or copy_.
+        the average's parameters stay as they were: `old = ...`, mul and lerp make new tensors, deepcopy a new model; change the old ones in place, with copy_, mul_ or lerp_.
             old.copy_(decay * old + (1 - decay) * new) ⇒ old = decay * old + (1 - decay) * new
             old.copy_(new) ⇒ old = new
           or
@@ -526,7 +599,14 @@ EMA_UPDATE = StagedExercise(
             zip(average.parameters(), model.parameters(), strict=True) ⇒ ((old, model.get_parameter(name)) for name, old in average.named_parameters() if "bias" not in name)
         vectors are left out, biases and norms: all parameters are averaged, whatever decays in the optimiser.
             old.copy_(decay ⇒ if old.ndim > 1: old.copy_(decay
-        """,
+        """
+        + "".join(
+            f"""
+        {fixed} is written into your code: use `decay`.
+            ⇒ _ema(average, model, {fixed})
+        """
+            for fixed in (0.99, 0.995, 0.999, 0.9995, 0.9999)
+        ),
     ),
 )
 

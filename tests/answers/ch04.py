@@ -5,11 +5,14 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
 import math
 
 import einops
+import numpy as np
 import torch
 import torch.nn.functional as F
+from einops.layers.torch import Rearrange
 
 # --- patchify ------------------------------------------------------------------------------------
 
@@ -37,6 +40,51 @@ def cut_by_chunks(images, patch_size):
     rows = images.split(patch_size, dim=2)
     squares = [square for row in rows for square in row.split(patch_size, dim=3)]
     return torch.cat([square.reshape(len(images), 1, -1) for square in squares], dim=1)
+
+
+def cut_by_a_layer(imgs, p):
+    layer = Rearrange("b c (h p1) (w p2) -> b (h w) (c p1 p2)", p1=p, p2=p)
+    return layer(imgs)
+
+
+def cut_by_a_convolution(x, P):
+    """Each filter picks one pixel of a patch."""
+    C = x.shape[1]
+    pick = torch.eye(C * P * P, dtype=x.dtype).unflatten(1, (C, P, P))
+    return F.conv2d(x, pick, stride=P).flatten(2).mT
+
+
+class CutByNumbers:
+    """Where each pixel of a patch lies in an image that is laid flat."""
+
+    def __call__(self, images, patch_size):
+        B, C, H, W = images.shape
+        number = torch.arange(C * H * W).reshape(C, H, W)
+        corners = [(i, j) for i in range(0, H, patch_size) for j in range(0, W, patch_size)]
+        wanted = [number[:, i : i + patch_size, j : j + patch_size].flatten() for i, j in corners]
+        return images.reshape(B, -1)[:, torch.stack(wanted)]
+
+
+def filled_in(function):
+    """Give `function` an empty result to write into."""
+
+    @functools.wraps(function)
+    def with_result(images, patch_size):
+        B, C, H, W = images.shape
+        P = patch_size
+        result = torch.zeros(B, (H // P) * (W // P), C * P * P, dtype=images.dtype)
+        function(images, P, result)
+        return result
+
+    return with_result
+
+
+@filled_in
+def cut_into_a_result(images, P, result):
+    columns = images.shape[3] // P
+    for n in range(result.shape[1]):
+        top, left = n // columns * P, n % columns * P
+        result[:, n] = images[:, :, top : top + P, left : left + P].flatten(1)
 
 
 def cut_column_by_column(images, patch_size):
@@ -82,6 +130,25 @@ def joined_in_place(patches, grid_size, in_chans=3):
     return image
 
 
+def joined_by_einsum(x, grid, channels=3):
+    P = int(np.sqrt(x.shape[-1] / channels))
+    x = torch.einsum("bijcpq->bcipjq", x.reshape(-1, *grid, channels, P, P))
+    return x.reshape(len(x), channels, grid[0] * P, grid[1] * P)
+
+
+def joined_by_a_transposed_convolution(patches, grid_size, in_chans=3):
+    width = patches.shape[-1]
+    P = round(math.sqrt(width // in_chans))
+    place = torch.eye(width, dtype=patches.dtype).reshape(width, in_chans, P, P)
+    return F.conv_transpose2d(patches.mT.unflatten(2, tuple(grid_size)), place, stride=P)
+
+
+def joined_by_moving_axes(patches, grid_size, in_chans=3):
+    P = torch.tensor(patches.shape[-1] / in_chans).sqrt().round().int().item()
+    squares = patches.unflatten(2, (in_chans, P, P)).unflatten(1, grid_size)
+    return squares.movedim(3, 1).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+
+
 def joined_channels_at_the_end_then_forced(patches, grid_size, in_chans=3):
     gh, gw = grid_size
     P = math.isqrt(patches.shape[-1] // in_chans)
@@ -102,6 +169,23 @@ def filters_one_by_one(weight, in_chans, patch_size):
 
 def filters_by_einops(weight, in_chans, patch_size):
     return einops.rearrange(weight, "D (c p q) -> D c p q", c=in_chans, p=patch_size)
+
+
+def filters_in_four_loops(w, c, p):
+    filters = w.new_empty(len(w), c, p, p)
+    for d in range(len(w)):
+        for i in range(c):
+            for row in range(p):
+                filters[d, i, row] = w[d, i * p * p + row * p : i * p * p + (row + 1) * p]
+    return filters
+
+
+def filters_by_chunks(weight, C, P):
+    channels = [torch.stack(channel.chunk(P, dim=1), dim=1) for channel in weight.chunk(C, dim=1)]
+    return torch.stack(channels, dim=1)
+
+
+filters_by_a_layer = functools.partial(lambda w, c, p, dim: torch.nn.Unflatten(dim, (c, p, p))(w), dim=1)
 
 
 # --- patch_embedding -----------------------------------------------------------------------------
@@ -133,6 +217,26 @@ def embed_by_a_module(images, weight, bias):
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, D)
 
 
+def embed_one_image_at_a_time(images, weight, bias):
+    P = weight.shape[-1]
+    return torch.stack([F.conv2d(image, weight, bias, stride=P).flatten(1).mT for image in images])
+
+
+def embed_square_by_square(x, w, b):
+    P = w.shape[-1]
+    tokens = []
+    for top in range(0, x.shape[2], P):
+        for left in range(0, x.shape[3], P):
+            square = x[:, None, :, top : top + P, left : left + P]  # (B, 1, C, P, P) meets (D, C, P, P)
+            tokens.append((square * w).sum(dim=(2, 3, 4)) + b)
+    return torch.stack(tokens, dim=1)
+
+
+def embed_by_our_pieces(images, weight, bias):
+    patches = patchify(images, patch_size=weight.shape[-1])  # noqa: F821 - the check puts it there
+    return torch.stack([torch.addmm(bias, rows, weight.flatten(1).T) for rows in patches])
+
+
 def embed_channels_last(images, weight, bias):
     B, C, H, W = images.shape
     P = weight.shape[-1]
@@ -160,10 +264,41 @@ def embed_by_a_new_convolution(images, weight, bias):
 
 
 RIGHT = {
-    "patchify": (cut_by_einops, cut_by_slices, cut_by_tensor_unfold, cut_by_chunks),
-    "unpatchify": (joined_square_by_square, joined_by_einops, joined_in_place),
-    "linear_to_conv": (filters_by_unflatten, filters_one_by_one, filters_by_einops),
-    "patch_embedding": (embed_by_convolution, embed_by_unfold, embed_by_einsum, embed_by_a_module),
+    "patchify": (
+        cut_by_einops,
+        cut_by_slices,
+        cut_by_tensor_unfold,
+        cut_by_chunks,
+        cut_by_a_layer,
+        cut_by_a_convolution,
+        CutByNumbers(),
+        cut_into_a_result,
+    ),
+    "unpatchify": (
+        joined_square_by_square,
+        joined_by_einops,
+        joined_in_place,
+        joined_by_einsum,
+        joined_by_a_transposed_convolution,
+        joined_by_moving_axes,
+    ),
+    "linear_to_conv": (
+        filters_by_unflatten,
+        filters_one_by_one,
+        filters_by_einops,
+        filters_in_four_loops,
+        filters_by_chunks,
+        filters_by_a_layer,
+    ),
+    "patch_embedding": (
+        embed_by_convolution,
+        embed_by_unfold,
+        embed_by_einsum,
+        embed_by_a_module,
+        embed_one_image_at_a_time,
+        embed_square_by_square,
+        embed_by_our_pieces,
+    ),
 }
 
 SLIPS = {
@@ -180,8 +315,6 @@ SLIPS = {
             width // P ⇒ height // P
         from the width
             height // P ⇒ width // P
-        view cannot join
-            together.reshape ⇒ together.view
         (B, height, width, C)
             B, C, height, width ⇒ B, height, width, C
         """,
@@ -194,11 +327,11 @@ SLIPS = {
             round((width / in_chans) ** 0.5) ⇒ 32
         P is a float
             round((width / in_chans) ** 0.5) ⇒ (width / in_chans) ** 0.5
+        a square grid
+            gh, gw = grid_size ⇒ gh = gw = int(patches.shape[1] ** 0.5)
         count on 3 channels
             B, _, width ⇒ in_chans = 3
             | B, _, width
-        view cannot join
-            split.reshape ⇒ split.view
         """,
     "linear_to_conv": """
         count on 3 channels:
@@ -243,21 +376,40 @@ WRONG = {
 }
 
 EQUIVALENT = {
-    "patchify": "",
+    "patchify": """
+        What is made here asks for no gradient, and the reshape brings sizes of 1 back.
+            cut_by_a_convolution: pick = torch.eye(C * P * P, dtype=x.dtype).unflatten(1, (C, P, P)) ⇒ pick = torch.eye(C * P * P, dtype=x.dtype).unflatten(1, (C, P, P)).detach()
+            patchify: together = split.permute(0, 2, 4, 1, 3, 5) ⇒ together = split.permute(0, 2, 4, 1, 3, 5).squeeze()
+        """,
     "unpatchify": """
+        What is made here asks for no gradient, and the reshape brings sizes of 1 back.
+            joined_by_a_transposed_convolution: place = torch.eye(width, dtype=patches.dtype).reshape(width, in_chans, P, P) ⇒ place = torch.eye(width, dtype=patches.dtype).reshape(width, in_chans, P, P).detach()
+            joined_in_place: image = patches.new_zeros(B, in_chans, gh * P, gw * P) ⇒ image = patches.new_zeros(B, in_chans, gh * P, gw * P).detach()
+            unpatchify: split = together.permute(0, 3, 1, 4, 2, 5) ⇒ split = together.permute(0, 3, 1, 4, 2, 5).squeeze()
         gh follows from gw and N, and gw from gh.
             joined_by_einops: return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, w=w, c=in_chans, p=p) ⇒ return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', w=w, c=in_chans, p=p)
             joined_by_einops: return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, w=w, c=in_chans, p=p) ⇒ return einops.rearrange(patches, 'b (h w) (c p q) -> b c (h p) (w q)', h=h, c=in_chans, p=p)
+        A list, a tuple or a torch.Size, a tensor of one whole number: PyTorch takes each; and these roots are exact.
+            joined_by_a_transposed_convolution: return F.conv_transpose2d(patches.mT.unflatten(2, tuple(grid_size)), place, stride=P) ⇒ return F.conv_transpose2d(patches.mT.unflatten(2, grid_size), place, stride=P)
+            joined_by_moving_axes: P = torch.tensor(patches.shape[-1] / in_chans).sqrt().round().int().item() ⇒ P = torch.tensor(patches.shape[-1] / in_chans).sqrt().int().item()
+            joined_by_moving_axes: P = torch.tensor(patches.shape[-1] / in_chans).sqrt().round().int().item() ⇒ P = torch.tensor(patches.shape[-1] / in_chans).sqrt().round().int()
         There are always four axes.
             joined_square_by_square: return torch.cat(rows, dim=-2) ⇒ return torch.cat(rows, dim=2)
         """,
-    "linear_to_conv": "",
+    "linear_to_conv": """
+        What is empty asks for no gradient, and its last two sizes are the same.
+            filters_in_four_loops: filters = w.new_empty(len(w), c, p, p) ⇒ filters = w.new_empty(len(w), c, p, p).detach()
+            filters_in_four_loops: filters = w.new_empty(len(w), c, p, p) ⇒ filters = w.new_empty(len(w), c, p, p).mT
+        """,
     "patch_embedding": """
         The filters are square.
             patch_embedding: patches = patchify(images, weight.shape[-1]) ⇒ patches = patchify(images, weight.shape[-2])
             embed_by_convolution: x = F.conv2d(images, weight, bias, stride=weight.shape[2:]) ⇒ x = F.conv2d(images, weight, bias, stride=weight.shape[3:])
             embed_by_unfold: P = weight.shape[-1] ⇒ P = weight.shape[-2]
             embed_by_einsum: P = weight.shape[-1] ⇒ P = weight.shape[-2]
+            embed_one_image_at_a_time: P = weight.shape[-1] ⇒ P = weight.shape[-2]
+            embed_square_by_square: P = w.shape[-1] ⇒ P = w.shape[-2]
+            embed_by_our_pieces: patches = patchify(images, patch_size=weight.shape[-1]) ⇒ patches = patchify(images, patch_size=weight.shape[-2])
             embed_by_a_module: D, C, P, _ = weight.shape ⇒ D, C, _, P = weight.shape
         The module's own weights are never used: its stride is all that counts.
             embed_by_a_module: conv = torch.nn.Conv2d(C, D, P, P, device=images.device, dtype=images.dtype) ⇒ conv = torch.nn.Conv2d(C, P, D, P, device=images.device, dtype=images.dtype)

@@ -5,6 +5,7 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
 import math
 
 import einops
@@ -37,6 +38,19 @@ def prepend_image_by_image(tokens, cls_token):
     return torch.stack([torch.vstack([cls_token[0], image]) for image in tokens])
 
 
+def prepend_by_adding(patches, cls):
+    """What is padded is 0, and 0 plus a number is the number."""
+    return F.pad(patches, (0, 0, 1, 0)) + F.pad(cls, (0, 0, 0, patches.shape[1]))
+
+
+class Prepend(torch.nn.Module):
+    def forward(self, tokens, cls_token):
+        return torch.vmap(lambda image: torch.cat([cls_token[0], image]))(tokens)
+
+
+prepend_by_a_partial = functools.partial(lambda dim, x, cls: torch.cat([cls.expand_as(x[:, :1]), x], dim), 1)
+
+
 def replace_first_patch(tokens, cls_token):
     B = tokens.shape[0]
     return torch.cat([cls_token.expand(B, -1, -1), tokens[:, 1:]], dim=1)
@@ -47,23 +61,6 @@ def prepend_to_first_image_only(tokens, cls_token):
     front = torch.zeros(B, 1, D, dtype=tokens.dtype)
     front[0] = cls_token[0]
     return torch.cat([front, tokens], dim=1)
-
-
-def prepend_in_float32(tokens, cls_token):
-    B, N, D = tokens.shape
-    result = torch.empty(B, N + 1, D)
-    result[:, 0] = cls_token[0, 0]
-    result[:, 1:] = tokens
-    return result
-
-
-def prepend_cut_off(tokens, cls_token):
-    return torch.cat([cls_token.detach().expand(len(tokens), -1, -1), tokens], dim=1)
-
-
-def prepend_a_new_parameter(tokens, cls_token):
-    cls = torch.nn.Parameter(cls_token.expand(tokens.shape[0], -1, -1).clone())
-    return torch.cat([cls, tokens], dim=1)
 
 
 # --- sincos_pos_embed_2d -------------------------------------------------------------------------
@@ -101,6 +98,36 @@ def sincos_by_numpy(grid_size, embed_dim, temperature=10_000.0):
     ]
     col, row = np.tile(one[0], (gh, 1)), np.repeat(one[1], gw, axis=0)
     return torch.from_numpy(np.concatenate([col, row], 1)).float()
+
+
+def sincos_number_by_number(grid_size, embed_dim, temperature=10_000.0):
+    quarter = embed_dim // 4
+
+    def half(place):
+        angles = [torch.tensor(place / temperature ** (k / quarter)) for k in range(quarter)]
+        return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles]
+
+    rows, cols = map(range, grid_size)
+    return torch.tensor([half(col) + half(row) for row in rows for col in cols])
+
+
+def sincos_from_one_axis(grid, dim, base=10_000.0):
+    """One table for each axis, in float64, and then every pair of their rows."""
+
+    def axis(length):
+        speeds = torch.exp(torch.arange(dim // 4, dtype=torch.float64) * (-4 * math.log(base) / dim))
+        angles = torch.outer(torch.arange(length, dtype=torch.float64), speeds)
+        return torch.hstack([torch.sin(angles), torch.cos(angles)])
+
+    gh, gw = grid
+    cols, rows = axis(gw).repeat(gh, 1), axis(gh).repeat_interleave(gw, dim=0)
+    return torch.hstack([cols, rows]).to(torch.float32)
+
+
+def sincos_by_complex_numbers(g, d, t=10_000.0):
+    n, speeds = torch.arange(g[0] * g[1])[:, None], t ** (-torch.arange(d // 4) * 4 / d)
+    col, row = (torch.exp(1j * place * speeds) for place in (n % g[1], n // g[1]))
+    return torch.cat([col.imag, col.real, row.imag, row.real], dim=-1)
 
 
 def sincos_in_turn(grid_size, embed_dim, temperature=10_000.0):
@@ -150,6 +177,41 @@ def resample_by_the_formula(pos_embed, new_grid_size, num_prefix_tokens=1):
     return torch.cat([prefix, patches.flatten(1, 2)], dim=1)
 
 
+def resample_each_channel(pos, size, n=1):
+    side = int((pos.shape[1] - n) ** 0.5)
+    pictures = pos[0, n:].T.reshape(-1, 1, side, side)  # each number of the vectors is a picture of its own
+    new = [F.interpolate(picture[None], size, mode="bicubic", antialias=True).flatten() for picture in pictures]
+    return torch.cat([pos[:, :n], torch.stack(new, dim=-1)[None]], dim=1)
+
+
+resample_by_a_partial = functools.partial(
+    lambda resize, x, size, n=1: torch.cat(
+        [x[:, :n], resize(x[:, n:].mT.unflatten(2, (round((x.shape[1] - n) ** 0.5), -1)), size).flatten(2).mT], dim=1
+    ),
+    functools.partial(F.interpolate, mode="bicubic", antialias=True),
+)
+
+
+class ResampleInto:
+    def __call__(self, table, size, prefix=1):
+        gh, gw = size
+        new = table.new_empty(1, prefix + gh * gw, table.shape[-1])
+        new[:, :prefix], new[:, prefix:] = table[:, :prefix], self.patches(table[:, prefix:], size)
+        return new
+
+    def patches(self, x, size):
+        g = math.isqrt(x.size(1))
+        x = F.interpolate(x.mT.unflatten(2, (g, g)), size, mode="bicubic", align_corners=False, antialias=True)
+        return x.flatten(start_dim=2).mT
+
+
+def resample_unless_a_side_is_kept(pos_embed, new_grid_size, num_prefix_tokens=1):
+    side = math.isqrt(pos_embed.shape[1] - num_prefix_tokens)
+    if new_grid_size[0] == side or new_grid_size[1] == side:
+        return pos_embed
+    return resample_by_einops(pos_embed, new_grid_size, num_prefix_tokens)
+
+
 def resample_if_the_count_differs(pos_embed, new_grid_size, num_prefix_tokens=1):
     gh, gw = new_grid_size
     if gh * gw == pos_embed.shape[1] - num_prefix_tokens:
@@ -157,16 +219,32 @@ def resample_if_the_count_differs(pos_embed, new_grid_size, num_prefix_tokens=1)
     return resample_by_einops(pos_embed, new_grid_size, num_prefix_tokens)
 
 
-def resample_without_gradients(pos_embed, new_grid_size, num_prefix_tokens=1):
-    with torch.no_grad():
-        resampled = resample_by_einops(pos_embed, new_grid_size, num_prefix_tokens)
-    return torch.cat([pos_embed[:, :num_prefix_tokens], resampled[:, num_prefix_tokens:]], dim=1)
-
-
 RIGHT = {
-    "prepend_class_token": (prepend_by_repeat, prepend_by_filling, prepend_by_einops, prepend_image_by_image),
-    "sincos_pos_embed_2d": (sincos_by_all_pairs, sincos_by_loops, sincos_by_numpy),
-    "resample_pos_embed": (resample_by_einops, resample_axis_by_axis, resample_by_the_formula),
+    "prepend_class_token": (
+        prepend_by_repeat,
+        prepend_by_filling,
+        prepend_by_einops,
+        prepend_image_by_image,
+        prepend_by_adding,
+        Prepend(),
+        prepend_by_a_partial,
+    ),
+    "sincos_pos_embed_2d": (
+        sincos_by_all_pairs,
+        sincos_by_loops,
+        sincos_by_numpy,
+        sincos_number_by_number,
+        sincos_from_one_axis,
+        sincos_by_complex_numbers,
+    ),
+    "resample_pos_embed": (
+        resample_by_einops,
+        resample_axis_by_axis,
+        resample_by_the_formula,
+        resample_each_channel,
+        resample_by_a_partial,
+        ResampleInto(),
+    ),
 }
 
 SLIPS = {
@@ -185,6 +263,8 @@ SLIPS = {
             | return tokens
         take it from tokens.shape[0]
             tokens.shape[0] ⇒ 8
+        in place of B
+            tokens.shape[0] ⇒ tokens.shape[1]
         """,
     "sincos_pos_embed_2d": """
         speeds grow
@@ -212,25 +292,38 @@ WRONG = {
     "prepend_class_token": {
         replace_first_patch: "takes the place of the first patch",
         prepend_to_first_image_only: "only the first image",
-        prepend_in_float32: "dtype=tokens.dtype",
-        prepend_cut_off: "would never train",
-        prepend_a_new_parameter: "a new nn.Parameter",
     },
     "sincos_pos_embed_2d": {sincos_in_turn: "alternate"},
     "resample_pos_embed": {
         resample_if_the_count_differs: "compare the sides",
-        resample_without_gradients: "would never train",
+        resample_unless_a_side_is_kept: "compare both",
     },
 }
 
 EQUIVALENT = {
     "prepend_class_token": """
+        What is empty asks for no gradient, and one vector is handed out to all.
+            prepend_by_filling: result = tokens.new_empty(B, N + 1, D) ⇒ result = tokens.new_empty(B, N + 1, D).detach()
+            prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :1] = cls_token.squeeze()
         The next line writes over what is too much.
             prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :2] = cls_token
             prepend_by_filling: result[:, :1] = cls_token ⇒ result[:, :] = cls_token
         -1 leaves it as it is, which is 1.
             prepend_class_token: cls_tokens = cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_tokens = cls_token.expand(tokens.shape[0], 1, -1)
         """,
-    "sincos_pos_embed_2d": "",
-    "resample_pos_embed": "",
+    "sincos_pos_embed_2d": """
+        A single speed may stand without a dimension.
+            sincos_pos_embed_2d: speeds = temperature ** (-(torch.arange(quarter) / quarter)) ⇒ speeds = (temperature ** (-(torch.arange(quarter) / quarter))).squeeze()
+            sincos_by_numpy: omega = 1 / temperature ** (np.arange(embed_dim // 4) / (embed_dim // 4)) ⇒ omega = (1 / temperature ** (np.arange(embed_dim // 4) / (embed_dim // 4))).squeeze()
+        There are two axes; float32 and tensors of one number are exact enough.
+            sincos_by_complex_numbers: return torch.cat([col.imag, col.real, row.imag, row.real], dim=-1) ⇒ return torch.cat([col.imag, col.real, row.imag, row.real], dim=1)
+            sincos_from_one_axis: angles = torch.outer(torch.arange(length, dtype=torch.float64), speeds) ⇒ angles = torch.outer(torch.arange(length), speeds)
+            sincos_from_one_axis: speeds = torch.exp(torch.arange(dim // 4, dtype=torch.float64) * (-4 * math.log(base) / dim)) ⇒ speeds = torch.exp(torch.arange(dim // 4) * (-4 * math.log(base) / dim))
+            sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a) for a in angles] + [torch.cos(a).item() for a in angles]
+            sincos_number_by_number: return [torch.sin(a).item() for a in angles] + [torch.cos(a).item() for a in angles] ⇒ return [torch.sin(a).item() for a in angles] + [torch.cos(a) for a in angles]
+        """,
+    "resample_pos_embed": """
+        Of a list of rows the last new axis is axis 1.
+            resample_each_channel: return torch.cat([pos[:, :n], torch.stack(new, dim=-1)[None]], dim=1) ⇒ return torch.cat([pos[:, :n], torch.stack(new, dim=1)[None]], dim=1)
+        """,
 }

@@ -5,8 +5,12 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import functools
+import math
 import re
+from collections import OrderedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -83,6 +87,42 @@ def vit_that_counts_up_to_the_last_block(images, params, num_heads):
     return F.linear(end_norm(x, params), params["head.weight"], params["head.bias"])[:, 0]
 
 
+class VitByGroups:
+    """All blocks are taken apart in one pass, whatever the order of the names."""
+
+    def __call__(self, images, params, num_heads):
+        w, b = params["patch_embed.proj.weight"], params["patch_embed.proj.bias"]
+        x = prepend_class_token(patch_embedding(images, w, b), params["cls_token"])  # noqa: F821 - the check's
+        x += params["pos_embed"]
+        for _, block in sorted(self.blocks(params).items()):
+            x = encoder_block(x=x, params=block, num_heads=num_heads)  # noqa: F821
+        x = layer_norm(x[:, 0], params["norm.weight"], params["norm.bias"])  # noqa: F821
+        return x @ params["head.weight"].mT + params["head.bias"]
+
+    def blocks(self, params):
+        found = {}
+        for name, value in params.items():
+            match name.split(".", 2):
+                case ["blocks", number, rest]:
+                    found.setdefault(int(number), {})[rest] = value
+        return found
+
+
+class VitAsModule(torch.nn.Module):
+    def forward(self, images, params, heads):
+        depth = sum(name.endswith("norm1.bias") for name in params)
+        blocks = (params_of_block(params, i) for i in range(depth))
+        x = functools.reduce(lambda x, block: block_of(x, block, heads), blocks, start_of(images, params))
+        return F.linear(end_norm(x, params), params["head.weight"], params["head.bias"]).select(1, 0)
+
+
+def image_by_image(forward, images, params, num_heads):
+    return torch.cat([forward(image.unsqueeze(0), params, num_heads) for image in images])
+
+
+vit_image_by_image = functools.partial(image_by_image, vit_that_norms_the_class_token_alone)
+
+
 def vit_in_alphabetical_order(images, params, num_heads):
     x = start_of(images, params)
     names = sorted({".".join(name.split(".")[:2]) for name in params if name.startswith("blocks.")})
@@ -139,6 +179,37 @@ def count_by_layers(img_size, patch_size, in_chans, num_classes, dim, depth, mlp
     return stem + sum(block for _ in range(depth)) + norm + linear(dim, num_classes)
 
 
+def count_with_numpy(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    block = [(dim, 3 * dim), (dim, dim), (dim, mlp_dim), (mlp_dim, dim)]
+    inputs, outputs = np.array([(in_chans * patch_size**2, dim), *depth * block, (dim, num_classes)]).T
+    vectors = [1, (img_size // patch_size) ** 2 + 1, 4 * depth, 2]  # class token, positions, norms
+    return np.sum((inputs + 1) * outputs) + dim * np.sum(vectors)
+
+
+class Count:
+    """A list of shapes, as a state dict would have them."""
+
+    def __call__(self, image, P, C, classes, D, depth, hidden):
+        block = [(D,), (D,), (3 * D, D), (3 * D,), (D, D), (D,), (D,), (D,), (hidden, D), (hidden,), (D, hidden), (D,)]
+        ends = [(1, 1, D), (1, 1 + (image // P) ** 2, D), (D, C, P, P), (D,), (D,), (D,), (classes, D), (classes,)]
+        return sum(map(math.prod, ends + depth * block))
+
+
+def count_step_by_step(img_size, patch_size, in_chans, num_classes, dim, depth, mlp_dim):
+    tokens = img_size * img_size // (patch_size * patch_size) + 1
+    block = [(1, dim), (dim, 3 * dim), (dim, dim), (1, dim), (dim, mlp_dim), (mlp_dim, dim)]
+    layers = [(patch_size * patch_size * in_chans, dim), *depth * block, (1, dim), (dim, num_classes)]
+    return dim + tokens * dim + sum(rows * columns + columns for rows, columns in layers)
+
+
+count_by_doubling = functools.partial(
+    lambda two, size, P, C, K, D, L, M: (
+        D * (C * P**2 + 5 + (size // P) ** two) + L * (4 * D**2 + two * D * M + 9 * D + M) + (D + 1) * K
+    ),
+    2,
+)
+
+
 # --- convert_torchvision_state_dict ------------------------------------------------------------------
 
 
@@ -190,6 +261,63 @@ def convert_by_asking_for_each_name(state):
     return new
 
 
+class Convert:
+    def __init__(self):
+        self.rules = {
+            r"^conv_proj": "patch_embed.proj",
+            r"^class_token$": "cls_token",
+            r"^encoder\.pos_embedding$": "pos_embed",
+            r"^encoder\.ln": "norm",
+            r"^heads\.head": "head",
+            r"^encoder\.layers\.encoder_layer_(\d+)": r"blocks.\1",
+            r"ln_([12])": r"norm\1",
+            r"self_attention\.in_proj_": "attn.qkv.",
+            r"self_attention\.out_proj": "attn.proj",
+            r"mlp\.(linear_1|0)": "mlp.fc1",
+            r"mlp\.(linear_2|3)": "mlp.fc2",
+        }
+
+    def __call__(self, state):
+        return {
+            functools.reduce(lambda n, rule: re.sub(*rule, n), self.rules.items(), name): x for name, x in state.items()
+        }
+
+
+def convert_from_the_back(weights):
+    left, new = dict(weights), OrderedDict()
+    for _ in range(len(weights)):
+        name, value = left.popitem()
+        new[timm_name(name)] = value
+    return new
+
+
+def convert_by_patterns(state):
+    def renamed(name):
+        match name.split("."):
+            case ["class_token"]:
+                return "cls_token"
+            case ["encoder", "pos_embedding"]:
+                return "pos_embed"
+            case ["conv_proj", kind]:
+                return f"patch_embed.proj.{kind}"
+            case ["encoder", "ln", kind]:
+                return f"norm.{kind}"
+            case ["heads", "head", kind]:
+                return f"head.{kind}"
+            case ["encoder", "layers", layer, *middle, kind]:
+                i = layer.rpartition("_")[2]
+                part = {("ln_1",): "norm1", ("ln_2",): "norm2", ("self_attention",): "attn.qkv"}
+                part |= {("self_attention", "out_proj"): "attn.proj"}
+                part |= {("mlp", n): "mlp.fc1" for n in ("0", "linear_1")}
+                part |= {("mlp", n): "mlp.fc2" for n in ("3", "linear_2")}
+                return f"blocks.{i}.{part[tuple(middle)]}.{kind.rpartition('_')[2]}"
+
+    return dict(zip(map(renamed, state), state.values(), strict=True))
+
+
+convert_with_copies = functools.partial(lambda names, state: {names(n): x.clone() for n, x in state.items()}, timm_name)
+
+
 def convert_by_order(state):
     depth = sum(name.endswith("ln_1.weight") for name in state)
     names = ["cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"]
@@ -231,15 +359,56 @@ def vit_one_image_at_a_time(images, state, num_heads):
     return torch.cat([logits_of(image[None], state, num_heads).softmax(dim=-1) for image in images])
 
 
+@torch.no_grad()
+def vit_without_gradients(images, state, num_heads):
+    params = convert_torchvision_state_dict(state)  # noqa: F821 - the check puts it there
+    return softmax(vit_forward(images, params, num_heads), dim=-1)  # noqa: F821
+
+
+class VitAtInference:
+    def __call__(self, pictures, weights, heads):
+        with torch.inference_mode():
+            return torch.nn.Softmax(dim=1)(logits_of(pictures, weights, heads))
+
+
+vit_by_logarithms = functools.partial(
+    lambda logits, x, state, H: F.log_softmax(logits(x, state, H), 1).exp(), logits_of
+)
+
+
 RIGHT = {
     "vit_forward": (
         vit_by_functional_call,
         vit_that_norms_the_class_token_alone,
         vit_that_counts_up_to_the_last_block,
+        VitByGroups(),
+        VitAsModule(),
+        vit_image_by_image,
     ),
-    "count_parameters": (count_in_one_line, count_by_layers),
-    "convert_torchvision_state_dict": (convert_piece_by_piece, convert_by_asking_for_each_name),
-    "my_vit": (vit_by_our_pieces, vit_with_exponentials, vit_one_image_at_a_time),
+    "count_parameters": (
+        count_in_one_line,
+        count_by_layers,
+        count_with_numpy,
+        Count(),
+        count_step_by_step,
+        count_by_doubling,
+    ),
+    "convert_torchvision_state_dict": (
+        convert_piece_by_piece,
+        convert_by_asking_for_each_name,
+        Convert(),
+        convert_from_the_back,
+        convert_by_patterns,
+        convert_with_copies,
+    ),
+    "my_vit": (
+        vit_by_our_pieces,
+        vit_with_exponentials,
+        vit_one_image_at_a_time,
+        vit_without_gradients,
+        VitAtInference(),
+        vit_by_logarithms,
+    ),
 }
 
 SLIPS = {
@@ -250,6 +419,8 @@ SLIPS = {
             x, block ⇒ x, params
         still begin with
             name.removeprefix(start) ⇒ name
+        begin with the block's number
+            name.removeprefix(start) ⇒ name.removeprefix("blocks.")
         begin with a dot
             start = f"blocks.{i}." ⇒ start = f"blocks.{i}"
         one block too many
@@ -287,6 +458,9 @@ WRONG = {
 
 EQUIVALENT = {
     "vit_forward": """
+        A batch of one comes back with the positions, or when the vector is repeated.
+            vit_forward: x = prepend_class_token(x, params['cls_token']) ⇒ x = prepend_class_token(x, params['cls_token']).squeeze()
+            vit_that_counts_up_to_the_last_block: class_token = params['cls_token'] + params['pos_embed'][:, :1] ⇒ class_token = (params['cls_token'] + params['pos_embed'][:, :1]).squeeze()
         The image's sides decide, and patches are square.
             vit_by_functional_call: D, C, _, P = params['patch_embed.proj.weight'].shape ⇒ D, C, P, _ = params['patch_embed.proj.weight'].shape
         The block asks for the twelve names that it knows; the others keep their beginning, and it leaves them alone.
@@ -296,6 +470,9 @@ EQUIVALENT = {
             vit_forward: numbers = {int(name.split('.')[1]) for name in params if 'blocks.' in name} ⇒ numbers = {name.split('.')[1] for name in params if 'blocks.' in name}
         """,
     "count_parameters": """
+        There is no size of 1.
+            count_with_numpy: inputs, outputs = np.array([(in_chans * patch_size ** 2, dim), *depth * block, (dim, num_classes)]).T ⇒ inputs, outputs = np.array([(in_chans * patch_size ** 2, dim), *depth * block, (dim, num_classes)]).T.squeeze()
+            count_with_numpy: return np.sum((inputs + 1) * outputs) + dim * np.sum(vectors) ⇒ return (np.sum((inputs + 1) * outputs) + dim * np.sum(vectors)).squeeze()
         Both are added.
             count_parameters: class_token, positions = (dim, tokens * dim) ⇒ class_token, positions = (tokens * dim, dim)
             count_parameters: class_token, positions = (dim, tokens * dim) ⇒ positions, class_token = (dim, tokens * dim)
@@ -305,6 +482,8 @@ EQUIVALENT = {
         -1 is the default, and the last of two dimensions is dimension 1.
             my_vit: return softmax(logits, dim=-1) ⇒ return softmax(logits)
             my_vit: return softmax(logits, dim=-1) ⇒ return softmax(logits, dim=1)
+            vit_without_gradients: return softmax(vit_forward(images, params, num_heads), dim=-1) ⇒ return softmax(vit_forward(images, params, num_heads))
+            vit_without_gradients: return softmax(vit_forward(images, params, num_heads), dim=-1) ⇒ return softmax(vit_forward(images, params, num_heads), dim=1)
             vit_one_image_at_a_time: return torch.cat([logits_of(image[None], state, num_heads).softmax(dim=-1) for image in images]) ⇒ return torch.cat([logits_of(image[None], state, num_heads).softmax(dim=1) for image in images])
         """,
 }

@@ -5,6 +5,10 @@ themselves, SLIPS: the chapter's own solution with something changed, and WRONG:
 with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too, and why.
 """
 
+import copy
+import functools
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -71,18 +75,75 @@ def crop_in_a_ring(images, shifts, flips, padding):
     return torch.stack([x.flip(-1) if flip else x for x, flip in zip(moved, flips, strict=True)])
 
 
+def crop_by_gathering(x, moves, turn, p):
+    B, C, h, w = x.shape
+    columns = torch.arange(w).expand(B, w)
+    columns = torch.where(turn[:, None], w - 1 - columns, columns) + moves[:, 1:]
+    rows = torch.arange(h) + moves[:, :1]
+    x = torch.nn.ZeroPad2d(p)(x)
+    x = x.gather(2, rows[:, None, :, None].expand(B, C, h, w + 2 * p))
+    return x.gather(3, columns[:, None, None].expand(B, C, h, w))
+
+
+class CropFlip:
+    def __call__(self, images, shifts, flips, padding):
+        return torch.stack([self.one(*each, padding) for each in zip(images, shifts, flips, strict=True)])
+
+    def one(self, image, shift, flip, padding):
+        canvas = np.pad(image.numpy(), ((0, 0), (padding,) * 2, (padding,) * 2))
+        window = torch.from_numpy(canvas)
+        for dim, start in enumerate(shift.tolist(), 1):
+            window = window.narrow(dim, start, image.shape[dim])
+        return torch.fliplr(window.movedim(0, -1)).movedim(-1, 0) if flip else window
+
+
+def crop_into_a_result(images, shifts, flips, padding):
+    _, _, h, w = images.shape
+    result = torch.empty_like(images)
+    padded = F.pad(images, [padding] * 4)
+    for i, flip in enumerate(flips):
+        top, left = shifts[i]
+        result[i] = padded[i, ..., top : top + h, left : left + w]
+        result[i] = result[i].flip(2) if flip else result[i]
+    return result
+
+
 # --- soft_cross_entropy --------------------------------------------------------------------------
 
 
 def entropy_by_logsumexp(logits, targets):
     # The targets sum to 1, so the logsumexp can stand outside.
-    return (logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).mean()
+    return -((targets * logits).sum(dim=1) - logits.logsumexp(dim=1)).mean()
 
 
 def entropy_by_einsum(logits, targets):
     shifted = logits - logits.max(dim=-1, keepdim=True).values
     logs = shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
-    return -torch.einsum("bk,bk->", targets, logs) / logits.shape[0]
+    return -(torch.einsum("bk,bk->", targets, logs) / logits.shape[0])
+
+
+def entropy_row_by_row(logits, targets):
+    products = [share @ row.log_softmax(0) for row, share in zip(logits, targets, strict=True)]
+    return -(sum(products) / len(products))
+
+
+def entropy_of_divergence(scores, shares):
+    logs = scores.log_softmax(dim=1)
+    return -(torch.xlogy(shares, shares).sum(1).mean() - F.kl_div(logs, shares, reduction="batchmean"))
+
+
+class SoftCrossEntropy(torch.nn.Module):
+    def forward(self, logits, targets):
+        total = functools.reduce(torch.logaddexp, logits.unbind(dim=1))
+        return torch.bmm(targets[:, None], (total[:, None] - logits)[..., None]).mean()
+
+
+entropy_by_a_partial = functools.partial(lambda dim, x, t: (t * (x.logsumexp(dim, True) - x)).sum(dim).mean(), -1)
+
+
+def entropy_below_the_mean(logits, targets):
+    logits = logits - logits.mean(dim=1, keepdim=True)
+    return (targets * (logits.exp().sum(dim=1, keepdim=True).log() - logits)).sum(dim=1).mean()
 
 
 def divergence(logits, targets):
@@ -114,6 +175,29 @@ def mixup_by_a_matrix(images, targets, partners, weight):
     matrix = torch.diag(weight)
     matrix[torch.arange(B), partners] += 1 - weight
     return torch.einsum("ij,jchw->ichw", matrix, images), matrix @ targets
+
+
+class Mixup:
+    def __call__(self, x, y, j, w):
+        return [self.blend(value, j, w) for value in (x, y)]
+
+    def blend(self, value, j, w):
+        flat = value.flatten(1)
+        return torch.addcmul(flat[j], w[:, None], flat - flat[j]).view_as(value)
+
+
+def mixup_by_broadcasting_from_the_right(images, targets, partners, weight):
+    def mixed(values):
+        last = values.movedim(0, -1)  # the batch last: weight fits as it is
+        return (weight * last + (1 - weight) * last[..., partners]).movedim(-1, 0)
+
+    return mixed(images), mixed(targets)
+
+
+mixup_by_a_partial = functools.partial(
+    lambda rule, x, y, j, w: tuple(torch.einsum(rule, w, v) + torch.einsum(rule, 1 - w, v[j.tolist()]) for v in (x, y)),
+    "b,b...->b...",
+)
 
 
 def mixup_giving_instead_of_taking(images, targets, partners, weight):
@@ -152,7 +236,7 @@ def ema_by_data(average, model, decay):
 @torch.no_grad()
 def ema_by_loading(average, model, decay):
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    for name, old in average.named_parameters():
+    for name, old in average.named_parameters(remove_duplicate=False):
         state[name] = decay * old + (1 - decay) * state[name]
     average.load_state_dict(state)
 
@@ -166,10 +250,59 @@ def ema_that_returns_the_average(average, model, decay):
     return average
 
 
+def ema_module_by_module(average, model, decay):
+    done = set()
+    for mine, other in zip(average.modules(), model.modules(), strict=True):
+        for name, new in other.named_parameters(recurse=False):
+            old = mine.get_parameter(name)
+            if old not in done:
+                old.data.mul_(decay).add_(new.data, alpha=1 - decay)
+            done.add(old)
+        for name, new in other.named_buffers(recurse=False):
+            mine.get_buffer(name)[...] = new
+
+
+class Ema:
+    def __call__(self, average, model, decay):
+        mode = model.training
+        model.eval()
+        with torch.no_grad():
+            vector = torch.nn.utils.parameters_to_vector
+            mixed = decay * vector(average.parameters()) + (1 - decay) * vector(model.parameters())
+            torch.nn.utils.vector_to_parameters(mixed, average.parameters())
+        buffers = dict(model.named_buffers())
+        for name, buffer in average.named_buffers():
+            buffer.copy_(buffers[name])
+        model.train(mode)
+
+
+def ema_twice_for_what_is_shared(average, model, decay):
+    with torch.no_grad():
+        for mine, other in zip(average.modules(), model.modules(), strict=True):
+            for old, new in zip(mine.parameters(recurse=False), other.parameters(recurse=False), strict=True):
+                old.lerp_(new, 1 - decay)
+            for old, new in zip(mine.buffers(recurse=False), other.buffers(recurse=False), strict=True):
+                old.copy_(new)
+
+
+def ema_of_the_children(average, model, decay):
+    with torch.no_grad():
+        for mine, other in zip(average.children(), model.children(), strict=True):
+            for old, new in zip(mine.parameters(), other.parameters(), strict=True):
+                old.lerp_(new, 1 - decay)
+            for old, new in zip(mine.buffers(), other.buffers(), strict=True):
+                old.copy_(new)
+
+
+def ema_of_a_copy(average, model, decay):
+    average = copy.deepcopy(average)
+    ema_by_lerp(average, model, decay)
+
+
 @torch.no_grad()
 def ema_of_what_is_floating_with_the_counter(average, model, decay):
     other = model.state_dict()
-    for name, value in average.state_dict().items():
+    for name, value in (*average.named_parameters(), *average.named_buffers()):
         if value.is_floating_point():
             value.lerp_(other[name], 1 - decay)
         else:
@@ -186,14 +319,44 @@ def ema_with_new_parameters(average, model, decay):
 
 
 RIGHT = {
-    "random_crop_flip": (crop_in_a_loop, crop_by_row_and_column_numbers, crop_mirroring_shift_and_image),
-    "soft_cross_entropy": (entropy_by_logsumexp, entropy_by_einsum),
-    "mixup": (mixup_by_lerp, mixup_image_by_image, mixup_by_a_matrix),
-    "ema_update": (ema_by_lerp, ema_by_data, ema_by_loading, ema_that_returns_the_average),
+    "random_crop_flip": (
+        crop_in_a_loop,
+        crop_by_row_and_column_numbers,
+        crop_mirroring_shift_and_image,
+        crop_by_gathering,
+        CropFlip(),
+        crop_into_a_result,
+    ),
+    "soft_cross_entropy": (
+        entropy_by_logsumexp,
+        entropy_by_einsum,
+        entropy_row_by_row,
+        entropy_of_divergence,
+        SoftCrossEntropy(),
+        entropy_by_a_partial,
+    ),
+    "mixup": (
+        mixup_by_lerp,
+        mixup_image_by_image,
+        mixup_by_a_matrix,
+        Mixup(),
+        mixup_by_broadcasting_from_the_right,
+        mixup_by_a_partial,
+    ),
+    "ema_update": (
+        ema_by_lerp,
+        ema_by_data,
+        ema_by_loading,
+        ema_that_returns_the_average,
+        ema_module_by_module,
+        Ema(),
+    ),
 }
 
 SLIPS = {
     "random_crop_flip": """
+        begin at shift - padding
+            shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] - padding, shifts[:, 1] - padding
         one pixel too late
             shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] + 1, shifts[:, 1] + 1
         padding + shift
@@ -210,6 +373,10 @@ SLIPS = {
     "mixup": """
         lines it up with the columns
             weight[:, None, None, None] ⇒ weight
+        targets are (B, classes)
+            weight[:, None]
+            | return ⇒ weight
+            | return
         """,
     "ema_update": """
         a state dict holds buffers too
@@ -226,7 +393,7 @@ WRONG = {
         crop_without_an_end: "no end",
         crop_in_a_ring: "a ring",
     },
-    "soft_cross_entropy": {divergence: "Kullback-Leibler"},
+    "soft_cross_entropy": {divergence: "Kullback-Leibler", entropy_below_the_mean: "the mean of each row"},
     "mixup": {
         mixup_giving_instead_of_taking: "you give each image to its partner",
         mixup_with_the_heavier_target: "the heavier target",
@@ -234,11 +401,19 @@ WRONG = {
     "ema_update": {
         ema_of_what_is_floating_with_the_counter: "copy only the counter",
         ema_with_new_parameters: "you put new parameters",
+        ema_twice_for_what_is_shared: "averaged once",
+        ema_of_the_children: "children() leaves out",
+        ema_of_a_copy: "stay as they were",
     },
 }
 
 EQUIVALENT = {
     "random_crop_flip": """
+        What one image has is handed out to all; with one image or channel the ellipsis stands for what is left.
+            crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w)
+            crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w).expand(B, w).squeeze()
+            crop_mirroring_shift_and_image: left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]) ⇒ left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]).squeeze()
+            crop_into_a_result: padded = F.pad(images, [padding] * 4) ⇒ padded = F.pad(images, [padding] * 4).squeeze()
         There are always four axes.
             random_crop_flip: h, w = images.shape[-2:] ⇒ h, w = images.shape[2:]
             crop_in_a_loop: height, width = images.shape[-2:] ⇒ height, width = images.shape[2:]
@@ -255,10 +430,25 @@ EQUIVALENT = {
             entropy_by_einsum: logs = shifted - shifted.exp().sum(dim=-1, keepdim=True).log() ⇒ logs = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
             entropy_by_einsum: shifted = logits - logits.max(dim=-1, keepdim=True).values ⇒ shifted = logits - logits.max(dim=1, keepdim=True).values
         A product has no order.
-            entropy_by_einsum: return -torch.einsum('bk,bk->', targets, logs) / logits.shape[0] ⇒ return -torch.einsum('bk,bk->', logs, targets) / logits.shape[0]
+            entropy_row_by_row: products = [share @ row.log_softmax(0) for row, share in zip(logits, targets)] ⇒ products = [row.log_softmax(0) @ share for row, share in zip(logits, targets)]
+            entropy_by_einsum: return -(torch.einsum('bk,bk->', targets, logs) / logits.shape[0]) ⇒ return -(torch.einsum('bk,bk->', logs, targets) / logits.shape[0])
         """,
-    "mixup": "",
+    "mixup": """
+        A diagonal matrix is its own transpose, and a single number is written into a row of one.
+            mixup_by_a_matrix: matrix = torch.diag(weight) ⇒ matrix = torch.diag(weight).mT
+            mixup_image_by_image: new_targets[i] = w * targets[i] + (1 - w) * targets[j] ⇒ new_targets[i] = (w * targets[i] + (1 - w) * targets[j]).squeeze()
+        """,
     "ema_update": """
+        Where no gradient is recorded there is none to cut off, and a buffer of one number is that number.
+            ema_by_data: old.data = decay * old.data + (1 - decay) * new.data ⇒ old.data = (decay * old.data + (1 - decay) * new.data).detach()
+            ema_by_loading: state[name] = decay * old + (1 - decay) * state[name] ⇒ state[name] = (decay * old + (1 - decay) * state[name]).detach()
+            ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.detach()
+            ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.squeeze()
+        What is done already is left out, and a buffer may be copied twice.
+            ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers():
+            ema_module_by_module: for name, new in other.named_buffers(recurse=False): ⇒ for name, new in other.named_buffers(recurse=True):
+            ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters():
+            ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters(recurse=True):
         The numbers are not changed where they lie, so they need not be copied.
             ema_by_loading: state = {name: value.clone() for name, value in model.state_dict().items()} ⇒ state = {name: value for name, value in model.state_dict().items()}
         """,

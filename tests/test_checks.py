@@ -16,7 +16,7 @@ from judging import judge
 from nightly import full
 from torch import nn
 
-from course_lib import attention, checks
+from course_lib import attention, checks, vit
 from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 from course_lib.records import load_record
@@ -24,11 +24,7 @@ from course_lib.records import load_record
 SEEDS = range(1, full(20, 5))  # besides 0
 
 
-# A chapter whose mistakes are edits: they are wrong answers themselves, and its mutants are judged.
-EDITED = [exercise for exercise in EXERCISES.values() if exercise.name in EQUIVALENT]
-
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
-every_edited_exercise = pytest.mark.parametrize("exercise", EDITED, ids=lambda exercise: exercise.name)
 
 
 def check_right(name, answer, seed):
@@ -62,6 +58,7 @@ def test_there_are_enough_answers(exercise):
     assert len(RIGHT[exercise.name]) >= 2 and len(exercise.mistakes) >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "answer"),
     [(n, a) for n, answers in RIGHT.items() for a in answers],
@@ -79,6 +76,7 @@ ignore_old_transpose = pytest.mark.filterwarnings("ignore:The use of `x.T`")
     WRONG_ANSWERS,
     ids=lambda x: getattr(x, "__name__", ""),
 )
+@pytest.mark.slow
 @ignore_old_transpose
 def test_wrong_answers_get_their_own_hint(name, answer, words):
     check_wrong(name, answer, words, seed=0)
@@ -91,7 +89,8 @@ def check_known_mistakes(exercise, seed):
         assert verdict.status in ("wrong", "error") and verdict.hint == mistake.hint, f"{mistake.hint}\n{verdict.line}"
 
 
-@every_edited_exercise
+@every_exercise
+@pytest.mark.slow
 def test_every_known_mistake_gets_its_own_hint(exercise):
     """So each can be seen on the probes, and no mistake before it is taken for it."""
     check_known_mistakes(exercise, seed=0)
@@ -107,11 +106,11 @@ def test_no_verdict_depends_on_the_seed(exercise):
         for name, answer, words in WRONG_ANSWERS:
             if name == exercise.name:
                 check_wrong(name, answer, words, seed)
-        if exercise in EDITED:
-            check_known_mistakes(exercise, seed)
+        check_known_mistakes(exercise, seed)
 
 
-@every_edited_exercise
+@every_exercise
+@pytest.mark.slow
 def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
     """Numbers are the same however a mistake is written; the words of an error depend on the writing."""
 
@@ -132,8 +131,9 @@ def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
     assert {mistake.hint for mistake in exercise.mistakes if raises(mistake.gives)} - written == set()
 
 
-@every_edited_exercise
+@every_exercise
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of .T and .mT PyTorch warns once, and the first mutant alone would die of it
 def test_every_mutant_of_a_right_answer_is_rejected(exercise):
     survivors = {change for changes in check_power.mutants_that_pass(exercise).values() for change in changes}
     assert survivors == {f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes}
@@ -192,6 +192,7 @@ def test_an_edit_that_does_not_fit_is_refused(change, words):
 
 
 @every_exercise
+@pytest.mark.slow
 def test_no_two_wrong_answers_share_a_hint(exercise):
     hints = [judge(exercise.name, answer, 0).hint for answer in wrong_answers_to(exercise.name)]
     assert len(set(hints)) == len(hints)
@@ -271,6 +272,7 @@ READY_MADE = {
     "split_heads": [lambda x, num_heads: attention.split_heads(x, num_heads)],
     "multi_head_self_attention": [
         lambda x, params, num_heads: nn.MultiheadAttention(x.shape[-1], num_heads, dtype=x.dtype)(x, x, x)[0],
+        lambda x, params, num_heads: attention.MultiHeadSelfAttention(x.shape[-1], num_heads).to(x.dtype)(x),
     ],
     "layer_norm": [
         lambda x, weight, bias, eps=1e-6: F.layer_norm(x, x.shape[-1:], weight, bias, eps),
@@ -281,6 +283,7 @@ READY_MADE = {
     ],
     "encoder_block": [
         lambda x, params, num_heads: nn.TransformerEncoderLayer(x.shape[-1], num_heads, dtype=x.dtype)(x),
+        lambda x, params, num_heads: vit.EncoderBlock(x.shape[-1], num_heads).to(x.dtype)(x),
     ],
     "patchify": [
         lambda images, patch_size: F.unfold(images, patch_size, stride=patch_size).mT,

@@ -245,6 +245,7 @@ def test_a_checkpoint_of_timms_trainer_gives_the_averaged_weights(tmp_path):
     assert_same(ours.state_dict(), average.module.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["safetensors", "bin", "bin-old", "bin-legacy"])
 def test_huggingface(shape, form, tmp_path, capsys):
     theirs = filled(huggingface_model(shape), seed=3)
@@ -294,6 +295,7 @@ def test_huggingface_backbone(form, pooler, tmp_path):
     assert (ours.forward_features(images) - found.last_hidden_state).abs().max() <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "opt/target/", "params/"])
 @pytest.mark.parametrize("packed", [False, True], ids=["stored", "deflated"])
 def test_google(shape, prefix, packed, tmp_path, capsys):

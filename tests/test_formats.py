@@ -342,6 +342,7 @@ def test_the_evil_files_would_do_harm(tmp_path):
         marker.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("form", ["zip", "legacy", "bare pickle"])
 def test_code_is_never_run(form, wrapping, model, state, tmp_path, capsys, watch):

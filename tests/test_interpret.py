@@ -370,6 +370,7 @@ def check_any_order_of_closing(lib, library):
     assert state_of(model) == before and nothing_is_open(lib)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_recordings_may_be_closed_in_any_order(library):
     check_any_order_of_closing(REAL, library)

@@ -173,7 +173,7 @@ def test_a_gradient_that_is_cut_off_is_seen(kind):
     assert ATTENTION.judge(with_gradients_cut("nowhere")).status == "passed"
     for seed in range(5):
         verdict = ATTENTION.judge(with_gradients_cut(kind), seed)
-        assert verdict.status == "wrong" and "gradient" in verdict.problem and "no .detach()" in verdict.hint
+        assert verdict.status == "wrong" and "gradient" in verdict.problem and ".detach()" in verdict.hint
 
 
 def leaves(trace):
@@ -398,6 +398,11 @@ SEEN = {
     "two types meet": lambda x: x @ torch.ones(x.shape[1], x.shape[1]),
     "print the shapes": lambda x: x + torch.ones(7, dtype=x.dtype),
     "run the cell that defines it": lambda x: undefined(x),  # noqa: F821
+    "use ~, & and |": lambda x: 2 * x if x > 0 else x,
+    "this function takes tensors only": lambda x: x * torch.sqrt(4),
+    "divide with //": lambda x: x.reshape(x.numel() / 1),
+    "a mask is of type bool": lambda x: x * -(x > 0),
+    "print the names": lambda x: {"a": x}["b"],
     "with other arguments than its `def` lists": lambda x: double(x, 1, 2),
 }
 
@@ -427,6 +432,7 @@ def test_with_gradients_the_usual_slips_have_their_words():
     assert "numpy leaves PyTorch" in asking.judge(lambda x: torch.from_numpy(2 * x.numpy())).hint
     assert "the result carries no gradient" in asking.judge(lambda x: 2 * x.detach()).problem
     assert "no gradient reaches x" in asking.judge(lambda x: 2 * x.detach() + 0 * x).problem
+    assert "with respect to x is nan" in asking.judge(lambda x: 2 * x + torch.where(x > 9, (x - x).sqrt(), 0)).problem
     assert "their gradient with respect to x is not" in asking.judge(lambda x: x.detach() + x).problem
 
 

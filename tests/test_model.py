@@ -116,6 +116,7 @@ def test_every_config_has_a_golden_count():
     assert GOLDEN.keys() == VIT_CONFIGS.keys()
 
 
+@pytest.mark.slow
 @every_config
 def test_parameters_and_flops(name):
     config, (parameters, flops) = VIT_CONFIGS[name], GOLDEN[name]
@@ -139,6 +140,7 @@ def test_recording_costs_the_same_matrix_products():
         assert counted_flops(model) == 35_127_656_448
 
 
+@pytest.mark.slow
 @every_config
 def test_names_and_shapes_are_those_of_timm(name):
     import timm

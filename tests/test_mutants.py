@@ -17,6 +17,7 @@ def test_the_record_holds_all_mutants_in_order():
     assert RECORD["model"].items() >= {**mutants.SIZES, "img_size": list(mutants.SIZES["img_size"])}.items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", RECORD["mutants"], ids=lambda row: row["mutant"].replace(" ", "_"))
 def test_mutant(row):
     found = mutants.score(row["mutant"])

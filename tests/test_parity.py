@@ -90,6 +90,7 @@ def run_library(name, model, images):
     return run_reference(model, images) if name == "numpy" else LIBRARIES[name].run(twin(name, model), images)
 
 
+@pytest.mark.slow
 @dtypes
 @pytest.mark.parametrize(("case", "library"), PAIRS, ids=lambda value: value.replace(" ", "_"))
 def test_forward_pass(case, library, dtype):
@@ -147,6 +148,7 @@ def test_vit_b16(size, dtype):
 MIDDLE = ViTConfig(img_size=96, embed_dim=192, depth=8, num_heads=3, num_classes=100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_bfloat16_is_as_good_as_the_library(library):
     """bfloat16 has 8 bits: the numbers differ, but ours lie at most twice as far from float64 as theirs."""
@@ -428,6 +430,7 @@ def test_gradcheck_patch_embedding():
     assert check_module(PatchEmbed((4, 6), 2, 2, 3).double(), torch.randn(2, 2, 4, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_gradcheck_attention_with_relative_bias(prefix):
     torch.manual_seed(6)

@@ -58,6 +58,7 @@ def test_every_recipe_says_what_it_is():
         assert recipe.data in ("mnist", "cifar10", "cifar100", "toy_shapes") or name in FINE_TUNED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in FINE_TUNED])
 def test_every_recipe_trains_a_step(name):
     """On random images of the right form: model, augmentation and settings fit together."""

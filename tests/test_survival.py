@@ -34,6 +34,8 @@ EVERYTHING = {"ema": 0.9, "accumulate": 2, "label_smoothing": 0.1, "warmup_epoch
 LAST = 3 * tiny.STEPS
 LONG = tiny.image_set(tiny.LONG)
 
+pytestmark = pytest.mark.slow
+
 
 def model(seed=0, **changes):
     return tiny.model(seed, **{"drop_rate": 0.1, "attn_drop_rate": 0.1, "drop_path_rate": 0.1, **changes})

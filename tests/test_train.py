@@ -331,6 +331,7 @@ def test_parts_of_uneven_sizes():
         torch.testing.assert_close(nets[4][name], value, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision, limit", [("bfloat16", 0.05), ("float16", 0.01), ("float64", 1e-5)])
 def test_other_precisions_train_alike(precision, limit):
     """The weights stay in float32 (or float64); products are rounded, so the loss differs a little."""

@@ -65,6 +65,8 @@ def gradient_problem(right, outcome) -> tuple[str, str]:
         scale = gradient.abs().nan_to_num().amax() if gradient.numel() else 0
         far = ~torch.isclose(given[name], gradient, rtol=1e-3, atol=1e-4 * (1 + float(scale))) & gradient.isfinite()
         if far.any():
+            if given[name][far].isnan().any():
+                return f"the numbers are right, their gradient with respect to {name} is nan", NAN
             if scale and not given[name].any():
                 return f"no gradient reaches {name}", CUT
             index = tuple(far.nonzero()[0].tolist())
@@ -76,7 +78,8 @@ def gradient_problem(right, outcome) -> tuple[str, str]:
     return "", ""
 
 
-CUT = "it is cut off on the way: stay with tensors, no .detach(), .data, .item(), .tolist(), numpy or no_grad."
+CUT = "it is cut off on the way: compute with the tensors that you are given; .detach(), .data, .item(), .tolist(), numpy, no_grad, nn.Parameter(...) and layers of your own cut it."
+NAN = "a step back is 0/0 or inf - inf: choose with torch.where before such a step, not after it."
 
 
 def _of(outcome):

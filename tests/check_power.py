@@ -41,23 +41,19 @@ def asks_for_gradients(exercise):
     return any(asks(value) for probe in exercise.probes(torch.Generator()) for value in probe.values())
 
 
-def mutants_of(exercise):
-    """{right answer: {change: the answer with that change}}."""
+def mutants_of(exercise, answers):
+    """[(the answer's name and what is changed in it, the changed answer)]."""
     cut = asks_for_gradients(exercise)
-    return {answer: mutants(answer, cut) for answer in right_answers(exercise)}
+    return [
+        (f"{answer.__name__}: {change}", mutant)
+        for answer in answers
+        for change, mutant in mutants(answer, cut).items()
+    ]
 
 
-def mutants_that_pass(exercise):
-    """{right answer: [its changes that the check lets pass, with the answer's name before each]}."""
-    return {
-        answer: [
-            f"{answer.__name__}: {change}"
-            for change, mutant in changed.items()
-            if status(exercise.name, mutant, 0) == "passed"
-        ]
-        for answer, changed in mutants_of(exercise).items()
-        if changed
-    }
+def mutants_that_pass(exercise, answers):
+    """What is changed in those that the check takes for right."""
+    return [change for change, mutant in mutants_of(exercise, answers) if status(exercise.name, mutant, 0) == "passed"]
 
 
 def counted(exercise):
@@ -65,7 +61,7 @@ def counted(exercise):
     return {
         "right": len(right_answers(exercise)),
         "wrong": len(wrong_answers(exercise)),
-        "mutants": sum(map(len, mutants_of(exercise).values())),
+        "mutants": len(mutants_of(exercise, right_answers(exercise))),
     }
 
 
@@ -81,7 +77,7 @@ def score(exercise):
             for answer in wrong_answers(exercise)
         ],
     }
-    alive = sum(map(len, mutants_that_pass(exercise).values()))
+    alive = len(mutants_that_pass(exercise, right_answers(exercise)))
     return {
         "exercise": exercise.name,
         "chapter": exercise.chapter,

@@ -21,7 +21,7 @@ from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 from course_lib.records import load_record
 
-SEEDS = range(1, full(20, 5))  # besides 0
+SEEDS = range(1, full(20, 3))  # besides 0
 
 
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
@@ -135,8 +135,10 @@ def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of .T and .mT PyTorch warns once, and the first mutant alone would die of it
 def test_every_mutant_of_a_right_answer_is_rejected(exercise):
-    survivors = {change for changes in check_power.mutants_that_pass(exercise).values() for change in changes}
-    assert survivors == {f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes}
+    answers = check_power.right_answers(exercise)[: full(None, 1)]  # the chapter's own is the first
+    known = [f"{old} ⇒ {new}" for _, changes in listed(EQUIVALENT[exercise.name]) for old, new in changes]
+    names = tuple(f"{answer.__name__}: " for answer in answers)
+    assert set(check_power.mutants_that_pass(exercise, answers)) == {line for line in known if line.startswith(names)}
 
 
 def test_the_record_counts_what_is_there():

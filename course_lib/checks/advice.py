@@ -16,7 +16,7 @@ ERRORS = {
     r"same device|on device|device type": "two devices meet: give a tensor that you make the device of the input, device=x.device.",
     r"Boolean value of Tensor": "a tensor has many truths: use ~, & and | in the place of not, and, or, and torch.where in the place of if.",
     r"must be Tensor, not (int|float)": "this function takes tensors only: math has one for plain numbers, and ** 0.5 is a root too.",
-    r"but got float|'float' object cannot be interpreted as an integer": "a size is a whole number: divide with //.",
+    r"(but got|must be .*ints?, not) float|'float' object cannot be interpreted as an integer": "a size is a whole number: divide with //.",
     r"^KeyError": "print the names that are there.",
     r"view size is not compatible": "view joins only what lies side by side in memory: use reshape, which copies where it must.",
     r"operator\.invert|\(~\) is only implemented|bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",

@@ -390,6 +390,11 @@ EQUIVALENT = {
             rate_in_single_precision: angle = torch.tensor(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)) ⇒ angle = torch.tensor(math.pi * (warmup_steps - step) / (total_steps - warmup_steps))
         The line, held at its end, has the peak as the cosine has it at its beginning.
             rate_with_numpy: if step >= warmup_steps: ⇒ if step > warmup_steps:
+        One number has no dimension that squeeze or mT could change.
+            rate_in_single_precision: angle = torch.tensor(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)) ⇒ angle = torch.tensor(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)).mT
+            rate_in_single_precision: angle = torch.tensor(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)) ⇒ angle = torch.tensor(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)).squeeze()
+            rate_with_numpy: return np.interp(step + 1, [0, warmup_steps], [0, peak]) ⇒ return np.interp(step + 1, [0, warmup_steps], [0, peak]).squeeze()
+            rate_with_numpy: return peak * np.cos(angle / 2) ** 2 ⇒ return (peak * np.cos(angle / 2) ** 2).squeeze()
         """,
     "param_groups": """
         Two empty lists, two kinds of layers, two groups: their order says nothing.
@@ -413,6 +418,11 @@ EQUIVALENT = {
             evaluate_with_all_logits: model.train(was_training) ⇒ pass
             evaluate_with_all_logits: model.train(was_training) ⇒ model
             evaluate_with_all_logits: model.train(was_training) ⇒ was_training
+        One number is added up as well with a dimension as without.
+            evaluate_in_tensors: count = count + labels.numel() ⇒ count = (count + labels.numel()).squeeze()
+            evaluate_in_tensors: hits = hits + (logs.topk(1).indices[:, 0] == labels).sum() ⇒ hits = (hits + (logs.topk(1).indices[:, 0] == labels).sum()).squeeze()
+            evaluate_in_tensors: loss = hits = count = torch.zeros(1) ⇒ loss = hits = count = torch.zeros(1).squeeze()
+            evaluate_in_tensors: loss = loss - logs[torch.arange(len(labels)), labels].sum() ⇒ loss = (loss - logs[torch.arange(len(labels)), labels].sum()).squeeze()
         """,
     "train_step": """
         There are always two axes.
@@ -422,5 +432,20 @@ EQUIVALENT = {
             step_with_autograd: optimizer.zero_grad() ⇒ optimizer
         At max_norm itself the factor is 1.
             step_with_clipping_by_hand: if length > max_norm: ⇒ if length >= max_norm:
+        A loss is one number: it has no dimension that squeeze or mT could change.
+            step_with_a_closure: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).mT
+            step_with_a_closure: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).squeeze()
+            step_with_a_closure: return loss ⇒ return loss.mT
+            step_with_a_closure: return loss ⇒ return loss.squeeze()
+            step_with_autograd: loss = nn.CrossEntropyLoss()(model(images), labels) ⇒ loss = nn.CrossEntropyLoss()(model(images), labels).mT
+            step_with_autograd: loss = nn.CrossEntropyLoss()(model(images), labels) ⇒ loss = nn.CrossEntropyLoss()(model(images), labels).squeeze()
+            step_with_clipping_by_hand: length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm() ⇒ length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().mT
+            step_with_clipping_by_hand: length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm() ⇒ length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().squeeze()
+            step_with_clipping_by_hand: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).mT
+            step_with_clipping_by_hand: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).squeeze()
+            step_with_log_softmax: loss = F.nll_loss(model(images).log_softmax(dim=-1), labels) ⇒ loss = F.nll_loss(model(images).log_softmax(dim=-1), labels).mT
+            step_with_log_softmax: loss = F.nll_loss(model(images).log_softmax(dim=-1), labels) ⇒ loss = F.nll_loss(model(images).log_softmax(dim=-1), labels).squeeze()
+            train_step: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).mT
+            train_step: loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels).squeeze()
         """,
 }

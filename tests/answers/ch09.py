@@ -500,6 +500,9 @@ EQUIVALENT = {
         A linear layer does the same in either mode.
             head_in_evaluation_mode_meanwhile: model.eval() ⇒ model
             head_in_evaluation_mode_meanwhile: model.eval() ⇒ pass
+        Of the old weight only the width, the type and the device are read.
+            head_by_its_parameters: weight = model.head.weight ⇒ weight = model.head.weight.detach()
+            head_in_evaluation_mode_meanwhile: weight = model.head.weight ⇒ weight = model.head.weight.detach()
         """,
     "macro_f1": """
         F1 stays what it is when labels and answers change places, and so does a harmonic mean.
@@ -518,6 +521,17 @@ EQUIVALENT = {
             f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels, answers.numpy()), 1)
             f1_by_numpy: np.add.at(counts, (labels.numpy(), answers.numpy()), 1) ⇒ np.add.at(counts, (labels.numpy(), answers), 1)
             f1_by_numpy: counts = np.zeros((num_classes, num_classes), dtype=np.float32) ⇒ counts = np.zeros((num_classes, num_classes))
+        One number has no dimension that squeeze or mT could change.
+            f1_by_whole_tensors: fn = ((labels == k) & (answers != k)).sum() ⇒ fn = ((labels == k) & (answers != k)).sum().mT
+            f1_by_whole_tensors: fn = ((labels == k) & (answers != k)).sum() ⇒ fn = ((labels == k) & (answers != k)).sum().squeeze()
+            f1_by_whole_tensors: fp = ((labels != k) & (answers == k)).sum() ⇒ fp = ((labels != k) & (answers == k)).sum().mT
+            f1_by_whole_tensors: fp = ((labels != k) & (answers == k)).sum() ⇒ fp = ((labels != k) & (answers == k)).sum().squeeze()
+            f1_by_whole_tensors: tp = ((labels == k) & (answers == k)).sum() ⇒ tp = ((labels == k) & (answers == k)).sum().mT
+            f1_by_whole_tensors: tp = ((labels == k) & (answers == k)).sum() ⇒ tp = ((labels == k) & (answers == k)).sum().squeeze()
+        A square of zeros is the same on its side, and there are two classes or more.
+            f1_by_numpy: counts = np.zeros((num_classes, num_classes), dtype=np.float32) ⇒ counts = np.zeros((num_classes, num_classes), dtype=np.float32).mT
+            f1_by_numpy: counts = np.zeros((num_classes, num_classes), dtype=np.float32) ⇒ counts = np.zeros((num_classes, num_classes), dtype=np.float32).squeeze()
+            f1_by_numpy: either = counts.sum(0) + counts.sum(1) ⇒ either = (counts.sum(0) + counts.sum(1)).squeeze()
         """,
     "freeze_except": """
         Each parameter comes again with each module that it is in, always under its whole name.
@@ -529,9 +543,14 @@ EQUIVALENT = {
             lora_by_einsum: return F.linear(x, weight.detach(), bias) + detour ⇒ return F.linear(x, weight, bias) + detour
         A product takes any number of dimensions.
             lora_of_one_matrix: flat = x.reshape(-1, x.shape[-1]) ⇒ flat = x
+        What follows gives the result its shape.
+            lora_of_one_matrix: y = flat @ (weight + scale * up @ down).T ⇒ y = (flat @ (weight + scale * up @ down).T).squeeze()
         """,
     "layerwise_lr": """
         The last of the list is never read.
             rates_as_timm_counts: scales = [decay ** (layers - i) for i in range(layers + 1)] ⇒ scales = [decay ** (layers - i) for i in range(layers + 2)]
+        One number has no dimension that squeeze or mT could change.
+            rates_block_by_block: lowest = torch.tensor(decay) ** (depth + 1) ⇒ lowest = (torch.tensor(decay) ** (depth + 1)).mT
+            rates_block_by_block: lowest = torch.tensor(decay) ** (depth + 1) ⇒ lowest = (torch.tensor(decay) ** (depth + 1)).squeeze()
         """,
 }

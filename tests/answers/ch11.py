@@ -236,6 +236,13 @@ EQUIVALENT = {
             similarity_by_pairs: result[r, c] = F.cosine_similarity(table[r, c], table, dim=-1) ⇒ result[r, c] = F.cosine_similarity(table, table[r, c], dim=-1)
         No gradients are asked for.
             similarity_from_the_corner: with torch.no_grad(): ⇒ if True:
+        The table of the cosines is the same on its side.
+            pos_embed_similarity: cosines = table @ table.T ⇒ cosines = (table @ table.T).mT
+            similarity_from_the_corner: dots = pos_embed[0] @ pos_embed[0].T ⇒ dots = (pos_embed[0] @ pos_embed[0].T).mT
+        A grid of one patch has one number, with dimensions or without.
+            pos_embed_similarity: cosines = table @ table.T ⇒ cosines = (table @ table.T).squeeze()
+            similarity_from_the_corner: dots = pos_embed[0] @ pos_embed[0].T ⇒ dots = (pos_embed[0] @ pos_embed[0].T).squeeze()
+            similarity_from_the_corner: lengths = dots.diagonal().sqrt() ⇒ lengths = dots.diagonal().sqrt().squeeze()
         """,
     "row_column_share": """
         The means of the columns are broadcast from the right.
@@ -256,5 +263,19 @@ EQUIVALENT = {
             share_as_a_float: rows, columns = (table.mean(dim=dim).std(dim=0, correction=0).square().sum() for dim in (1, 0)) ⇒ columns, rows = (table.mean(dim=dim).std(dim=0, correction=0).square().sum() for dim in (1, 0))
         A tensor with one number is as good as a float.
             share_as_a_float: return ((rows + columns) / table.flatten(0, 1).std(dim=0, correction=0).square().sum()).item() ⇒ return (rows + columns) / table.flatten(0, 1).std(dim=0, correction=0).square().sum()
+        One number has no dimension that squeeze or mT could change.
+            row_column_share: left = (table - fit).square().sum() ⇒ left = (table - fit).square().sum().mT
+            row_column_share: left = (table - fit).square().sum() ⇒ left = (table - fit).square().sum().squeeze()
+            row_column_share: return 1 - left / (table - mean).square().sum() ⇒ return (1 - left / (table - mean).square().sum()).mT
+            row_column_share: return 1 - left / (table - mean).square().sum() ⇒ return (1 - left / (table - mean).square().sum()).squeeze()
+            share_by_least_squares: return 1 - ((flat - fit) ** 2).sum() / ((flat - flat.mean(0)) ** 2).sum() ⇒ return (1 - ((flat - fit) ** 2).sum() / ((flat - flat.mean(0)) ** 2).sum()).mT
+            share_by_least_squares: return 1 - ((flat - fit) ** 2).sum() / ((flat - flat.mean(0)) ** 2).sum() ⇒ return (1 - ((flat - fit) ** 2).sum() / ((flat - flat.mean(0)) ** 2).sum()).squeeze()
+            share_by_numpy: return 1 - (rest ** 2).sum() / (centred ** 2).sum() ⇒ return (1 - (rest ** 2).sum() / (centred ** 2).sum()).squeeze()
+        Of a table of width 1 the mean is one number either way.
+            row_column_share: mean = table.mean(dim=(0, 1)) ⇒ mean = table.mean(dim=(0, 1)).squeeze()
+            share_by_least_squares: design = torch.cat([rows, columns], dim=1).double() ⇒ design = torch.cat([rows, columns], dim=1).double().squeeze()
+            share_by_least_squares: flat = table.reshape(-1, D).double() ⇒ flat = table.reshape(-1, D).double().squeeze()
+            share_by_numpy: rest = rest - rest.mean(1, keepdims=True) ⇒ rest = (rest - rest.mean(1, keepdims=True)).mT
+            share_by_numpy: rest = rest - rest.mean(1, keepdims=True) ⇒ rest = (rest - rest.mean(1, keepdims=True)).squeeze()
         """,
 }

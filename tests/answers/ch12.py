@@ -538,5 +538,7 @@ EQUIVALENT = {
         Maps are square.
             distance_by_cdist: return torch.einsum('blhij,ij->lh', a, pixels) / (a.shape[0] * a.shape[3]) ⇒ return torch.einsum('blhij,ij->lh', a, pixels) / (a.shape[0] * a.shape[4])
             distance_in_numpy: rows, columns = np.divmod(np.arange(a.shape[-1]), grid_size[1]) ⇒ rows, columns = np.divmod(np.arange(a.shape[-2]), grid_size[1])
+        "ij" is what meshgrid does, with a warning that it will change.
+            distance_by_cdist: y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]), indexing='ij') ⇒ y, x = torch.meshgrid(torch.arange(grid_size[0]), torch.arange(grid_size[1]))
         """,
 }

@@ -219,7 +219,7 @@ WRONG = {
         pointing_mean_of_booleans: "no mean of True and False",
     },
     "deletion_curve": {
-        deletion_from_behind: "has been changed",
+        deletion_from_behind: "compute a new tensor",
         deletion_without_a_batch: "the model wants a batch",
     },
     "randomise_from_top": {
@@ -239,6 +239,8 @@ EQUIVALENT = {
             pointing_by_loops: hits, pixels = (0, 0) ⇒ pixels, hits = (0, 0)
         A tensor of one whole number is as good a place in a slice as the number.
             pointing_by_loops: for row, column in (one == one.max()).nonzero().tolist(): ⇒ for row, column in (one == one.max()).nonzero():
+        A tensor of one number is counted as the number is.
+            pointing_by_loops: hits, pixels = (hits + patch.sum().item(), pixels + patch.numel()) ⇒ hits, pixels = (hits + patch.sum(), pixels + patch.numel())
         """,
     "deletion_curve": """
         A tensor of one whole number is as good a place in a slice as the number.
@@ -253,6 +255,10 @@ EQUIVALENT = {
             deletion_one_by_one: model.train(mode) ⇒ mode
         Any number above the largest.
             deletion_by_thresholds: limits = torch.cat([levels[:1] + 1, levels]) ⇒ limits = torch.cat([levels[:1] + 2, levels])
+        There are two points or more, and one patch alone is one number either way.
+            deletion_by_ranks: rank = saliency.flatten().argsort(descending=True).argsort() ⇒ rank = saliency.flatten().argsort(descending=True).argsort().squeeze()
+            deletion_by_thresholds: limits = torch.cat([levels[:1] + 1, levels]) ⇒ limits = torch.cat([levels[:1] + 1, levels]).squeeze()
+            deletion_one_by_one: return torch.stack(points) ⇒ return torch.stack(points).squeeze()
         """,
     "randomise_from_top": """
         The names have no order.

@@ -56,7 +56,7 @@ def filters_each_a_matrix(weight, n):
 
 
 def filters_from_eigenvectors_lying_down(weight, n):
-    vectors = torch.linalg.eigh(torch.cov(weight.flatten(1).T))[1].flip(1)
+    vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(weight.flatten(1).T)))[1].flip(1)
     signs = vectors[:n].gather(1, vectors[:n].abs().argmax(1, keepdim=True)).sign()
     return (vectors[:n] * signs).view(n, *weight.shape[1:])
 

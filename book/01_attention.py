@@ -169,7 +169,8 @@ print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
 # * It must survive scores of 900 and of −900, in one slice or in two.
 # * Stay with tensors, here and in the next three exercises: gradients must pass through.
 #
-# The line under the check below is what you will see when yours is right.
+# The cell under yours judges it. Its line begins with ✓ when yours is right; otherwise it says what is not.
+# [How your answers are judged](checks.md) tells what is looked at.
 
 
 # %% tags=["exercise"]

@@ -118,4 +118,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    import check_power  # the other processes know it by this name
+
+    check_power.main()

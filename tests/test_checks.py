@@ -141,6 +141,7 @@ def test_every_mutant_of_a_right_answer_is_rejected(exercise):
     assert set(check_power.mutants_that_pass(exercise, answers)) == {line for line in known if line.startswith(names)}
 
 
+@pytest.mark.slow
 def test_the_record_counts_what_is_there():
     """The table in the book is made of it. That all of it is judged rightly, the other tests say."""
     record = load_record("check_power")

@@ -256,6 +256,7 @@ READY_MADE = {
         lambda scores, dim: nn.Softmax(dim)(scores),
         lambda scores, dim: torch.special.softmax(scores, dim),
         lambda scores, dim: F.log_softmax(scores, dim).exp(),
+        lambda scores, dim: F.softmin(-scores, dim),
         lambda scores, dim: torch.ops.aten.softmax(scores, dim),
         lambda scores, dim: torch.ops.aten.softmax.int(scores, dim),
         lambda scores, dim: torch.ops.aten._softmax.default(scores, dim, False),
@@ -271,6 +272,7 @@ READY_MADE = {
     ],
     "masked_attention": [
         lambda query, key, value, mask: attention.scaled_dot_product_attention(query, key, value, mask),
+        lambda query, key, value, mask: attention.attention_weights(query, key, mask),
     ],
     "split_heads": [lambda x, num_heads: attention.split_heads(x, num_heads)],
     "multi_head_self_attention": [
@@ -282,6 +284,8 @@ READY_MADE = {
         lambda x, weight, bias, eps=1e-6: torch.layer_norm(x, x.shape[-1:], weight, bias, eps),
         lambda x, weight, bias, eps=1e-6: torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)[0],
         lambda x, weight, bias, eps=1e-6: torch.ops.aten.native_layer_norm(x, x.shape[-1:], weight, bias, eps)[0],
+        lambda x, weight, bias, eps=1e-6: F.group_norm(x.reshape(-1, x.shape[-1]), 1, weight, bias, eps),
+        lambda x, weight, bias, eps=1e-6: F.rms_norm(x - x.mean(-1, keepdim=True), x.shape[-1:], weight, eps) + bias,
         lambda x, weight, bias, eps=1e-6: nn.LayerNorm(x.shape[-1], eps, dtype=x.dtype)(x) * weight + bias,
     ],
     "encoder_block": [

@@ -123,6 +123,35 @@ def masked_attention(query, key, value, mask):
     assert MASKED.judge(names.masked_attention).status == "passed"
 
 
+BLOCK = """
+def encoder_block(x, params, num_heads):
+    def normed(x, name):
+        return layer_norm(x, params[f"{name}.weight"], params[f"{name}.bias"])
+
+    x = x + self_attention(normed(x, "norm1"), params, num_heads)
+    mlp_params = [params[f"mlp.{name}"] for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")]
+    return x + mlp(normed(x, "norm2"), *mlp_params)
+"""
+SPOILED = {
+    "another default": "return F.layer_norm(x, x.shape[-1:], weight, bias, 1e-5)",
+    "in place": "x -= x.mean(-1, keepdim=True)\n    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)",
+    "without gradients": "with torch.no_grad():\n        return F.layer_norm(x, x.shape[-1:], weight, bias, eps)",
+    "float32": "return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias.float(), eps)",
+}
+
+
+@pytest.mark.parametrize("body", SPOILED.values(), ids=SPOILED)
+def test_a_fault_of_an_earlier_piece_is_not_laid_at_this_one(body):
+    names = notebook(
+        f"def layer_norm(x, weight, bias, eps=1e-6):\n    {body}\n\n" + BLOCK,
+        mlp=EXERCISES["mlp"].oracle,
+        self_attention=EXERCISES["encoder_block"].uses["self_attention"],
+    )
+    for seed in range(5):
+        verdict = EXERCISES["encoder_block"].judge(names.encoder_block, seed)
+        assert verdict.status == "passed", verdict.line
+
+
 def test_a_wrong_answer_stays_wrong_with_right_pieces():
     names = notebook(STUB + "def attention_weights(q, k):\n    return softmax(q @ k.mT)")
     assert "divide the scores by √d before" in WEIGHTS.judge(names.attention_weights).hint
@@ -392,6 +421,8 @@ SEEN = {
     "a dimension of size 1 is left over": lambda x: 2 * x[None],
     "their order is not": lambda x: 2 * x.mT,
     "as many numbers as there should be": lambda x: 2 * x.flatten(),
+    "the sizes that you ask for": lambda x: x.reshape(5, 7),
+    "the last but one of b": lambda x: x @ x,
     "one entry too few": lambda x: 2 * x[:, 1:],
     "stay with PyTorch": lambda x: np.add(x.numpy(), x.numpy()),
     "has no `return`": lambda x: x + None,
@@ -416,6 +447,19 @@ def test_what_fits_every_exercise_is_said_once(words):
 def test_a_missing_dimension_is_named():
     one = toy(probes=lambda generator: [{"x": normal(generator)(3, 1, n)} for n in (4, 5)])
     assert "a dimension of size 1 is missing" in one.judge(lambda x: 2 * x.squeeze()).hint
+
+
+def test_names_that_have_changed_places_are_told():
+    named = Exercise(
+        "name",
+        "00",
+        "name(x)",
+        "name both.",
+        lambda generator: [{"x": normal(generator)(3, n)} for n in (4, 5)],
+        lambda x: {"a": x, "b": 2 * x},
+        (),
+    )
+    assert named.judge(lambda x: {"a": 2 * x, "b": x}).hint == "what stands under a belongs under b."
 
 
 def test_the_readers_line_is_quoted():

@@ -20,7 +20,9 @@ ERRORS = {
     r"^KeyError": "print the names that are there.",
     r"view size is not compatible": "view joins only what lies side by side in memory: use reshape, which copies where it must.",
     r"operator\.invert|\(~\) is only implemented|bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
-    r"The size of tensor a|must match the size|cannot be broadcast|is invalid for input of size|shapes cannot be multiplied|Expected size for first two dimensions|Sizes of tensors must match": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
+    r"is invalid for input of size|cannot reshape": "a reshape keeps all numbers: the sizes that you ask for must multiply to as many as there are.",
+    r"shapes cannot be multiplied|Expected size for first two dimensions": "in a @ b, the last size of a meets the last but one of b: print both shapes.",
+    r"The size of tensor a|must match the size|cannot be broadcast|Sizes of tensors must match": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
     r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
     r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
     r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
@@ -43,9 +45,11 @@ def seen(wanted, given, inputs) -> str:
     if isinstance(wanted, dict):
         if not isinstance(given, dict) or wanted.keys() != given.keys():
             return ""
-        return next(
-            (seen(wanted[name], given[name], inputs) for name in wanted if difference(wanted[name], given[name])), ""
-        )
+        name = next(name for name in wanted if difference(wanted[name], given[name]))
+        owner = next((other for other in wanted if not difference(wanted[other], given[name])), None)
+        if owner is not None:
+            return f"what stands under {name} belongs under {owner}."
+        return seen(wanted[name], given[name], inputs)
     if not isinstance(wanted, torch.Tensor):
         return ""
     if not isinstance(given, torch.Tensor):
@@ -66,7 +70,7 @@ def _seen_type(given):
     if isinstance(given, (tuple, list)) and len(given) == 1:
         return "it stands in a tuple or list of one: there is a comma or a pair of brackets too many."
     if isinstance(given, torch.nn.Module):
-        return "that is a layer, not its result: call it."
+        return "that is a layer: its result, or its weight, is asked for."
     if name in ("function", "method", "builtin_function_or_method", "partial"):
         return "that is a function, not its result: call it."
     if name in ("generator", "map", "filter", "zip"):
@@ -86,7 +90,7 @@ def _seen_shape(wanted, given):
     if sorted(wanted) == sorted(given):
         return "the sizes are right and their order is not: transpose or permute."
     if torch.Size(wanted).numel() == torch.Size(given).numel():
-        return "there are as many numbers as there should be: what is missing is a reshape, flatten or unflatten."
+        return "there are as many numbers as there should be, in other dimensions: which may be joined or split, and in which order must they stand before?"
     if len(wanted) == len(given):
         differing = [d for d in range(len(wanted)) if wanted[d] != given[d]]
         if len(differing) == 1 and abs(wanted[differing[0]] - given[differing[0]]) == 1:

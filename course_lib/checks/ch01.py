@@ -39,7 +39,7 @@ SOFTMAX = Exercise(
     task="exponentiate, then divide by the sum along `dim`, so that every slice along `dim` is positive and sums to 1.",
     probes=_softmax_probes,
     oracle=lambda scores, dim=-1: torch.softmax(scores, dim),
-    forbidden=("log_softmax", "Softmax.forward", "scaled_dot_product_attention"),
+    forbidden=("log_softmax", "softmin", "Softmax.forward", "scaled_dot_product_attention"),
     mistakes=edits_of(
         _softmax,
         """
@@ -210,7 +210,7 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
     oracle=_attend,
     parts=("output", "weights"),
     uses={**ATTENTION_WEIGHTS.uses, "attention_weights": _attention_weights},
-    forbidden=("scaled_dot_product_attention", "multi_head_attention_forward"),
+    forbidden=("attention_weights", "scaled_dot_product_attention", "multi_head_attention_forward"),
     mistakes=edits_of(
         _attend,
         """
@@ -291,7 +291,7 @@ MASKED_ATTENTION = Exercise(
     oracle=_masked_attend,
     parts=("output", "weights"),
     uses={**SCALED_DOT_PRODUCT_ATTENTION.uses, "scaled_dot_product_attention": _attend},
-    forbidden=("scaled_dot_product_attention", "multi_head_attention_forward"),
+    forbidden=("attention_weights", "scaled_dot_product_attention", "multi_head_attention_forward"),
     mistakes=edits_of(
         _masked_attend,
         """

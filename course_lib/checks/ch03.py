@@ -48,7 +48,7 @@ LAYER_NORM = Exercise(
     task="subtract each token's mean over its features, divide by √(variance + eps), multiply by `weight` and add `bias`: (..., D) -> (..., D).",
     probes=_layer_norm_probes,
     oracle=_layer_norm,
-    forbidden=("native_layer_norm", "LayerNorm.forward"),
+    forbidden=("native_layer_norm", "group_norm", "instance_norm", "rms_norm", "LayerNorm.forward"),
     mistakes=edits_of(
         _normalise,
         """

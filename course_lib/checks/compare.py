@@ -44,7 +44,7 @@ def alike(a, b, words_count: bool = True) -> bool:
     return len(a) == len(b) and all(_same_numbers(x, y) for x, y in zip(a, b, strict=True))
 
 
-def gradient_problem(right, outcome) -> tuple[str, str]:
+def gradient_problem(right, outcome, parts) -> tuple[str, str]:
     """How the gradients of an outcome differ from the right ones, and what to do; ("", "") if they do not.
 
     What is compared is the gradient of a random weighting of all results, with respect to each input that asks for
@@ -52,8 +52,9 @@ def gradient_problem(right, outcome) -> tuple[str, str]:
     """
     if not any(wanted.requires_grad for wanted in _of(right)):
         return "", ""
-    if any(w.requires_grad and not g.requires_grad for w, g in zip(_of(right), _of(outcome), strict=True)):
-        return "the result carries no gradient", CUT
+    for part, w, g in zip(parts, as_tuple(right.value), as_tuple(outcome.value), strict=True):
+        if any(x.requires_grad and not y.requires_grad for x, y in zip(tensors([w]), tensors([g]), strict=True)):
+            return f"{'the result' if len(parts) == 1 else part} carries no gradient", CUT
     try:
         wanted, given = _gradients(right), _gradients(outcome)
     except RuntimeError as error:  # a step back fails where something was changed in place

@@ -125,7 +125,7 @@ def _raised(error, function):
     frames = [frame for frame in _frames(error) if frame.tb_frame.f_code.co_filename != __file__]
     mine = [f for f in frames if own and f.tb_frame.f_code.co_filename == own.co_filename]
     context = inspect.getframeinfo(mine[-1]).code_context if mine else None
-    line = one_line(context[0], 80) if context else ""
+    line = one_line(context[0], 120) if context else ""
     if not frames:  # it could not even be called
         return Raised(type(error), text)
     last = frames[-1].tb_frame.f_code  # PyTorch raises NotImplementedError too, but no `raise` stands there

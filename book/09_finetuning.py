@@ -509,7 +509,7 @@ check_freeze_except(freeze_except)
 # <details>
 # <summary>Nothing is frozen, though my names are right</summary>
 #
-# `model.state_dict()` gives other tensors with the same numbers: what you set there, the model does not see. And `parameter.required_grad = False`, with a letter too many, is no error in Python.
+# `model.state_dict()` gives other tensors with the same numbers: what you set there, the model does not see. And `parameter.required_grad = False`, with one letter wrong, is no error in Python.
 #
 # </details>
 

@@ -560,7 +560,7 @@ check_row_column_share(row_column_share)
 # <details>
 # <summary>Another way</summary>
 #
-# The variance of the rows' means, plus that of the columns' means, divided by the variance of the whole table, each summed over the $D$ dimensions.
+# The variance of the rows' means, plus that of the columns' means, divided by the variance of the whole table, each summed over the $D$ dimensions: mean squares (`correction=0`), not PyTorch's own division by one less.
 #
 # </details>
 

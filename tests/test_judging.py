@@ -411,7 +411,7 @@ SEEN = {
     "nan": lambda x: 2 * x / (x > 0) * (x > 0),
     "infinite": lambda x: 2 * x / (x > 0),
     "the numbers of `x`": lambda x: x,
-    "give it the type of the input": lambda x: 2 * x.float(),
+    "the type has changed on the way": lambda x: 2 * x.float(),
     "that is numpy's": lambda x: 2 * x.numpy(),
     "a comma or a pair of brackets too many": lambda x: (2 * x,),
     "that is a layer": lambda x: nn.Identity(),

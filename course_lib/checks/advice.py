@@ -59,7 +59,7 @@ def seen(wanted, given, inputs) -> str:
     if given.shape != wanted.shape:
         return _seen_shape(wanted.shape, given.shape)
     if given.dtype != wanted.dtype:
-        return "a tensor that you make takes PyTorch's default type: give it the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way."
+        return "the type has changed on the way: convert nothing, and give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...)."
     return _seen_numbers(wanted.detach(), given.detach().as_subclass(torch.Tensor), inputs)
 
 
@@ -109,11 +109,12 @@ def _seen_numbers(wanted, given, inputs):
             and torch.equal(value, given)
         ):
             return f"these are the numbers of `{name}`, as they came in."
-    if (given.isnan() & bad).any():
+    first = given[bad][0] if bad.any() else given.new_zeros(())  # the one that the line speaks of
+    if first.isnan():
         return "some numbers are nan, “not a number”: 0/0, inf - inf or the root of a negative number."
     if not wanted.dtype.is_floating_point or wanted.numel() < 4:
         return ""
-    if (given.isinf() & bad).any():
+    if first.isinf():
         return "some numbers are infinite: a division by 0, or an exp of more than the type can hold."
     return _seen_factor(wanted, given) or _seen_order(wanted, given) or _seen_place(wanted, bad)
 

@@ -7,6 +7,7 @@ answer matters, so any correct implementation passes.
 
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -102,7 +103,8 @@ class Exercise:
             nothing = "it returns nothing: write the body, or add the missing `return`"
             return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else nothing)
         status = "error" if isinstance(outcome, Raised) else "wrong"
-        hint = self._hint(candidate, probes, outcome) or advice or f"the task is to {self.task}"
+        with warnings.catch_warnings(action="ignore"):  # those of the mistakes are not the reader's
+            hint = self._hint(candidate, probes, outcome) or advice or f"the task is to {self.task}"
         return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
 
     def _problem(self, inputs, outcome):

@@ -1,5 +1,6 @@
 """Calling an answer and watching what it does: nothing that it does gets out, and its outcome fits into one line."""
 
+import copy
 import inspect
 import signal
 import sys
@@ -51,7 +52,7 @@ def run(function, inputs, forbidden=()):
 
     Args:
         function: called by position, since the reader may name the parameters otherwise.
-        inputs: {name: tensor, dict of tensors, or anything that cannot be changed}.
+        inputs: {name: tensor, dict of tensors, list (it may be used up), or anything that cannot be changed}.
         forbidden: ends of the names of functions that it may not call, such as "softmax" or "LayerNorm.forward".
 
     Returns:
@@ -249,13 +250,13 @@ def _copy(value):
         return {name: _copy(item) for name, item in value.items()}
     if isinstance(value, torch.Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad)
-    return value
+    return copy.copy(value) if isinstance(value, list) else value
 
 
 def _same(a, b):
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else isinstance(a, list) or a == b
 
 
 def _forget_einops_recipes():

@@ -1,6 +1,7 @@
 """The exercises of chapter 07, training from scratch."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -169,7 +170,7 @@ WARMUP_COSINE_LR = StagedExercise(
 
 
 def _vit(**settings):
-    config = {"in_chans": 1, "num_classes": 3, "embed_dim": 8, "depth": 1, "num_heads": 2} | settings
+    config: dict[str, Any] = {"in_chans": 1, "num_classes": 3, "embed_dim": 8, "depth": 1, "num_heads": 2} | settings
     return VisionTransformer(ViTConfig(8, 4, **config))
 
 

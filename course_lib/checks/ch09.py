@@ -34,8 +34,8 @@ def _classifier(kind, classes, width, bias=True):
     if kind is TiedClassifier:
         net = TiedClassifier(classes, width)
     else:
-        sizes = {"img_size": 4, "patch_size": 2, "in_chans": 1, "depth": 2, "num_heads": 1, "mlp_ratio": 1}
-        net = VisionTransformer(ViTConfig(**sizes, num_classes=classes, embed_dim=width))
+        config = ViTConfig(4, 2, in_chans=1, num_classes=classes, embed_dim=width, depth=2, num_heads=1, mlp_ratio=1)
+        net = VisionTransformer(config)
     if not bias:
         net.head.register_parameter("bias", None)
     return net
@@ -44,11 +44,12 @@ def _classifier(kind, classes, width, bias=True):
 def _classifier_of(state):
     """The model with this state dict, as much of it frozen; in evaluation mode if its head is."""
     kind = TiedClassifier if "table.weight" in state else VisionTransformer
-    net = _classifier(kind, *state["head.weight"].shape, "head.bias" in state).to(state["head.weight"].dtype)
+    classes, width = state["head.weight"].shape
+    net = _classifier(kind, classes, width, "head.bias" in state).to(state["head.weight"].dtype)
     net.load_state_dict(state)
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(state[name].requires_grad)
-    return net.train(net.head.weight.requires_grad)
+    return net.train(bool(net.head.weight.requires_grad))
 
 
 def _head_probes(generator):
@@ -590,7 +591,7 @@ def _lora_probes(generator):
             probe[name].requires_grad_()
     probes[3]["scale"] = 2
     weight, bias = probes[-1]["weight"].float(), probes[-1]["bias"].float()  # frozen, as in training
-    probes[-1] = single(probes[-1]) | {"weight": weight, "bias": bias}
+    probes[-1] = {**single(probes[-1]), "weight": weight, "bias": bias}  # pyright: ignore[reportGeneralTypeIssues] (a dict gives a dict)
     return probes
 
 

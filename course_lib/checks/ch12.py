@@ -83,7 +83,7 @@ def _net(words, images):
         elif name.endswith("qkv.weight"):
             parameter.data.mul_(40 if "large" in words else 2)
     for block in net.blocks:
-        block.attn.register_forward_pre_hook(_hook_of_another)
+        block.attn.register_forward_pre_hook(_hook_of_another)  # pyright: ignore[reportAttributeAccessIssue] (a layer)
     if words == "without blocks":
         net.blocks = nn.Sequential()
     elif words == "whose blocks do not run":

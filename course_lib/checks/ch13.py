@@ -11,6 +11,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from course_lib.checks.edits import edits_of
 from course_lib.checks.exercise import Exercise, normal
 from course_lib.checks.staged import StagedExercise
+from course_lib.validate import as_pair
 from course_lib.vit import VisionTransformer, ViTConfig
 
 
@@ -40,7 +41,7 @@ def _pointing_probes(generator):
             values = [largest] * tied + [torch.nextafter(largest, largest - 1), -30.0][: 2 - min(i, 1)]
             for place, value in zip(places.tolist(), values, strict=False):
                 maps[i].view(-1)[place] = value
-            row, column = divmod(places[0].item(), gw)
+            row, column = divmod(int(places[0]), gw)
             masks[i, row * P, column * P] = False
             masks[i, row * P + P - 1, column * P] = P > 1
         masks[1:2], masks[3:4] = False, True
@@ -212,7 +213,8 @@ def _vit(weights):
 def _deletion_probes(generator):
     draw, probes = normal(generator), []
     for config in (*_CLASSIFIERS, _CLASSIFIERS[0]):
-        (h, w), C, P, K, D = config.img_size, config.in_chans, config.patch_size, config.num_classes, config.embed_dim
+        h, w = as_pair("img_size", config.img_size)
+        C, P, K, D = config.in_chans, config.patch_size, config.num_classes, config.embed_dim
         image, fill = draw(C, h, w), 0.5 * draw(C, h, w) + 0.7
         order = torch.randperm(h // P * (w // P), generator=generator).double().view(h // P, w // P)
         saliency = 1e-6 * (order - order.numel() / 2) ** 3  # below 0 too, and close together

@@ -111,7 +111,8 @@ def main():
     warnings.simplefilter("ignore")
     with multiprocessing.Pool(initializer=torch.set_num_threads, initargs=(1,)) as pool:
         rows = pool.map(score, EXERCISES, chunksize=1)
-    write_json(RECORD, {"seeds": SEEDS, "exercises": rows, "versions": versions()})
+    what = "answers to the exercises that are known to be right or wrong: how many there are, and how many the checks pass or reject"
+    write_json(RECORD, {"what": what, "device": "cpu", "seeds": SEEDS, "exercises": rows, "versions": versions()})
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     PAGE.write_text(f"{before}{BEGIN}{table(load_record('check_power'))}{END}{after}", encoding="utf-8")

@@ -1167,7 +1167,7 @@ part, depth = "positions", 2  # put another part here, or another depth
 torch.manual_seed(0)
 broken = sorter_without(part, depth)
 train(broken, steps=150, lr=3e-3)
-share = 5 * round(20 * accuracy(broken))
+share = 10 * round(10 * accuracy(broken))  # a point more or less is the machine
 print(f"{depth} blocks without {part}, 150 steps: about {share} % right")
 
 # %% [markdown]

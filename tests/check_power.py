@@ -57,13 +57,14 @@ def mutants_that_pass(exercise, answers):
     return [change for change, mutant in mutants_of(exercise, answers) if status(exercise.name, mutant, 0) == "passed"]
 
 
+def answers(exercise):
+    """How many there are that somebody has written."""
+    return {"right": len(right_answers(exercise)), "wrong": len(wrong_answers(exercise))}
+
+
 def counted(exercise):
-    """How many answers there are."""
-    return {
-        "right": len(right_answers(exercise)),
-        "wrong": len(wrong_answers(exercise)),
-        "mutants": len(mutants_of(exercise, right_answers(exercise))),
-    }
+    """How many answers there are, those made of right ones among them."""
+    return answers(exercise) | {"mutants": len(mutants_of(exercise, right_answers(exercise)))}
 
 
 def score(name):

@@ -6,7 +6,6 @@ import gzip
 import json
 import math
 import re
-import statistics
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -991,10 +990,13 @@ WORKER_YARDSTICK = """async () => {
 
 
 def test_a_stroke_is_answered_in_time(visit):
-    """From a point of it to new maps; benchmarks/draw_digit_speed.py measures, and says what must be reached."""
+    """From a point of it to new maps; benchmarks/draw_digit_speed.py measures, and says what must be reached.
+
+    The quickest of many, here and there: what else the machine does comes and goes, and the arithmetic stays.
+    """
     page = visit()
     times, yardstick = [], []
     for _ in range(2):
         yardstick += page.evaluate(WORKER_YARDSTICK)
         times += page.evaluate(draw_digit_speed.STROKES)
-    assert statistics.median(times) < 3 * statistics.median(yardstick)
+    assert min(times) < 3 * min(yardstick)

@@ -5,10 +5,9 @@ import os
 import sys
 import types
 
-import nbformat
 import pytest
 import torch
-from nbclient import NotebookClient
+from jupyter_client.manager import KernelManager
 from notebooks import KERNEL
 
 from course_lib.checks import EXERCISES, pieces
@@ -42,16 +41,40 @@ check_attention_weights(attention_weights)
 """
 
 
-def run(folder, *cells):
-    """Run code cells in a notebook in `folder` and return what each printed."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells)])
-    resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, resources=resources, config=KERNEL, timeout=600, coalesce_streams=True).execute()
-    return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells[1:]]
+@pytest.fixture(scope="module")
+def kernel():
+    manager = KernelManager(config=KERNEL)
+    manager.start_kernel()
+    client = manager.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(timeout=600)
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel()
+
+
+@pytest.fixture
+def run(kernel):
+    """Run code cells in a new notebook in `folder` and return what each printed; the kernel has forgotten the last one."""
+
+    def run(folder, *cells):
+        printed = []
+
+        def hear(message):
+            if message["msg_type"] == "stream":
+                printed[-1] += message["content"]["text"]
+
+        for cell in (f"%reset -sf\n%cd -q {folder}\n", SETUP, *cells):
+            printed.append("")
+            reply = kernel.execute_interactive(cell, output_hook=hear, timeout=600)
+            assert reply["content"]["status"] == "ok", reply["content"]
+        return printed[2:]
+
+    return run
 
 
 @pytest.mark.slow
-def test_from_one_notebook_to_another(tmp_path):
+def test_from_one_notebook_to_another(run, tmp_path):
     """A helper, a constant and another exercise that the answer uses travel with it."""
     printed = run(tmp_path, SOFTMAX, WEIGHTS, "def merge_heads(x):\n    ...\n\ncheck_merge_heads(merge_heads)")
     assert printed[:2] == ["✓ softmax: passed\n", "✓ attention_weights: passed\n"]
@@ -106,14 +129,14 @@ check_evaluate(evaluate)
 
 
 @pytest.mark.slow
-def test_annotations_defaults_classes_aliases_and_decorators_travel(tmp_path):
+def test_annotations_defaults_classes_aliases_and_decorators_travel(run, tmp_path):
     assert run(tmp_path, UNUSUAL, DECORATED) == ["✓ softmax: passed\n", "✓ evaluate: passed\n"]
     (printed,) = run(tmp_path, 'softmax, evaluate = my_pieces("softmax", "evaluate")\nprint(softmax(torch.zeros(2)))')
     assert printed.count("yours") == 2 and "0.5000" in printed
 
 
 @pytest.mark.slow
-def test_variables_of_the_notebook_stay_behind(tmp_path):
+def test_variables_of_the_notebook_stay_behind(run, tmp_path):
     """Parameters and local names are not looked up outside, whatever is there under the same name."""
     clutter = "scores, e, dim = {'a': torch.ones(2)}, [torch.ones(1)], torch.zeros(3)\n"
     assert run(tmp_path, clutter + SOFTMAX) == ["✓ softmax: passed\n"]
@@ -122,7 +145,7 @@ def test_variables_of_the_notebook_stay_behind(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_stand_alone_is_not_kept(tmp_path):
+def test_what_cannot_stand_alone_is_not_kept(run, tmp_path):
     code = (
         "ones = torch.ones(1)\n\ndef split_heads(x, num_heads):\n"
         "    return rearrange(x * ones.to(x.dtype), 'b n (h d) -> b h n d', h=num_heads)\n\ncheck_split_heads(split_heads)"
@@ -136,7 +159,7 @@ def test_what_cannot_stand_alone_is_not_kept(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["partial", "Softmax"])
-def test_what_is_no_function_is_right_and_not_kept(tmp_path, kind):
+def test_what_is_no_function_is_right_and_not_kept(run, tmp_path, kind):
     code = SOFTMAX.replace("check_softmax(softmax)", "") + (
         "from functools import partial\n\nclass Softmax:\n    def __call__(self, scores, dim=-1):\n"
         f"        return softmax(scores, dim)\n\ncheck_softmax({'partial(softmax)' if kind == 'partial' else 'Softmax()'})"
@@ -147,7 +170,7 @@ def test_what_is_no_function_is_right_and_not_kept(tmp_path, kind):
 
 
 @pytest.mark.slow
-def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
+def test_a_stub_of_an_earlier_exercise_does_not_travel(run, tmp_path):
     """`attention_weights` calls `softmax`; the reader's is an empty stub, so the course's is used."""
     stub = "def softmax(scores, dim=-1):\n    ...\n"
     run(tmp_path, stub, WEIGHTS)
@@ -159,7 +182,7 @@ def test_a_stub_of_an_earlier_exercise_does_not_travel(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_function_of_another_name(tmp_path):
+def test_a_function_of_another_name(run, tmp_path):
     printed = run(
         tmp_path, SOFTMAX.replace("def softmax", "def mine").replace("check_softmax(softmax)", "check_softmax(mine)")
     )

@@ -852,7 +852,9 @@ def test_the_place_is_kept_free(visit, width):
     after = page.evaluate(end)
     page.route("**/draw_digit.js", lambda route: None)
     page.reload(wait_until="commit")
-    page.wait_for_function("document.readyState != 'loading'")  # everything is there but the widget
+    page.wait_for_function(
+        "document.readyState != 'loading' && [...document.querySelectorAll('link[rel=stylesheet]')].every((l) => l.sheet)"
+    )  # everything is there but the widget
     assert abs(page.evaluate(end) - after) < 40
     page.unroute_all(behavior="ignoreErrors")
 

@@ -21,6 +21,7 @@ FLOORS = (
     ("finetune", "lora", "records"),
     ("checks", "recipes"),
     ("widgets",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -17,8 +17,8 @@ NOTEBOOKS = [page for page in PAGES if re.search(r"/\d\d_", page)]
 
 every_page = pytest.mark.parametrize("name", [*PAGES, "search"])
 
-# The colours come from the same style sheets everywhere: a home page, a chapter with a widget, a page of tables.
-COLOURS = full([*PAGES, "search"], [TOC["root"], NOTEBOOKS[0], "book/reports"])
+# By day three kinds of page speak for all: a home page, a chapter with a widget, a page of tables.
+ASKED_OF_AXE = full([*PAGES, "search"], [TOC["root"], NOTEBOOKS[0], "book/reports"])
 
 
 class Tags(HTMLParser):
@@ -120,12 +120,11 @@ def test_page_is_sound(open_page, name):
     visit.read_through()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert visit.faults == []  # axe makes requests of its own
+    if name not in ASKED_OF_AXE:
+        return
     page.set_viewport_size({"width": 1280, "height": 900})
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     one_of_each_kind_of_code(page)
-    if name not in COLOURS:
-        assert serious_findings(page, rules={"color-contrast": {"enabled": False}}) == []
-        return
     for theme, darkest, brightest in (("dark", 0, 60), ("light", 220, 255)):
         switch(page, theme)
         assert darkest <= brightness(page) <= brightest

@@ -87,21 +87,35 @@ class ImageSet:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
-        most = 255 if images.dtype == torch.uint8 else 1
-        mean, std = (  # (C, 1, 1) each, sent without making a GPU wait
-            torch.tensor(value).to(images.device, non_blocking=True)[:, None, None] for value in (self.mean, self.std)
-        )
-        images = images.to(torch.float32, copy=True)
-        images = images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
-        size = self.input_size
-        if size is None or images.shape[-2:] == (size, size):
-            return images
-        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        size = self.input_size and (self.input_size, self.input_size)
+        return as_input(images, self.mean, self.std, size)
 
     def batches(self, size: int = 1000) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The images in their order, normalised, with their labels, `size` at a time; the last may be smaller."""
         for rows in torch.arange(len(self)).split(size):
             yield self.normalised(self.images[rows]), self.labels[rows]
+
+
+def as_input(
+    images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...], size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Pixels (n, C, h, w) -> a model's input (n, C, *size), float32: each channel less its mean, over its deviation.
+
+    Args:
+        images: uint8, or floating point between 0 and 1.
+        mean, std: one number per channel, for pixels between 0 and 1.
+        size: (height, width), bilinear with antialiasing; None for the images' own.
+    """
+    most = 255 if images.dtype == torch.uint8 else 1
+    # (C, 1, 1) each, sent without making a GPU wait
+    middle, spread = (torch.tensor(value).to(images.device, non_blocking=True)[:, None, None] for value in (mean, std))
+    images = images.to(torch.float32, copy=True)
+    images = images.mul_(1 / (most * spread)).sub_(
+        middle / spread
+    )  # in place: asking for memory costs more than the sums
+    if size is None or tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def check_labels(name: str, images: torch.Tensor, labels: torch.Tensor, classes: int) -> None:

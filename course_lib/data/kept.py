@@ -14,7 +14,7 @@ from course_lib.data.pictures import ImageError, read_image
 from course_lib.files.atomic import write_atomically
 from course_lib.files.places import data_folder
 
-FORMAT = 2  # of the kept files; another number makes them anew
+FORMAT = 3  # of the kept files; another number makes them anew
 AT_ONCE = 64  # images that a thread reads before it asks for more
 
 

@@ -37,14 +37,17 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
 
 def to_array(image: "Image.Image", size: int | None = None) -> np.ndarray:
     """A PIL image of any kind -> (3, h, w) uint8 RGB; or its middle square, bilinear with antialiasing, (3, size, size)."""
-    from PIL import Image, ImageOps
-
-    if size:  # a large JPEG need not be decoded at its full size
-        image.draft("", (2 * size, 2 * size))
     image = to_rgb(image)
     if size:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        image = cover(image, (size, size))
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # (h, w, 3) -> (3, h, w)
+
+
+def cover(image: "Image.Image", size: tuple[int, int], interpolation: str = "bilinear") -> "Image.Image":
+    """The middle of a PIL image, as much of it as has the shape of `size`, brought to `size` = (height, width)."""
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, size[::-1], Image.Resampling[interpolation.upper()])
 
 
 def to_rgb(image: "Image.Image") -> "Image.Image":

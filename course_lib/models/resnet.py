@@ -112,7 +112,7 @@ def create_resnet(name: str, *, pretrained: bool | str | Path = False, num_class
 
     check_choice("model", name, NAMES)
     model: Any = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
-    model.preprocessing = None
+    model.config, model.preprocessing = TorchvisionResNet(name, num_classes), None
     if not pretrained:
         return model
     load_strictly(model, _locate(name, pretrained), head="fc", what=f"a {name}")

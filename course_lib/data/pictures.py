@@ -22,12 +22,23 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
     Raises:
         ImageError: it is damaged, empty, or no image.
     """
+    return to_array(open_picture(path), size)
+
+
+def open_picture(path: Path) -> "Image.Image":
+    """One file as a PIL image, RGB.
+
+    Raises:
+        ImageError: it is damaged, empty, or no image.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return to_array(image, size)
+            return to_rgb(image)
     except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
+        if not path.exists():
+            raise ImageError(f"{path} is not there: see to its name and its folder.") from error
         length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
         raise ImageError(
             f"{path}{length} cannot be read as an image ({type(error).__name__}: "

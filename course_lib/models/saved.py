@@ -1,7 +1,7 @@
 """A trained model in one file, with all that one must know to ask it: what it is, its classes, its images. Chapter 07."""
 
 import contextlib
-import sys
+import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -113,7 +113,7 @@ def _from_file(path: Path) -> Any:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error
     model = build(config)
-    load_strictly(model, path, head="fc" if made_of is TorchvisionResNet else "head", what="what it says it is")
+    load_strictly(model, path, what="what it says it is")
     entry = next((entry for entry in REGISTRY.values() if entry.url is None and entry.file == path.name), None)
     model.classes, model.preprocessing = classes or (entry.classes if entry else ()), preprocessing
     model.record = about.get("record")
@@ -121,7 +121,7 @@ def _from_file(path: Path) -> Any:
 
 
 def _by_name(name: str) -> Any:
-    with contextlib.redirect_stdout(sys.stderr):  # what loading has to say is not what was asked for
+    with contextlib.redirect_stdout(io.StringIO()):  # the model says it itself, in its attributes
         if name in NAMES:
             model: Any = create_resnet(name, pretrained=True)
             model.classes = imagenet_classes()

@@ -1,10 +1,14 @@
 """Ask a trained model about a picture: what it says, where it looks, and whether it knows such pictures. Chapter 07."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.data.pictures import ImageError, open_picture
 from course_lib.interpret.maps import attention_maps
 from course_lib.vit import VisionTransformer
 from course_lib.weights.preprocessing import Preprocessing
@@ -41,6 +45,32 @@ def class_names(model: Any) -> tuple[str, ...]:
 def probabilities(model: nn.Module, images: Tensor) -> Tensor:
     """What a model says of images: (B, C, h, w) as it wants them -> (B, K) float32 on the CPU; each row sums to 1."""
     return model(images.to(next(model.parameters()))).float().softmax(dim=1).cpu()
+
+
+def ask_files(model: nn.Module, paths: Sequence[Path], wants: Preprocessing, batch_size: int = 64) -> Tensor:
+    """What a model says of picture files, read as they are read for training: n paths -> (n, K), each row sums to 1.
+
+    Raises:
+        ValueError: files cannot be read; the first are named.
+    """
+
+    def read(path: Path) -> Tensor | ImageError:
+        try:
+            return prepare(open_picture(path))
+        except ImageError as error:
+            return error
+
+    prepare, rows, unread = wants.transform(), [], []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), batch_size):
+            found = list(pool.map(read, paths[start : start + batch_size]))
+            unread += [error for error in found if isinstance(error, ImageError)]
+            if not unread:
+                rows.append(probabilities(model, torch.stack(found)))
+    if unread:
+        rest = f" So are {len(unread) - 1} others." if len(unread) > 1 else ""
+        raise ValueError(f"{unread[0]}{rest}")
+    return torch.cat(rows)
 
 
 def where_it_looks(model: nn.Module, images: Tensor) -> Tensor | None:

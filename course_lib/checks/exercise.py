@@ -147,7 +147,8 @@ class Exercise:
             tried.append((time.perf_counter() - start, given, probe, alike(given, run(self.oracle, probe))))
         if all(right for *_, right in tried):
             return ""  # it does not show in the numbers, and a mistake that is alike is none on these probes
-        tried.sort(key=lambda row: (row[3], row[0]))  # first where it is wrong, there most mistakes differ; the cheapest first
+        # First where it is wrong, for there most mistakes differ; and of these the cheapest.
+        tried.sort(key=lambda row: (row[3], row[0]))
         shown = any(not right and not isinstance(given, Raised) for _, given, _, right in tried)
         for words_count in (True, False) if shown else (True,):
             hints = {

@@ -1,5 +1,6 @@
 """Models by name: our Vision Transformers, and what they are compared with."""
 
+from course_lib.models.ask import probabilities, unlike
 from course_lib.models.backbones import load_backbone
 from course_lib.models.cnn import CNN, CNNConfig
 from course_lib.models.create import create_model, vit_b_16
@@ -19,6 +20,8 @@ __all__ = [
     "create_resnet",
     "load_backbone",
     "load_model",
+    "probabilities",
     "save_model",
+    "unlike",
     "vit_b_16",
 ]

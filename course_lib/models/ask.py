@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.data.pictures import ImageError, open_picture
+from course_lib.data.pictures import ImageError, open_picture, to_rgb
 from course_lib.interpret.maps import attention_maps
 from course_lib.vit import VisionTransformer
 from course_lib.weights.preprocessing import Preprocessing
@@ -94,12 +94,12 @@ def as_pixels(image: Tensor, wants: Preprocessing) -> Tensor:
 
 
 def unlike(picture: "Image.Image", wants: Preprocessing) -> list[str]:
-    """In what a picture (PIL, RGB) is unlike those that a model knows, in sentences; [] if nothing is noticed.
+    """In what a picture (PIL, of any kind) is unlike those that a model knows, in sentences; [] if nothing is noticed.
 
     Noticed are ink and paper that have changed places, and colour where the model knows grey ones. Whether it shows one
     of the model's classes at all, nobody can tell from that.
     """
-    notes, channels = [], len(wants.mean)
+    notes, channels, picture = [], len(wants.mean), to_rgb(picture)
     red, green, blue = (torch.tensor(list(part.resize((32, 32)).tobytes())) for part in picture.split())
     colourful = max((red - green).abs().float().mean(), (green - blue).abs().float().mean()).item()
     if channels == 1 and colourful > 8:  # of 255: less is the tint of a scanner

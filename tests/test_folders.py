@@ -426,7 +426,7 @@ def test_what_is_left_out_is_counted(tmp_path, capsys):
     assert lengths(root) == [16, 2, 2]
     out = capsys.readouterr().out
     for said in (
-        "pets: .: left out: 16 .heic (pip install pillow-heif reads them), 2 broken links,",
+        "pets: left out: 16 .heic (pip install pillow-heif reads them), 2 broken links,",
         "1 .txt",
         "1 .csv",
         "1 without an ending",

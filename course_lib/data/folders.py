@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from course_lib.data.image_set import (
     CIFAR10_MEAN,
     CIFAR10_STD,
@@ -21,7 +19,7 @@ from course_lib.data.image_set import (
     check_split,
 )
 from course_lib.data.kept import read_files
-from course_lib.data.layout import Layout, Share, count_lost, find_layout
+from course_lib.data.layout import Layout, find_layout, say_deeper, say_left_out
 from course_lib.data.listing import Folder, enumerate_some, list_folder, shown
 from course_lib.data.pictures import ImageError
 from course_lib.files.places import data_folder
@@ -119,35 +117,27 @@ def _read(
     if size is not None:
         check_count("size", size)
     share, name = layout.share(split), folder.resolve().name
-    lost = count_lost(share.part)
-    for note in (*layout.notes, *([f"{shown(share.part.path.relative_to(folder))}: {lost}."] if lost else [])):
+    place = "/".join((name, *share.part.path.relative_to(folder).parts))
+    for note in layout.notes:
         say(f"{shown(name)}: {note}")
+    for note in filter(None, (say_left_out(share.part), say_deeper(share.part))):
+        say(f"{shown(place)}: {note}")
     paths, labels, numbers = share.sorted_files()
-    piece = slice(int((numbers > share.number).sum()), int((numbers >= share.number).sum()))
-    _check_all_there(layout, share, split, labels[piece])
+    piece = share.rows(numbers)
+    layout.check_all_there(split, labels[piece])
     part = share.part.path.resolve()
-    place = hashlib.sha256(repr((str(part), size, skip)).encode()).hexdigest()[:16]
+    here = hashlib.sha256(repr((str(part), size, skip)).encode()).hexdigest()[:16]
     try:
-        images, rows = read_files(paths, size, f"{part.name[:60]}-{place}", skip=skip, wanted=piece)
+        images, rows = read_files(paths, size, f"{part.name[:60]}-{here}", skip=skip, wanted=piece)
     except ImageError as error:
         raise ImageError(f"{error} Or leave such files out with skip=True.") from error
-    _check_all_there(layout, share, split, labels[rows])
+    layout.check_all_there(split, labels[rows])
     chosen = tuple(paths[row] for row in rows.tolist())
     _say_skipped(name, split, paths[piece], chosen)
     fingerprint = _fingerprint(layout, chosen)
     return ImageSet(
         f"{name}/{split}", images, labels[rows], layout.classes, mean, std, paths=chosen, fingerprint=fingerprint
     )
-
-
-def _check_all_there(layout: Layout, share: Share, split: str, labels: torch.Tensor) -> None:
-    """Raise a `ValueError` unless every class is among the labels of a split."""
-    found = set(labels.tolist())
-    for label, name in enumerate(layout.classes):
-        if label not in found:
-            raise ValueError(
-                f"{shown(share.part.path / name)} has too few images for a share of them to be {split!r}: add some."
-            )
 
 
 @cache

@@ -5,7 +5,7 @@ Read from the top: `find_layout`, then what it goes through.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class Share:
         order = numbers.argsort(descending=True, stable=True)
         return [files[row][0] for row in order.tolist()], labels[order], numbers[order]
 
+    def rows(self, numbers: torch.Tensor) -> slice:
+        """Which of the sorted files are this share, from their numbers (n,)."""
+        return slice(int((numbers > self.number).sum()), int((numbers >= self.number).sum()))
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -86,6 +90,14 @@ class Layout:
                 "classes' folders in it."
             )
         return self.shares[split]
+
+    def check_all_there(self, split: str, labels: torch.Tensor) -> None:
+        """Raise a `ValueError` unless every class is among the labels of a split."""
+        found = set(labels.tolist())
+        for label, name in enumerate(self.classes):
+            if label not in found:
+                folder = self.share(split).part.path / name
+                raise ValueError(f"{shown(folder)} has too few images for a share of them to be {split!r}: add some.")
 
 
 def find_layout(top: Folder) -> Layout:
@@ -145,14 +157,44 @@ def split_named(name: str) -> str | None:
     return WORDS[found[1].lower()] if found else None
 
 
-def count_lost(part: Folder) -> str:
-    """What a person may think is read of a part, and is not; and what is read although it lies deeper. One line or none."""
+def names_a_split(name: str) -> bool:
+    """Whether a class of that name would be taken for a split, or for the unlabelled part of one: "train", "test1"."""
+    return bool(_NUMBERED.fullmatch(name))
+
+
+def find_piles(top: Folder) -> dict[str, Folder]:
+    """The folders whose pictures lie without folders for their classes, by split; "" for all of it.
+
+    Raises:
+        ValueError: there are none.
+    """
+    root = _go_in(top)
+    parts = find_parts(root)
+    piles = {split: part for split, part in parts.items() if part.pictures and not part.folders}
+    if not parts and root.pictures:
+        piles = {"": root}
+    elif not parts:
+        inner = [found for found in root.folders.values() if not _is_notes(found)]
+        if len(inner) == 1 and inner[0].pictures and not inner[0].folders:  # images/ beside annotations/
+            piles = {"": inner[0]}
+    if not piles:
+        has = f"they lie in {enumerate_some(root.folders)}" if top.all_pictures() else "there are none"
+        raise ValueError(f"{shown(top.path)} holds no pictures that lie without folders for their classes: {has}.")
+    return piles
+
+
+def say_left_out(part: Folder) -> str:
+    """What a person may think is read of a part, and is not; empty if there is nothing."""
     left_out = part.all_left_out() + Counter({"pictures beside the classes' folders": len(part.pictures)})
-    deeper = [f"{len(found):,} in {shown(place.relative_to(part.path))}" for place, found in _deeper(part)]
-    said = [f"left out: {count_kinds(left_out)}"] if left_out else []
-    if deeper:
-        said.append(f"read with their class: {enumerate_some(deeper)}")
-    return "; ".join(said)
+    return f"left out: {count_kinds(left_out)}." if left_out else ""
+
+
+def say_deeper(part: Folder) -> str:
+    """What is read of a part although it lies in folders within the classes' folders; empty if there is nothing."""
+    below = [sub for inner in part.folders.values() for sub in inner.folders.values()]
+    found = [(sub.path.relative_to(part.path).as_posix(), len(sub.all_pictures())) for sub in below]
+    words = enumerate_some(f"{count:,} in {place}" for place, count in found if count)
+    return f"read with their class: {words}." if words else ""
 
 
 def class_of_name(stem: str) -> str:
@@ -180,6 +222,11 @@ def group_by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
             groups.setdefault(name.casefold(), []).append((name, path))
     named = {Counter(name for name, _ in group).most_common(1)[0][0]: group for group in groups.values()}
     return {name: [path for _, path in named[name]] for name in sorted(named)}
+
+
+def say_classes(groups: dict[str, list[Path]], paths: Sequence[Path]) -> bool:
+    """Whether the names of pictures speak of classes: two or more, and on average two pictures or more of each."""
+    return 1 < len(groups) <= len(paths) // 2
 
 
 def quoted(path: Path) -> str:
@@ -240,7 +287,7 @@ def _check_only_splits(root: Folder, parts: dict[str, Folder]) -> None:
 
 def _check_no_splits(root: Folder) -> None:
     """Raise a `ValueError` if the names of some folders that would be classes speak of splits."""
-    numbered = [name for name in root.folders if _NUMBERED.fullmatch(name)]
+    numbered = [name for name in root.folders if names_a_split(name)]
     within = {name: WORDS[found[1].lower()] for name in root.folders if (found := _WITHIN.search(name))}
     if numbered or len(set(within.values())) > 1:
         names = numbered or list(within)
@@ -303,7 +350,7 @@ def _refuse_pile(part: Folder, top: Folder, root: Folder, parts: dict[str, Folde
     holds = f"{shown(part.path)} holds {len(part.pictures):,} pictures and no folders for their classes"
     groups = group_by_name(part.pictures)
     train = parts.get("train", part)
-    if not train.folders and 1 < len(groups) <= len(part.pictures) // 2:
+    if not train.folders and say_classes(groups, part.pictures):
         return (
             f"{holds}: run `course sort {quoted(top.path)}`, which puts them into such by how their names begin "
             f"({enumerate_some(groups)})."
@@ -313,7 +360,7 @@ def _refuse_pile(part: Folder, top: Folder, root: Folder, parts: dict[str, Folde
             f"{holds}, so nothing can be measured on it: move it elsewhere, and the last tenth of each class "
             "is held back instead; or sort its pictures into the classes' folders."
         )
-    beside = [name for name, inner in root.folders.items() if inner.pictures and not _NUMBERED.fullmatch(name)]
+    beside = [name for name, inner in root.folders.items() if inner.pictures and not names_a_split(name)]
     other = f"; or, if it is a class as {enumerate_some(beside)} beside it, give it another name" if beside else ""
     return f"{holds}: make one in it for each class, and move the pictures there{other}."
 
@@ -355,9 +402,3 @@ def _divide(parts: dict[str, Folder]) -> tuple[dict[str, Share], list[str]]:
     val = parts["val"].path.name
     note = f"no test/: {val}/ is the test split, and the last tenth of each class of {train.path.name}/ the validation split."
     return shares | {"test": whole["val"]}, [note]
-
-
-def _deeper(part: Folder) -> list[tuple[Path, list[Path]]]:
-    """[(a folder in a class's folder, the pictures in it and below)]."""
-    below = [sub for inner in part.folders.values() for sub in inner.folders.values()]
-    return [(sub.path, found) for sub in below if (found := sub.all_pictures())]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,16 @@ def test_the_second_time_nothing_is_decoded(tmp_path, own_folder, monkeypatch):
             image_folder(tmp_path / "pets", "train", 4)  # another size is another matter
     assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels) and len(val) == 2
     assert len(kept_files(own_folder)) == 1
+
+
+def test_two_at_once_read_it_once(tmp_path, own_folder, monkeypatch):
+    make_folder(tmp_path / "pets", count=30)
+    decoded, true_read = [], kept.read_image
+    monkeypatch.setattr(kept, "read_image", lambda *file: decoded.append(file) or true_read(*file))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda split: image_folder(tmp_path / "pets", split), ("train", "train", "val")))
+    assert [len(data) for data in found] == [54, 54, 6] and len(decoded) == 60
+    assert torch.equal(found[0].images, found[1].images) and len(kept_files(own_folder)) == 1
 
 
 @pytest.mark.parametrize("change", ["replaced", "touched", "added", "removed", "renamed"])
@@ -381,9 +392,11 @@ def test_all_of_it_lies_deeper(tmp_path, capsys, place, parts):
         (tmp_path / "archive" / "labels").mkdir()
         (tmp_path / "archive" / "labels" / "all.csv").write_text("annotations are no pictures")
     capsys.readouterr()
+    say.cache_clear()
     assert lengths(tmp_path / "archive") == expected
     out = capsys.readouterr().out
-    assert out.count("gone into cats and dogs") == (place != "archive")
+    assert out.count("gone into cats and dogs, which has the folders") == (place != "archive")
+    assert (f"gone into {parts[0]}, {parts[-1]}." in out) == ("/" in parts[0])
 
 
 def test_the_wrapper_does_not_change_the_fingerprint(tmp_path):
@@ -591,6 +604,11 @@ REFUSED = {
         "test holds 5 pictures and no folders for their classes, so nothing can be measured on it: move it elsewhere",
         lambda root: (root / "test").rename(root.parent / "unlabelled"),
     ),
+    "an empty test": (
+        lambda root: (put_classes(root / "train"), (root / "test").mkdir()),
+        "test holds no folders with pictures: it needs .*, or move test elsewhere, and a tenth of each class is held back",
+        lambda root: (root / "test").rename(root.parent / "elsewhere"),
+    ),
     "nothing unpacked": (
         lambda root: (root.mkdir(), (root / "train.zip").write_bytes(b"PK")),
         "holds no pictures, only 1 .zip: unpack the .zip first",
@@ -619,6 +637,14 @@ def test_beside_the_splits(tmp_path, capsys):
     (tmp_path / "pets" / "notes").mkdir()
     assert lengths(tmp_path / "pets") == [16, 2, 2]
     assert "left out beside train/: pictures, 20 in raw, 1 in test1, 1 in pets itself." in capsys.readouterr().out
+
+
+def test_classes_that_only_sound_like_splits(tmp_path):
+    names = ("crash_test", "dev_kit", "freight-train", "test_tube")
+    put_classes(tmp_path / "things", names)
+    assert image_folder(tmp_path / "things", "train").classes == names
+    put_classes(tmp_path / "more" / "train", ("car", "train"))  # within a split, it is a class
+    assert image_folder(tmp_path / "more", "train").classes == ("car", "train")
 
 
 def test_the_same_once_more_inside(tmp_path, capsys):

@@ -13,6 +13,7 @@ import torch
 
 from course_lib.data.image_set import SPLITS, tenths_from_the_end
 from course_lib.data.listing import Folder, count_kinds, enumerate_some, shown
+from course_lib.data.pictures import READERS
 
 # What people call the folders of the three splits, in any case and with "_set" behind it or not.
 WORDS = {
@@ -28,7 +29,7 @@ WORDS = {
 _WORD = f"({'|'.join(WORDS)})"
 _SPLIT = re.compile(rf"{_WORD}[-_ ]?(?:set)?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"{_WORD}[-_ ]?(?:set)?[-_ ]?\d*", re.IGNORECASE)
-_WITHIN = re.compile(rf"(?:^|[-_ .]){_WORD}(?:$|[-_ .\d])", re.IGNORECASE)
+_WITHIN = re.compile(rf"(?:^|.*[-_ .]){_WORD}(?:$|[-_ .\d].*)", re.IGNORECASE)
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
@@ -114,6 +115,8 @@ def find_layout(top: Folder) -> Layout:
         besides = f" ({lost:,} pictures beside it are left out)" if lost else ""
         notes.append(f"gone into {shown(root.path.relative_to(top.path))}, which has the folders{besides}.")
     if parts:
+        deeper = [shown(part.path.relative_to(root.path)) for part in parts.values() if part.path.parent != root.path]
+        notes += [f"gone into {enumerate_some(deeper)}."] if deeper else []
         notes += _beside(root, parts)
         if "train" not in parts:
             _check_only_splits(root, parts)
@@ -262,7 +265,7 @@ def find_split_names(folder: Folder) -> list[str]:
 def _is_notes(folder: Folder) -> bool:
     """Whether it holds files, but nothing that could be a picture: annotations."""
     left_out = folder.all_left_out()
-    return bool(left_out) and not folder.all_pictures() and not {".heic", ".heif", ".avif"} & left_out.keys()
+    return bool(left_out) and not folder.all_pictures() and not READERS.keys() & left_out.keys()
 
 
 def _beside(root: Folder, parts: dict[str, Folder]) -> list[str]:
@@ -287,10 +290,15 @@ def _check_only_splits(root: Folder, parts: dict[str, Folder]) -> None:
 
 def _check_no_splits(root: Folder) -> None:
     """Raise a `ValueError` if the names of some folders that would be classes speak of splits."""
-    numbered = [name for name in root.folders if names_a_split(name)]
-    within = {name: WORDS[found[1].lower()] for name in root.folders if (found := _WITHIN.search(name))}
-    if numbered or len(set(within.values())) > 1:
-        names = numbered or list(within)
+    names = [name for name in root.folders if names_a_split(name)]
+    rests: dict[
+        str, list[str]
+    ] = {}  # seg_train and seg_test are alike but for the split; test_tube and dev_kit are not
+    for name in root.folders:
+        if found := _WITHIN.fullmatch(name):
+            rests.setdefault(name[: found.start(1)] + name[found.end(1) :], []).append(name)
+    names = names or next((alike for alike in rests.values() if len(alike) > 1), [])
+    if names:
         raise ValueError(
             f"{shown(root.path)}: {enumerate_some(names)} would be classes, but their names are of splits: rename them "
             "train and test if they are, move them elsewhere if they have no labels, or give the class another name."
@@ -326,7 +334,11 @@ def _check_folders(part: Folder, top: Folder, root: Folder, parts: dict[str, Fol
     if not part.folders and part.pictures:
         raise ValueError(_refuse_pile(part, top, root, parts))
     if not any(inner.all_pictures() for inner in part.folders.values()):
-        raise ValueError(_refuse_empty(part))
+        besides = part is not parts.get("train", part)
+        other = (
+            f", or move {part.path.name} elsewhere, and a tenth of each class is held back instead" if besides else ""
+        )
+        raise ValueError(f"{_refuse_empty(part)}{other}.")
 
 
 def _check_contents(part: Folder) -> None:
@@ -366,12 +378,12 @@ def _refuse_pile(part: Folder, top: Folder, root: Folder, parts: dict[str, Folde
 
 
 def _refuse_empty(part: Folder) -> str:
-    """What to do about a folder without any pictures."""
+    """What to do about a folder without any pictures, but for the full stop."""
     left_out = part.all_left_out()
     has = f", only {count_kinds(left_out)}" if left_out else ""
     if packed := [kind for kind in left_out if kind in PACKED]:
-        return f"{shown(part.path)} holds no pictures{has}: unpack the {' and '.join(packed)} first."
-    return f"{shown(part.path)} holds no folders with pictures{has}: it needs one for each class, with its images."
+        return f"{shown(part.path)} holds no pictures{has}: unpack the {' and '.join(packed)} first"
+    return f"{shown(part.path)} holds no folders with pictures{has}: it needs one for each class, with its images"
 
 
 def _check_classes(part: Folder, classes: tuple[str, ...]) -> None:

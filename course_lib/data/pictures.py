@@ -20,6 +20,7 @@ READERS = {
     ".avif": "pip install --upgrade pillow",
     ".heic": "pip install pillow-heif",
     ".heif": "pip install pillow-heif",
+    ".hif": "pip install pillow-heif",
 }
 
 

@@ -5,16 +5,16 @@ import os
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.transforms import IdentityTransform
-from PIL import Image
 
 from course_lib.data.listing import count_kinds, enumerate_some, shown
 from course_lib.data.pictures import read_image
 from course_lib.files.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS = 15  # of a table
 HELD_BACK = (
@@ -143,6 +143,8 @@ def draw_sheet(groups: dict[str, list[Path]], sheet: Path, as_they_are: bool = F
     Raises:
         ValueError: there are none, or the file cannot be written.
     """
+    from matplotlib.figure import Figure
+
     if not groups:
         raise ValueError("there are no pictures for a sheet.")
     rows = list(groups.items())[:SHEET_ROWS]
@@ -168,14 +170,20 @@ def draw_sheet(groups: dict[str, list[Path]], sheet: Path, as_they_are: bool = F
 
 def _read_cell(path: Path, size: int | None) -> np.ndarray:
     """A picture as it is read, made as large as there is room for: (h, w, 3) -> (CELL, at most CELL, 3), or the like."""
+    from PIL import Image
+
     image = Image.fromarray(read_image(path, size).transpose(1, 2, 0))  # (3, h, w) -> (h, w, 3)
     scale = CELL / max(image.size)
-    sides = tuple(max(1, round(scale * side)) for side in image.size)
-    return np.asarray(image.resize(sides, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST))
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    return np.asarray(
+        image.resize((width, height), Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
+    )
 
 
-def _write(figure: Figure, x: float, y: float, name: str, **look: Any) -> None:
+def _write(figure: "Figure", x: float, y: float, name: str, **look: Any) -> None:
     """Write a name, from its middle, at a place in pixels."""
+    from matplotlib.transforms import IdentityTransform
+
     text = _short(shown(name))
     figure.text(x, y, text, transform=IdentityTransform(), ha="center", va="center", parse_math=False, **look)
 

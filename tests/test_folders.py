@@ -19,8 +19,8 @@ from course_lib.data import kept, pictures
 from course_lib.data.downloads import cifar10
 from course_lib.data.folders import CIFAR10_CLASSES, cifar10_jpeg, image_folder, say
 from course_lib.data.image_set import SPLITS
-from course_lib.data.layout import class_of_name, group_by_name
 from course_lib.data.listing import list_folder
+from course_lib.data.names import class_of_name, group_by_name
 from course_lib.data.sources import load_data
 from course_lib.files.places import CHECKOUT
 

@@ -23,7 +23,7 @@ def add_sort(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
-    from course_lib.data.layout import quoted
+    from course_lib.data.listing import quoted
     from course_lib.data.sorting import as_text, carry_out, find_todo, make_plan
 
     plan = make_plan(options.folder, options.into)

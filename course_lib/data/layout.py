@@ -3,33 +3,17 @@
 Read from the top: `find_layout`, then what it goes through.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from course_lib.data.image_set import SPLITS, tenths_from_the_end
-from course_lib.data.listing import Folder, count_kinds, enumerate_some, shown
+from course_lib.data.listing import Folder, count_kinds, enumerate_some, quoted, shown
+from course_lib.data.names import alike_but_for_split, group_by_name, names_a_split, say_classes, split_named
 from course_lib.data.pictures import READERS
 
-# What people call the folders of the three splits, in any case and with "_set" behind it or not.
-WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-_WORD = f"({'|'.join(WORDS)})"
-_SPLIT = re.compile(rf"{_WORD}[-_ ]?(?:set)?", re.IGNORECASE)
-_NUMBERED = re.compile(rf"{_WORD}[-_ ]?(?:set)?[-_ ]?\d*", re.IGNORECASE)
-_WITHIN = re.compile(rf"(?:^|.*[-_ .]){_WORD}(?:$|[-_ .\d].*)", re.IGNORECASE)
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
@@ -154,17 +138,6 @@ def find_parts(root: Folder) -> dict[str, Folder]:
     return {split: parts[split] for split in SPLITS if split in parts}
 
 
-def split_named(name: str) -> str | None:
-    """The split whose folder has that name, if any: "Valid" -> "val"."""
-    found = _SPLIT.fullmatch(name)
-    return WORDS[found[1].lower()] if found else None
-
-
-def names_a_split(name: str) -> bool:
-    """Whether a class of that name would be taken for a split, or for the unlabelled part of one: "train", "test1"."""
-    return bool(_NUMBERED.fullmatch(name))
-
-
 def find_piles(top: Folder) -> dict[str, Folder]:
     """The folders whose pictures lie without folders for their classes, by split; "" for all of it.
 
@@ -198,43 +171,6 @@ def say_deeper(part: Folder) -> str:
     found = [(sub.path.relative_to(part.path).as_posix(), len(sub.all_pictures())) for sub in below]
     words = enumerate_some(f"{count:,} in {place}" for place, count in found if count)
     return f"read with their class: {words}." if words else ""
-
-
-def class_of_name(stem: str) -> str:
-    """The class that a file's name begins with: what is before the first dot, or else before the first digit; or else
-    before the first underscore, hyphen, bracket or space. Empty if there is none.
-
-    "cat.0" -> "cat"; "cat (1)" -> "cat"; "american_bulldog_12" -> "american_bulldog"; "cat-black" -> "cat"; "1" -> "".
-    """
-    head, dot, _ = stem.partition(".")
-    if not dot:
-        head = re.split(r"\d", stem, maxsplit=1)[0]
-        head = head if head != stem else re.split(r"[-_( ]", stem, maxsplit=1)[0]
-    head = head.strip("-_( ")
-    return head if re.search(r"[^\W\d_]", head) else ""
-
-
-def group_by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Pictures by the class that their names begin with, in order; those that say none are not there.
-
-    Classes that differ in capitals only are one, called as most of its files are.
-    """
-    groups: dict[str, list[tuple[str, Path]]] = {}
-    for path in paths:
-        if name := class_of_name(path.stem):
-            groups.setdefault(name.casefold(), []).append((name, path))
-    named = {Counter(name for name, _ in group).most_common(1)[0][0]: group for group in groups.values()}
-    return {name: [path for _, path in named[name]] for name in sorted(named)}
-
-
-def say_classes(groups: dict[str, list[Path]], paths: Sequence[Path]) -> bool:
-    """Whether the names of pictures speak of classes: two or more, and on average two pictures or more of each."""
-    return 1 < len(groups) <= len(paths) // 2
-
-
-def quoted(path: Path) -> str:
-    """A path as it is typed at a command line."""
-    return f'"{shown(path)}"' if re.search(r"[^\w./\\:~+-]", str(path)) else str(path)
 
 
 def _go_in(folder: Folder, split: str | None = None) -> Folder:
@@ -290,14 +226,7 @@ def _check_only_splits(root: Folder, parts: dict[str, Folder]) -> None:
 
 def _check_no_splits(root: Folder) -> None:
     """Raise a `ValueError` if the names of some folders that would be classes speak of splits."""
-    names = [name for name in root.folders if names_a_split(name)]
-    rests: dict[
-        str, list[str]
-    ] = {}  # seg_train and seg_test are alike but for the split; test_tube and dev_kit are not
-    for name in root.folders:
-        if found := _WITHIN.fullmatch(name):
-            rests.setdefault(name[: found.start(1)] + name[found.end(1) :], []).append(name)
-    names = names or next((alike for alike in rests.values() if len(alike) > 1), [])
+    names = [name for name in root.folders if names_a_split(name)] or alike_but_for_split(root.folders)
     if names:
         raise ValueError(
             f"{shown(root.path)}: {enumerate_some(names)} would be classes, but their names are of splits: rename them "

@@ -1,6 +1,7 @@
 """What lies in a folder: its pictures, the folders in it, and what is left out, counted by kind. Chapter 09."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ def shown(path: str | Path) -> str:
     """A path as it can be printed on one line, whatever bytes are in it."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def quoted(path: Path) -> str:
+    """A path as it is typed at a command line."""
+    return f'"{shown(path)}"' if re.search(r"[^\w./\\:~+-]", str(path)) else str(path)
 
 
 def count_kinds(left_out: Counter[str]) -> str:

@@ -16,28 +16,45 @@ def add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument("model", help="a run's folder, its model.safetensors, or a name such as vit_base_patch16_224")
     evaluate.add_argument("folder", type=Path, help="with a folder of pictures for each class")
-    evaluate.add_argument("--split", default="test", help="train, val or test, as in training (default: test); or all")
+    evaluate.add_argument(
+        "--split", help="train, val or test, as in training; by default all that it was not trained on"
+    )
     evaluate.add_argument("--out", type=Path, default=Path("evaluation"), help="where to draw (default: evaluation)")
     evaluate.add_argument("--json", action="store_true", help="print it all for programs")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from course_lib.data.folders import find_files
+    from course_lib.data.folders import labelled_files
+    from course_lib.data.image_set import check_split
     from course_lib.metrics import score
     from course_lib.models.ask import ask_files, class_names, wanted_images
     from course_lib.models.saved import load_model
 
     model = load_model(options.model)
     wants, names = wanted_images(model), class_names(model)
-    paths, labels, classes = find_files(options.folder, options.split)
+    if options.split is not None:
+        check_split(options.split)
+    split = options.split or _unseen(model, options.folder)
+    paths, labels, classes = labelled_files(options.folder, split)
     labels = _as_outputs(labels, classes, names, bool(model.classes))
     chances = ask_files(model, paths, wants)
     scores = score(chances.double().log(), labels)
-    told = _facts(scores, labels, names) | {"mistakes": _mistakes(chances, labels, names, paths)}
+    told = (
+        {"split": split or "all"}
+        | _facts(scores, labels, names)
+        | {"mistakes": _mistakes(chances, labels, names, paths)}
+    )
     told |= _draw(told, model, wants, options.out.expanduser())
     print(json.dumps(told, indent=1) if options.json else _in_words(told))
     return 0
+
+
+def _unseen(model: Any, folder: Path) -> str | None:
+    """The test split of the folder that a model was trained on; None, for all, of any other."""
+    data = ((model.record or {}).get("settings") or {}).get("data", "")
+    trained_on = Path(data.removeprefix("folder:")).expanduser().resolve()
+    return "test" if data.startswith("folder:") and trained_on == folder.expanduser().resolve() else None
 
 
 def _as_outputs(labels: Any, classes: Any, names: tuple[str, ...], named: bool) -> Any:
@@ -145,7 +162,8 @@ def _save(figure: Any, file: Path) -> str:
 def _in_words(told: dict) -> str:
     worst, common, mistakes = told["worst_class"], told["always_the_commonest"], told["mistakes"]
     lines = [
-        f"{100 * told['accuracy']:.2f} % of {told['images']:,} pictures right; macro-F1 {told['macro_f1']:.3f}",
+        f"{100 * told['accuracy']:.2f} % of {told['images']:,} pictures right ({told['split']}); "
+        f"macro-F1 {told['macro_f1']:.3f}",
         f"worst class: {worst['class']}, {worst['right']} of {worst['of']} right",
         f"always saying {common['class']} would be right in {100 * common['accuracy']:.2f} %",
     ]

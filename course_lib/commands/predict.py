@@ -57,13 +57,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _pictures(paths: list[Path]) -> Any:
     """The files, and those in the folders."""
-    from course_lib.data.folders import ENDINGS
+    from course_lib.data.listing import list_folder
 
     for path in (path.expanduser() for path in paths):
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+        found = list_folder(path).all_pictures()
         if not found:
             raise ValueError(f"{path} holds no pictures: name the files, or the folder that they lie in.")
         yield from found

@@ -3,6 +3,8 @@
 `image_folder`, Flowers and Pets read files with it, and `Preprocessing.transform()` takes pictures through it.
 """
 
+import contextlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,35 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
+ENDINGS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# Kinds that not every installation reads, and what makes it read them.
+READERS = {
+    ".avif": "pip install --upgrade pillow",
+    ".heic": "pip install pillow-heif",
+    ".heif": "pip install pillow-heif",
+    ".hif": "pip install pillow-heif",
+}
+
 
 class ImageError(ValueError):
     """A file that should be an image and cannot be read as one."""
+
+
+@cache
+def picture_endings() -> frozenset[str]:
+    """The endings, in small letters, of the files that are read as pictures: `ENDINGS`, and of `READERS` what is installed.
+
+    Source: chapter 09.
+    """
+    from PIL import Image
+
+    with contextlib.suppress(ImportError):
+        import pillow_heif  # pyright: ignore[reportMissingImports]
+
+        pillow_heif.register_heif_opener()
+    known = Image.registered_extensions()
+    return frozenset(ending for ending in (*ENDINGS, *READERS) if ending in known)
 
 
 def read_image(path: Path, size: int | None = None) -> np.ndarray:
@@ -33,6 +61,7 @@ def open_picture(path: Path) -> "Image.Image":
     """
     from PIL import Image
 
+    readable = picture_endings()  # before the first picture is opened: it makes Pillow know the rarer kinds
     try:
         with Image.open(path) as image:
             return to_rgb(image)
@@ -40,9 +69,11 @@ def open_picture(path: Path) -> "Image.Image":
         if not path.exists():
             raise ImageError(f"{path} is not there: see to its name and its folder.") from error
         length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
+        ending = path.suffix.lower()
+        reader = f"{READERS[ending]} reads this kind" if ending in READERS.keys() - readable else ""
         raise ImageError(
             f"{path}{length} cannot be read as an image ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:100]}): replace or delete it."
+            f"{' '.join(str(error).split())[:100]}): {reader or 'replace or delete it'}."
         ) from error
 
 

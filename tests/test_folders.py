@@ -492,7 +492,7 @@ def test_pictures_of_telephones(tmp_path, monkeypatch):
     """With a stand-in for pillow-heif, which makes Pillow read files of that ending."""
     put_classes(tmp_path / "pets")
     put(tmp_path / "pets" / "ant" / "IMG_1.HEIC")
-    put(tmp_path / "one.heif")
+    (tmp_path / "one.heif").write_bytes(b"no kind that Pillow knows")
     fails(pictures.read_image, tmp_path / "one.heif", match="pip install pillow-heif reads this kind")
     assert lengths(tmp_path / "pets") == [16, 2, 2]
     opener = types.SimpleNamespace(register_heif_opener=lambda: Image.register_extension("JPEG", ".heic"))

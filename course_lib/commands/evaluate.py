@@ -139,7 +139,7 @@ def _draw(told: dict, model: Any, wants: Any, folder: Path) -> dict:
         for ax in axes.flat:
             ax.axis("off")
         for ax, image, title in zip(axes.flat, images, titles, strict=False):
-            ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray")
+            ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray")
             ax.set_title(title, fontsize=8)
         drawn["mistakes_picture"] = _save(figure, folder / "mistakes.png")
     return drawn

@@ -133,14 +133,14 @@ def _attention_probes(generator):
     """
     draw, probes = normal(generator), []
     for queries, keys in (
-        ((3, 5), (4, 5)),
+        ((6, 5), (4, 5)),
         ((2, 4, 6), (2, 3, 6)),
         ((5, 5, 3), (5, 5, 3)),
         ((1, 3, 1), (1, 4, 1)),
         ((2, 1, 4), (2, 5, 4)),
         ((3, 1, 2, 5), (3, 1, 1, 5)),
         ((5, 4), (6, 4)),
-        ((3, 5), (4, 5)),  # the shapes of the first
+        ((6, 5), (4, 5)),  # the shapes of the first
         ((2, 3, 4, 8), (2, 3, 7, 8)),
     ):
         probes.append({"query": draw(*queries), "key": draw(*keys)})
@@ -304,7 +304,7 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 
 
 def _mask_probes(generator):
-    """Random masks. Where there are three queries, one may attend to all keys, one to none, one to some.
+    """Random masks. Where there are three queries, one may attend to all keys, every other one to none, one to some.
 
     The last key of the second batch is for nobody. The large scores lie millions apart. Where gradients are asked
     for, each query may attend to something: many a way to make zeros of nothing has the gradient nan, and the task
@@ -318,7 +318,7 @@ def _mask_probes(generator):
             mask[..., 0] = True
         else:
             mask[..., 0, :] = True
-            mask[..., 1, :] = False
+            mask[..., 1::2, :] = False
             mask[..., 2, 0] = True
             mask[..., 2, 1] = False
         if number == 1:

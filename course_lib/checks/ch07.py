@@ -334,6 +334,8 @@ PARAM_GROUPS = StagedExercise(
             decays = ⇒ if "." not in name:
             |     continue
             | decays =
+          or
+            in model.named_parameters() ⇒ in [pair for child in model.children() for pair in child.named_parameters()]
         only what is called weight is in a group: biases, class token and positions would never be trained, and belong to those that do not decay.
             decays = ⇒ if not name.endswith("weight"):
             |     continue
@@ -542,6 +544,9 @@ EVALUATE = StagedExercise(
             , reduction="sum" ⇒
             right.sum() ⇒ right.double().mean()
         you add up over images, but divide by the number of batches.
+            sum(sizes) ⇒ len(sizes)
+          or
+            right.sum() ⇒ right.double().mean()
             sum(sizes) ⇒ len(sizes)
         you multiply by the size of one batch: the others may have another, so add up len(labels).
             , reduction="sum" ⇒

@@ -641,6 +641,10 @@ EMA_UPDATE = StagedExercise(
             | for name, new in model.state_dict().items():
             |     new.copy_(decay * other[name] + (1 - decay) * new if new.is_floating_point() else new)
           or
+            ⇒ names, other = dict(model.named_parameters()), average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.copy_(decay * new + (1 - decay) * other[name] if name in names else other[name])
+          or
             ⇒ other = model.state_dict()
             | model.load_state_dict({name: decay * old + (1 - decay) * other[name] for name, old in average.state_dict().items()})
         the model's share is added before the old is multiplied, and decay shrinks both: multiply by decay first.

@@ -231,6 +231,8 @@ REPLACE_HEAD = StagedExercise(
             f"""
         the number of inputs is written into your code: the old head knows it, old.in_features.
             old.in_features ⇒ {width}
+          or
+            nn.Linear(old.in_features, num_classes).to(old.weight) ⇒ nn.Linear({width}, num_classes)
         """
             for width in (64, 128, 192, 256, 384, 512, 768, 1024)
         )

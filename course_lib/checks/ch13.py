@@ -127,6 +127,16 @@ POINTING_GAME = Exercise(
             // maps.shape[1] ⇒ // maps.shape[2]
           or
             masks.shape[1] // ⇒ masks.shape[2] //
+          or
+            masks.shape[1] // ⇒ masks.shape[2] //
+            top = maps == ⇒ maps = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
+            | top = maps ==
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+          or
+            // maps.shape[1] ⇒ // maps.shape[2]
+            top = maps == ⇒ maps = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
+            | top = maps ==
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
         you return which share of the object the patches cover: divide by the pixels of the patches, not by those of the object.
             / chosen ⇒ / on
         you divide by all pixels of the image: by those of the patches with the largest number.

@@ -489,7 +489,7 @@ for name, optimizer, decay in (
 #
 # * `model` is any model of linear layers, convolutions (`nn.Conv2d`) and norms: a ViT of this course with any kind of positions, or, say, an `nn.Sequential`, perhaps with others in it. Its biases and the parameters of its norms have one dimension.
 # * The result is a list of two dictionaries. One has in `"params"` the list of all parameters that decay, and in `"weight_decay"` the given number. The other has all the rest, and `0.0`.
-# * Each parameter is in exactly one of them, once, also if the model uses it in two places. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
+# * Each parameter is in exactly one of them, once, also if the model uses it in two places, or two layers share it. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
 # * You only make lists: the parameters themselves stay as they are.
 #
 # `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table` (as in `relative_position_bias_table`).
@@ -591,7 +591,7 @@ print(
 # *Medium, 15 minutes.* The exact loss and accuracy of a model.
 #
 # * `batches` gives pairs of `images` $(B, C, h, w)$ and `labels` $(B,)$. The batches may be of any sizes, there is at least one, and you can go through them once. They have no length.
-# * The model comes in whatever mode it is, and you may leave it in another. Nothing else about it changes.
+# * The model comes in whatever mode it is, and you may leave it in another. Nothing else about it changes, its gradients included.
 # * The result is `(loss, accuracy)`, two floats: the mean cross-entropy over all images, and the share of images whose largest logit is that of the right class. No gradients may be recorded on the way.
 
 

@@ -190,6 +190,17 @@ def test_the_second_time_nothing_is_decoded(tmp_path, own_folder, monkeypatch):
     assert len(kept_files(own_folder)) == 1
 
 
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path, own_folder):
+    make_folder(tmp_path / "pets", count=10)
+    expected = image_folder(tmp_path / "pets", "train").images.clone()
+    (whole,) = kept_files(own_folder)
+    part = whole.with_name(whole.name.rpartition("-")[0] + ".part")
+    part.write_bytes(whole.read_bytes()[:1500])
+    whole.unlink()
+    assert torch.equal(image_folder(tmp_path / "pets", "train").images, expected)
+    assert kept_files(own_folder) == [whole] and not part.exists()
+
+
 def test_two_at_once_read_it_once(tmp_path, own_folder, monkeypatch):
     make_folder(tmp_path / "pets", count=30)
     decoded, true_read = [], kept.read_image
@@ -607,7 +618,7 @@ REFUSED = {
     ),
     "an empty test": (
         lambda root: (put_classes(root / "train"), (root / "test").mkdir()),
-        "test holds no folders with pictures: it needs .*, or move test elsewhere, and a tenth of each class is held back",
+        "test holds no folders with pictures: it needs .*, or move it elsewhere, and a tenth of each class is held back",
         lambda root: (root / "test").rename(root.parent / "elsewhere"),
     ),
     "nothing unpacked": (
@@ -755,11 +766,17 @@ def test_names_that_are_no_text(tmp_path, capsys):
     assert "skipped 1 of 19" in said and said.count("\n") == 2 and "1 .\\udcfe\\n" in said
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions")
-def test_a_folder_that_cannot_be_opened(tmp_path, capsys):
+def test_a_folder_that_cannot_be_opened(tmp_path, capsys, monkeypatch):
     put_classes(tmp_path / "pets")
-    closed = tmp_path / "pets" / "ant" / "closed"
-    closed.mkdir(mode=0)
+    closed, scan = tmp_path / "pets" / "ant" / "closed", os.scandir
+    put(closed / "1.png")
+
+    def refuse(path):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
     assert lengths(tmp_path / "pets") == [16, 2, 2]
     assert "1 folders that cannot be opened" in capsys.readouterr().out
 

@@ -264,9 +264,7 @@ def _check_folders(part: Folder, top: Folder, root: Folder, parts: dict[str, Fol
         raise ValueError(_refuse_pile(part, top, root, parts))
     if not any(inner.all_pictures() for inner in part.folders.values()):
         besides = part is not parts.get("train", part)
-        other = (
-            f", or move {part.path.name} elsewhere, and a tenth of each class is held back instead" if besides else ""
-        )
+        other = ", or move it elsewhere, and a tenth of each class is held back instead" if besides else ""
         raise ValueError(f"{_refuse_empty(part)}{other}.")
 
 
@@ -322,7 +320,7 @@ def _check_classes(part: Folder, classes: tuple[str, ...]) -> None:
         names = [f"lacks {name!r}" for name in missing] + [f"has {name!r} besides" for name in unknown]
         raise ValueError(
             f"{shown(part.path)} must have the classes of the training images, but {enumerate_some(names)}: rename, add "
-            f"or remove folders there, or move {part.path.name} elsewhere, and a tenth of each class is held back instead."
+            f"or remove folders there, or move it elsewhere, and a tenth of each class is held back instead."
         )
 
 

@@ -22,8 +22,8 @@ from course_lib.data.image_set import (
 )
 from course_lib.data.kept import read_files
 from course_lib.data.layout import Layout, find_layout, say_deeper, say_left_out
-from course_lib.data.listing import Folder, enumerate_some, list_folder, shown
-from course_lib.data.pictures import ImageError
+from course_lib.data.listing import Folder, enumerate_some, list_folder
+from course_lib.data.pictures import ImageError, shown
 from course_lib.files.places import data_folder
 from course_lib.validate import check_count
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from course_lib.data.image_set import SPLITS, tenths_from_the_end
-from course_lib.data.listing import Folder, count_kinds, enumerate_some, quoted, shown
+from course_lib.data.listing import Folder, count_kinds, enumerate_some, quoted
 from course_lib.data.names import alike_but_for_split, group_by_name, names_a_split, say_classes, split_named
-from course_lib.data.pictures import READERS
+from course_lib.data.pictures import READERS, shown
 
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 

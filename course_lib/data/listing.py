@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from course_lib.data.pictures import READERS, picture_endings
+from course_lib.data.pictures import READERS, picture_endings, shown
 
 NO_FILES = ("thumbs.db", "desktop.ini", "icon\r")  # what Windows and macOS put beside pictures
 NO_FOLDERS = ("__MACOSX", "@eaDir")  # copies and thumbnails, which packers and network drives add
@@ -48,12 +48,6 @@ def list_folder(path: str | Path) -> Folder:
     if not os.path.isdir(path):  # unlike Path's, it says so of names that no file can have, too
         raise ValueError(f"{shown(path)} is not a folder: give one that holds a folder of images for each class.")
     return _list(path, frozenset())
-
-
-def shown(path: str | Path) -> str:
-    """A path as it can be printed on one line, whatever bytes are in it."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def quoted(path: Path) -> str:

@@ -28,6 +28,12 @@ class ImageError(ValueError):
     """A file that should be an image and cannot be read as one."""
 
 
+def shown(path: str | Path) -> str:
+    """A path as it can be printed on one line, whatever bytes are in it."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 @cache
 def picture_endings() -> frozenset[str]:
     """The endings, in small letters, of the files that are read as pictures: `ENDINGS`, and of `READERS` what is installed.
@@ -67,12 +73,12 @@ def open_picture(path: Path) -> "Image.Image":
             return to_rgb(image)
     except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
         if not path.exists():
-            raise ImageError(f"{path} is not there: see to its name and its folder.") from error
+            raise ImageError(f"{shown(path)} is not there: see to its name and its folder.") from error
         length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
         ending = path.suffix.lower()
         reader = f"{READERS[ending]} reads this kind" if ending in READERS.keys() - readable else ""
         raise ImageError(
-            f"{path}{length} cannot be read as an image ({type(error).__name__}: "
+            f"{shown(path)}{length} cannot be read as an image ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]}): {reader or 'replace or delete it'}."
         ) from error
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_lib.data.listing import count_kinds, enumerate_some, shown
-from course_lib.data.pictures import read_image
+from course_lib.data.listing import count_kinds, enumerate_some
+from course_lib.data.pictures import read_image, shown
 from course_lib.files.atomic import write_atomically
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from course_lib.data.layout import find_piles
-from course_lib.data.listing import Folder, enumerate_some, list_folder, shown
+from course_lib.data.listing import Folder, enumerate_some, list_folder
 from course_lib.data.names import group_by_name, names_a_split, say_classes
+from course_lib.data.pictures import shown
 
 EXAMPLES = 3
 

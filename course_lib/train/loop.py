@@ -278,8 +278,11 @@ def complete(
     allow_change: bool = False,
     tensorboard: bool = False,
     quiet: bool = False,
-) -> None:
-    """Train to the end of a `Run`, from where the folder says that it stands. Arguments and errors are those of `fit`."""
+) -> int:
+    """Train to the end of a `Run`, from where the folder says that it stands; returns how many epochs were trained.
+
+    Arguments and errors are those of `fit`.
+    """
     if len(val.classes) != len(run.data.classes):
         raise ValueError(f"{len(val.classes)} classes in val and {len(run.data.classes)} in train must be the same.")
     if tensorboard and not folder:
@@ -296,7 +299,7 @@ def complete(
             write_history(store.folder, run.progress.history)
         signals = stack.enter_context(StopSignals())
         bar = stack.enter_context(progress_bar(run, quiet))
-        watch, val = Watch(run, store, signals, bar, writer, quiet), val.to(run.device)
+        watch, val, before = Watch(run, store, signals, bar, writer, quiet), val.to(run.device), run.progress.epoch
         while not run.finished:
             trained = train_one_epoch(run, watch.after_step)
             with run.autocast():
@@ -304,3 +307,4 @@ def complete(
             watch.after_epoch(trained, judged, val)
         run.model.load_state_dict(run.average.state_dict())
         run.model.eval()
+        return run.progress.epoch - before

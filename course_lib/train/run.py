@@ -15,7 +15,7 @@ from course_lib.train.balance import balanced_order, class_weights
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, get_device, get_precision
-from course_lib.train.optim import param_groups, split_by_rate
+from course_lib.train.optim import param_groups, split_by_rate, warmup_cosine_lr
 
 
 @dataclass
@@ -218,6 +218,27 @@ def images_changed(name: str) -> str:
         f"the images in {name} have changed since this run began: --again trains anew (again=True in Python), "
         "--allow-change goes on with those that are there now."
     )
+
+
+def prolonged(state: dict, epochs: int) -> dict:
+    """The state of a run that was planned for fewer epochs, as that of one of `epochs`; and a line says how it goes on.
+
+    The learning rate joins the schedule of the longer run at the step where the run stands. Where it had fallen, it
+    rises again, and falls to 0 once more: what comes out is not the run that was planned for so many from the start.
+
+    Source: Loshchilov & Hutter 2017, section 3, for rates that rise again. Chapter 07.
+    """
+    state = copy.deepcopy(state)
+    config, progress = state["about"]["config"], state["progress"]
+    progress["changes"].append(f"after epoch {progress['epoch']}: config.epochs: {config['epochs']} -> {epochs}")
+    config["epochs"] = epochs
+    step, steps = progress["step"] - progress["skipped"], state["steps_per_epoch"]
+    rate = warmup_cosine_lr(step, epochs * steps, round(config["warmup_epochs"] * steps), config["lr"])
+    print(
+        f"After {progress['epoch']} epochs the learning rate goes on as in a run of {epochs}, from {rate:.2g}.",
+        flush=True,
+    )
+    return state
 
 
 SAME_MEANING = ("accumulate", "compile", "device")  # of these settings, any may be changed half way

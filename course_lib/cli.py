@@ -40,12 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return options.run(options)
-    except ValueError as error:
-        print(f"course {options.command}: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        goes_on = options.command in ("train", "reproduce")
+        print("Stopped." + " The same command goes on from here." * goes_on, file=sys.stderr)
         return 130
     except BrokenPipeError:  # `course runs | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 0
+    except (ValueError, OSError) as error:  # of a file or a disk, OSError says which and why
+        print(f"course {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1

@@ -18,7 +18,7 @@ from course_lib.models.backbones import load_backbone
 from course_lib.models.resnet import ResNet, ResNetConfig, TorchvisionResNet, published_preprocessing
 from course_lib.recipes import runner as runs
 from course_lib.recipes.finetuning import FINE_TUNING, FineTuning
-from course_lib.recipes.recipe import override
+from course_lib.recipes.settings import override
 from course_lib.train.config import TrainConfig
 from course_lib.vit import VisionTransformer, ViTConfig
 from course_lib.weights.load import load_pretrained

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,8 +22,9 @@ from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.recipes import runner as runs
 from course_lib.recipes.finetuning import FINE_TUNING
-from course_lib.recipes.recipe import Recipe, balanced_rows, override
+from course_lib.recipes.recipe import Recipe, balanced_rows
 from course_lib.recipes.runner import RECIPES, find_recipe
+from course_lib.recipes.settings import override
 from course_lib.records import load_record
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters
@@ -128,14 +130,14 @@ def test_override(setting, expected):
     ("setting", "message"),
     [
         ("epochs", "must be name=value"),
-        ("epoch=5", "no setting 'epoch'; here there are epochs, batch_size"),
-        ("model.width=5", "no setting 'model.width'; here there are img_size"),
-        ("epochs=many", "'many' is no number"),
+        ("epoch=5", "no setting 'epoch'; near are epochs"),
+        ("model.width=5", "no setting 'model.width'.*of model: model.img_size, "),
+        ("epochs=many", "epochs=many: 'many' must be a whole number"),
         ("epochs=0", "epochs 0 must be a whole number"),
         ("augment=5", "not a single setting"),
         ("model=5", "not a single setting"),
-        ("epochs.x=5", "not a single setting"),
-        ("augment.flip=yes", "is no"),
+        ("epochs.x=5", "no setting 'epochs.x'; near are epochs"),
+        ("augment.flip=yes", "augment.flip=yes: 'yes' must be True or False"),
         ("name=other", "no setting 'name'"),
     ],
 )
@@ -234,28 +236,36 @@ def test_the_command_trains_records_and_goes_on(tiny, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
     (tmp_path / "results").mkdir()
-    assert cli.main(["train", "tiny", "--seeds", "0", "1", "--quiet"]) == 0
+    assert cli.main(["train", "tiny", "--seeds", "0", "1", "--quiet", "--record"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("tiny, seed") == 2 and "% on validation" in printed
     record = json.loads((tmp_path / "results" / "tiny.json").read_text())
     assert [run["seed"] for run in record["runs"]] == [0, 1]
     assert record["device"] and record["versions"]
 
-    assert cli.main(["train", "tiny", "--quiet"]) == 0  # finished already: nothing is trained again
+    capsys.readouterr()
+    assert cli.main(["train", "tiny", "--quiet", "--record"]) == 0  # finished already: nothing is trained again
+    printed = capsys.readouterr().out
+    assert (
+        f"{Path('runs/tiny/seed-0')}: already finished after 2 epochs, nothing trained; --again trains anew" in printed
+    )
+    assert "tiny, seed 0:" in printed and "% on test (macro-F1 " in printed and "; worst is '" in printed
     again = json.loads((tmp_path / "results" / "tiny.json").read_text())
-    assert again["runs"][0]["curve"] == record["runs"][0]["curve"]
+    assert again == record
 
     capsys.readouterr()
     assert cli.main(["train", "tiny", "epochs=1", "--quiet"]) == 0
     assert "Recorded" not in capsys.readouterr().out
-    assert (tmp_path / "runs" / "tiny-epochs=1" / "seed-0" / "record.json").is_file()
+    (folder,) = tmp_path.glob("runs/tiny-epochs=1-????????/seed-0")
+    assert (folder / "record.json").is_file()
     assert json.loads((tmp_path / "results" / "tiny.json").read_text()) == again
 
 
 def test_settings_may_stand_after_the_options(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train", "tiny", "lr=0.02", "--quiet", "epochs=1"]) == 0
-    record = json.loads((tmp_path / "runs" / "tiny-lr=0.02-epochs=1" / "seed-0" / "record.json").read_text())
+    (folder,) = tmp_path.glob("runs/tiny-epochs=1-lr=0.02-????????/seed-0")
+    record = json.loads((folder / "record.json").read_text())
     assert record["settings"]["train"]["epochs"] == 1 and record["settings"]["train"]["lr"] == 0.02
 
 
@@ -266,19 +276,69 @@ def test_what_is_no_option_is_refused(tiny, arguments, capsys):
     assert f"unrecognized arguments: {arguments[-1]}" in capsys.readouterr().err
 
 
-def test_another_copy_of_the_data_is_recorded_too(tiny, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [["train", "tiny"], ["reproduce", "D.mnist"]])
+def test_nothing_is_recorded_unasked(tiny, tmp_path, monkeypatch, capsys, command):
+    """A clone stays as it was."""
+    monkeypatch.setitem(RECIPES, "mnist_report_d", replace(TINY, name="mnist_report_d"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
     (tmp_path / "results").mkdir()
-    assert cli.main(["train", "tiny", "data=digits", "--quiet"]) == 0
-    assert "Recorded" in capsys.readouterr().out
+    assert cli.main([*command, "--quiet"]) == 0
+    assert not [*(tmp_path / "results").iterdir()] and "Recorded" not in capsys.readouterr().out
+    assert cli.main([*command, "--quiet", "--record"]) == 0
+    (record,) = (tmp_path / "results").iterdir()
+    assert len(json.loads(record.read_text())["runs"]) == 1 and "Recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data=toy_shapes"], "here data is changed"),
+        (["epochs=5", "lr=0.1"], "here epochs, lr are changed"),
+        (["compile=True"], "here compile is changed"),
+        (["--allow-change"], "--record is for a run without changes half way"),
+    ],
+)
+def test_only_the_recipe_as_it_stands_is_recorded(tiny, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
+    assert cli.main(["train", "tiny", *words, "--record"]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "runs").exists()
+
+
+def test_no_checkout_to_record_in(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
+    assert cli.main(["train", "tiny", "--record"]) == 1
+    assert "there is no such folder: leave it out" in capsys.readouterr().err
+
+
+def test_a_run_that_was_changed_half_way_is_not_recorded(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr("course_lib.files.places.RESULTS", (tmp_path / "results",))
+    runs.run_recipe(override(TINY, ["epochs=1", "lr=0.02"]), "runs/tiny/seed-0", quiet=True)
+    assert cli.main(["train", "tiny", "--allow-change", "--quiet"]) == 0
+    assert cli.main(["train", "tiny", "--quiet", "--record"]) == 1
+    error = capsys.readouterr().err
+    assert "not recorded" in error and "config.epochs: 1 -> 2" in error and error.count("\n") == 1
+    assert cli.main(["train", "tiny", "--quiet", "--record", "--again"]) == 0
+    assert [*(tmp_path / "results").iterdir()]
+
+
+def test_a_damaged_record_is_not_written_over(tmp_path):
+    (tmp_path / "tiny.json").write_text("{")
+    with pytest.raises(ValueError, match=r"tiny.json is damaged: delete it, or get it back with git"):
+        runs.add_to_record(TINY, [{"seed": 1, "device": "a", "versions": {}}], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "nothing"], "no recipe 'nothing'; there are mnist_report_d"),
-        (["train", "tiny", "lr=x"], "'x' is no number"),
+        (["train", "nothing"], "no recipe 'nothing'; `course runs` lists all"),
+        (["train", "mnist_fst"], "no recipe 'mnist_fst'; near are mnist_fast, "),
+        (["train", "tiny", "lr=x"], "'x' must be a number"),
         (["train", "tiny", "data=nothing"], "nothing"),
     ],
 )

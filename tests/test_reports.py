@@ -121,7 +121,7 @@ def test_an_experiment_runs_as_soon_as_everything_is_there(tmp_path, monkeypatch
             for number in range(10):
                 Image.new("RGB", (33, 40), (number, 0, 200 * (name == "cat"))).save(folder / f"{number}.jpg")
     assert reports.state(reports.find_experiment("C.all")) == "ready to run"
-    assert cli.main(["reproduce", "C.all", "--quiet"]) == 0
+    assert cli.main(["reproduce", "C.all", "--quiet", "--record"]) == 0
     assert "% on test" in capsys.readouterr().out
     assert reports.ours(reports.find_experiment("C.all")).endswith("% (1 run)")
     assert reports.state(reports.find_experiment("C.all")) == "recorded"

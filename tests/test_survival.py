@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import tiny
 import torch
 from tiny import same
 
+from course_lib.data.image_set import ImageSet
 from course_lib.train import checkpoint, distributed, watch
 from course_lib.train import device as machine
 from course_lib.train import loop as train
@@ -127,6 +128,64 @@ def test_stopped_and_continued_after_every_single_step(tmp_path, monkeypatch, un
         assert (status.value.code, found) == (143, step)
         assert same(state, uninterrupted_long[3][step])
     assert agrees(uninterrupted_long, *go(tmp_path, seed=99, data=LONG), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"class_weights": True}, {"balanced": True}, {"patience": 1}, {"patience": 2, "balanced": True}],
+    ids=str,
+)
+def test_stopped_and_continued_with_every_later_setting(tmp_path, monkeypatch, settings):
+    """Also the best epoch's weights, and how many were right so far, are those of the run that was not stopped."""
+    config = tiny.config(**EVERYTHING | {"epochs": 5, "seed": 3} | settings)
+    net, history = go(tmp_path / "whole", config=config)
+    real = watch.Watch.after_step
+
+    def stop(watch):
+        watch.signals.number = signal.SIGTERM
+        real(watch)
+
+    stops = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.Watch, "after_step", stop)
+        while stops < 7:
+            with pytest.raises(SystemExit):
+                go(tmp_path / "parts", seed=stops, config=config)
+            stops += 1
+    again = go(tmp_path / "parts", seed=99, config=config)
+    assert same(again[0].state_dict(), net.state_dict()) and same(again[1], history)
+    assert same(saved(tmp_path / "parts")[1], saved(tmp_path / "whole")[1])
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path):
+    """By accuracy on validation, the earliest of equals."""
+    seen, real = {}, watch.Watch.after_epoch
+
+    def after_epoch(watch, *arguments):
+        seen[watch.run.progress.epoch] = tiny.frozen(watch.run.average.state_dict())
+        real(watch, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch.Watch, "after_epoch", after_epoch)
+        _, history = go(tmp_path, config=tiny.config(epochs=12, lr=0.01, seed=2, ema=0.5))
+    accuracies = [row["val_accuracy"] for row in history]
+    best = 1 + accuracies.index(max(accuracies))
+    assert best < 12, "choose another seed: the last is the best"
+    state = saved(tmp_path)[1]
+    assert same(state["best"], seen[best]) and not same(state["best"], seen[12])
+
+
+def test_patience(tmp_path):
+    """The run ends after so many epochs in a row without anything better, and is the beginning of the longer one."""
+    settings = {"epochs": 12, "lr": 0.01, "seed": 2}
+    _, whole = go(tmp_path / "whole", config=tiny.config(**settings))
+    accuracies = [row["val_accuracy"] for row in whole]
+    for patience in (1, 2, 3):
+        waited = [n for n in range(1, 13) if n - (1 + accuracies.index(max(accuracies[:n]))) >= patience]
+        _, history = go(tmp_path / str(patience), config=tiny.config(**settings, patience=patience))
+        assert same(history, whole[: waited[0] if waited else 12])
+        assert go(tmp_path / str(patience), config=tiny.config(**settings, patience=patience))[1] == history
+    assert len(history) < 12, "choose another seed: nothing is stopped"
 
 
 @pytest.mark.slow
@@ -271,7 +330,8 @@ def test_another_batch_size_within_an_epoch(tmp_path, monkeypatch, done):
     run = Run(model(), LONG, tiny.config(**EVERYTHING | {"batch_size": 8}))  # 6 steps an epoch
     run.restore(saved(tmp_path)[1], allow_change=True)
     assert (run.progress.epoch, run.progress.step) == (1, round((13 + done) * 6 / 13))
-    assert 1 < train.train_one_epoch(run) < 3  # a mean loss, as of five classes
+    loss, accuracy = train.train_one_epoch(run)
+    assert 1 < loss < 3 and 0 <= accuracy <= 1  # means, as of five classes
 
 
 @pytest.mark.parametrize(
@@ -286,6 +346,43 @@ def test_other_data_are_refused(folder, data, words):
     val = replace(tiny.val_set(), classes=data.classes)
     with pytest.raises(CheckpointError, match=words):
         fit(model(), data, val, tiny.config(**EVERYTHING), folder=folder, quiet=True)
+
+
+@dataclass(frozen=True)
+class Listed(ImageSet):
+    """Images whose files are known."""
+
+    fingerprint: str | None = field(default=None, kw_only=True)
+
+
+def listed(fingerprint, count=tiny.TRAIN):
+    data = tiny.image_set(count)
+    return Listed(data.name, data.images, data.labels, data.classes, data.mean, data.std, fingerprint=fingerprint)
+
+
+@pytest.mark.parametrize("count", [tiny.TRAIN, tiny.TRAIN - 2])
+def test_a_repaired_folder_is_refused_and_named(tmp_path, capsys, count):
+    """Its images may be as many as before: what was read tells. On request the run goes on with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, tiny.STEPS + 2)
+        with pytest.raises(Crash):
+            go(tmp_path, data=listed("a"))
+    words = "the images in tiny/train have changed since this run began: --again trains anew"
+    with pytest.raises(CheckpointError, match=words):
+        go(tmp_path, data=listed("b", count))
+    _, history = go(tmp_path, data=listed("b", count), allow_change=True)
+    assert len(history) == 3 and "data.fingerprint: a -> b" in capsys.readouterr().out
+    assert "after epoch 1: " in saved(tmp_path)[1]["progress"]["changes"][0]
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, "a"), ("a", None), ("a", "a")])
+def test_files_that_nobody_knew_of_do_not_count(folder, tmp_path, before, now):
+    """As those of a checkpoint that an older version wrote."""
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, tiny.STEPS + 2)
+        with pytest.raises(Crash):
+            go(tmp_path / "listed", data=listed(before))
+    assert len(go(tmp_path / "listed", data=listed(now))[1]) == 3
 
 
 @pytest.mark.parametrize("allow", [False, True])
@@ -542,6 +639,59 @@ def test_the_levers(lever):
 def test_out_of_memory_elsewhere_is_explained():
     with pytest.raises(TrainingError, match=r"out of memory: CUDA.*Smaller batch_size"):
         go(net=small_memory(model(), 4, evaluating=True))
+
+
+SHORT = (
+    "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 80 bytes."
+)
+
+
+def small_processor(net, images, error):
+    """As `small_memory`, on a device for whose memory PyTorch has no class of errors."""
+
+    def check(module, inputs):
+        if module.training and len(inputs[0]) > images:
+            raise error
+
+    net.register_forward_pre_hook(check)
+    return net
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(f"{SHORT} Error code 12 (Cannot allocate memory)\nframe 0: c10::ThrowEnforceNotMet"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GiB, other allocations: 1 GiB)."),
+        MemoryError(),
+        MemoryError("Unable to allocate 3.64 TiB for an array with shape (1000000000000,)"),
+    ],
+    ids=["Linux", "Windows", "Apple", "Python", "NumPy"],
+)
+def test_a_processor_without_memory(error, capsys):
+    """The parts are halved, and where that does not help the error is one line with the levers."""
+    settings = EVERYTHING | {"accumulate": 1, "epochs": 1, "warmup_epochs": 0}
+    go(net=small_processor(model(), 2, error), config=tiny.config(**settings))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1 and f"in 2 parts. {train.LEVERS}" in said[0]
+    with pytest.raises(
+        TrainingError, match="out of memory with a batch of 4 in 4 parts: .*Smaller batch_size"
+    ) as raised:
+        go(net=small_processor(model(), 0, error))
+    assert "\n" not in str(raised.value)
+
+
+def test_real_shortage_on_the_processor():
+    with pytest.raises(TrainingError, match=r"out of memory: .*Smaller batch_size") as raised, train.memory_explained():
+        torch.empty(2**58, dtype=torch.uint8)
+    assert "\n" not in str(raised.value)
+
+
+def test_other_errors_are_not_of_memory():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), train.memory_explained():
+        torch.ones(2, 3) @ torch.ones(2, 3)
+    with pytest.raises(RuntimeError, match="a bug"):
+        go(net=small_processor(model(), 0, RuntimeError("a bug")))
 
 
 def test_out_of_memory_with_several_processes(monkeypatch):
@@ -805,7 +955,7 @@ BAD = [
         for name in ("epochs", "batch_size", "accumulate")
         for value in (0, -1, 1.0, "2", None, True, math.nan)
     ],
-    *[("seed", value) for value in (-1, 0.5, "0", None, False)],
+    *[(name, value) for name in ("seed", "patience") for value in (-1, 0.5, "0", None, False)],
     *[(name, value) for name in NUMBERS for value in (-0.1, math.nan, math.inf, -math.inf, "0.1", None, True, [0.1])],
     *[("lr", value) for value in (0, 0.0, 1.1, 1000)],
     *[("warmup_epochs", value) for value in (20, 21.5)],
@@ -817,7 +967,7 @@ BAD = [
     *[("betas", value) for value in ((0.9, True), ("0.9", 0.99), {0.9, 0.99})],
     *[("precision", value) for value in ("fp16", "half", "float8", None, torch.float32, 16)],
     *[("augment", value) for value in (None, {"crop": 4}, "none")],
-    *[("compile", value) for value in (None, 1, "yes")],
+    *[(name, value) for name in ("compile", "class_weights", "balanced") for value in (None, 1, "yes")],
     *[("device", value) for value in (None, 0, torch.device("cpu"))],
 ]
 
@@ -845,6 +995,11 @@ def test_every_setting_is_checked():
 )
 def test_settings_at_the_edge(settings):
     TrainConfig(**settings)
+
+
+def test_classes_are_evened_out_once():
+    with pytest.raises(ValueError, match="class_weights and balanced both even out the classes.*choose one"):
+        TrainConfig(class_weights=True, balanced=True)
 
 
 def test_parts_that_do_not_divide_the_batch():

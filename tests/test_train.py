@@ -1,13 +1,16 @@
 """Training does what the papers and the libraries do: each piece against an independent one."""
 
+import ast
 import csv
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 import timeit
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from timm.optim import param_groups_weight_decay
 from tiny import same
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
+from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import digits
 from course_lib.pos_embed import POS_EMBEDS
 from course_lib.train import loop as train
@@ -25,7 +29,7 @@ from course_lib.train import watch
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, set_seed
 from course_lib.train.loop import evaluate, evaluate_set, fit
-from course_lib.train.optim import ema_update, param_groups, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.optim import ema_decay, ema_update, param_groups, soft_cross_entropy, warmup_cosine_lr
 
 # The learning rate
 
@@ -154,6 +158,28 @@ def test_the_average_of_one_number():
     assert (old.running_mean.item(), old.num_batches_tracked.item()) == (3, 4)  # counts and statistics are the newest
 
 
+def test_a_short_run_has_a_short_average():
+    """Six steps with 0.998: the start would be 98.8 % of the average. With the shorter one it is 0.02 %."""
+    decays = [ema_decay(0.998, step, 6) for step in range(6)]
+    assert decays == [1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15]
+    assert math.prod(decays) < 2e-4 and 0.998**6 > 0.98
+    assert [ema_decay(0.3, step, 3) for step in (0, 1, 2, 3, 50)] == [0.1, 2 / 11, 0.25, 0.3, 0.3]
+
+
+def test_a_long_run_has_the_average_of_its_setting():
+    """A hundredth of the start is where long begins: 2301 steps for 0.998."""
+    assert [ema_decay(0.998, step, 2301) for step in (0, 100, 2300)] == [0.998] * 3
+    assert ema_decay(0.998, 0, 2300) == 0.1
+
+
+def test_a_short_run_learns_with_the_average():
+    """As from a folder of few photographs: without the shorter average the model stays at its start."""
+    config = TrainConfig(epochs=3, batch_size=100, lr=5e-3, ema=0.998, precision="float32", device="cpu")
+    net = tiny.model(num_classes=10, embed_dim=48, patch_size=2, global_pool="avg")
+    history = fit(net, digits("train"), digits("val"), config, quiet=True)
+    assert history[-1]["val_accuracy"] > 0.2 and history[-1]["val_loss"] < 0.97 * math.log(10)
+
+
 # Evaluation
 
 
@@ -197,10 +223,10 @@ def test_a_run_is_a_plain_loop(clip, average, share):
     groups = [{"params": decay, "weight_decay": 0.2}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.01, fused=True)
     mean = torch.optim.swa_utils.AveragedModel(
-        theirs, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(average), use_buffers=False
+        theirs, avg_fn=lambda old, new, count: torch.lerp(old, new, 1 - min(average, int(count) / (9 + int(count))))
     )
     mean.update_parameters(theirs)
-    losses, schedule = [], [0.01 * (i + 1) / 5 for i in range(5)]
+    right, losses, schedule = [0, 0], [], [0.01 * (i + 1) / 5 for i in range(5)]
     schedule += [0.01 * 0.5 * (1 + math.cos(math.pi * i / 5)) for i in range(5)]
     for epoch in range(2):
         theirs.train()
@@ -211,7 +237,9 @@ def test_a_run_is_a_plain_loop(clip, average, share):
             set_seed(5, "augment", step)
             images, targets = tiny.AUGMENT(data, rows, 5)
             set_seed(5, "dropout", step, 0, 0)
-            loss = F.cross_entropy(theirs(images), targets, label_smoothing=share)
+            logits = theirs(images)
+            right[epoch] += (logits.argmax(1) == targets.argmax(1)).sum().item() / 20
+            loss = F.cross_entropy(logits, targets, label_smoothing=share)
             loss.backward()
             if clip:
                 torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
@@ -223,6 +251,7 @@ def test_a_run_is_a_plain_loop(clip, average, share):
             losses.append(loss.item())
     assert same(ours.state_dict(), (mean.module if average else theirs).state_dict())
     assert [row["train_loss"] for row in history] == [sum(losses[:5]) / 5, sum(losses[5:]) / 5]
+    assert [row["train_accuracy"] for row in history] == pytest.approx(right)
 
 
 def test_each_image_comes_once_an_epoch():
@@ -393,7 +422,7 @@ def test_the_history_is_written(tmp_path):
     assert [{name: float(value) for name, value in row.items()} for row in rows] == history
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert list(history[0]) == (
-        ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "images_per_second", "seconds", "cpu_seconds"]
+        "epoch lr train_loss train_accuracy val_loss val_accuracy images_per_second seconds cpu_seconds".split()
     )
     assert b"\r" not in (tmp_path / "history.csv").read_bytes()
     names = {path.name.split("-")[0] for path in tmp_path.iterdir()} - {
@@ -422,13 +451,99 @@ def test_the_model_ends_with_the_average_and_ready_to_use():
     assert evaluate_set(net, tiny.val_set()) == (history[-1]["val_loss"], history[-1]["val_accuracy"])
 
 
+def test_rows_of_an_older_version_stay(tmp_path):
+    """They lack what is noted today."""
+    watch.write_history(tmp_path, [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "new": 3, "val_accuracy": 0.75}])
+    assert (tmp_path / "history.csv").read_text() == "epoch,new,val_accuracy\n1,,0.5\n2,3,0.75\n"
+
+
 @pytest.mark.parametrize("quiet", [False, True])
-def test_the_progress_bar(capsys, quiet):
+def test_the_progress_bar(capsys, monkeypatch, quiet):
+    monkeypatch.setattr(watch, "can_move", lambda: True)
     fit(tiny.model(), tiny.image_set(), tiny.val_set(), tiny.config(), quiet=quiet)
     said = capsys.readouterr()
     assert said.out == ""
-    assert ("60.0/60.0" in said.err and "validation" in said.err and "images/s" in said.err) != quiet
+    for words in ("60.0/60.0", "% right as trained, validation", "images/s", "\r"):
+        assert (words in said.err) != quiet
     assert (said.err == "") == quiet
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_file_gets_a_line_for_each_epoch(capsys, quiet):
+    """Where nobody watches, as with `course train ... > log 2>&1`, there is nothing that moves."""
+    history = fit(tiny.model(), tiny.image_set(), tiny.val_set(), tiny.config(), quiet=quiet)
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if line.startswith("epoch ")]
+    assert said.out == "" and "\r" not in said.err and len(lines) == (0 if quiet else 3)
+    for line, row in zip(lines, history, strict=not quiet):
+        assert line.startswith(
+            f"epoch {row['epoch']} of 3: loss {row['train_loss']:.3f}, {100 * row['train_accuracy']:.2f} % right as trained, "
+            f"validation {100 * row['val_accuracy']:.2f} %; "
+        )
+
+
+def test_a_notebook_has_a_bar(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert not watch.can_move()
+    bar = types.new_class("tqdm", (watch.tqdm,), exec_body=lambda names: names.update(__module__="tqdm.notebook"))
+    monkeypatch.setattr(watch, "tqdm", bar)
+    assert watch.can_move()
+
+
+# Advice
+
+
+def labelled(counts, classes="ab"):
+    images = torch.zeros(sum(counts), 1, 8, 8, dtype=torch.uint8)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    return ImageSet("set/val", images, labels, tuple(classes), (0.5,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("counts", "best", "words"),
+    [
+        ((50, 50), 0.5, "50.00 % at best, hardly more than by always saying 'a' (50.00 %)"),
+        ((50, 50), 0.59, "hardly more"),
+        ((50, 50), 0.61, ""),
+        ((5, 95), 0.95, "always saying 'b' (95.00 %)"),
+        ((5, 95), 1.0, ""),
+    ],
+)
+def test_accuracy_at_chance(counts, best, words):
+    """Two standard errors of a share of 1/2 in 100 images are 10 points."""
+    found = watch.advice_at_chance(best, labelled(counts), tiny.config(epochs=9), 3)
+    assert words in found and bool(words) == bool(found) and "\n" not in found
+
+
+def test_advice_can_be_followed():
+    """Each setting that it names is one that a run can have, in the order: rate, warm-up, classes, labels."""
+    for warmup in (0.0, 0.4, 1.0, 2.5):
+        for changes in ({}, {"class_weights": True}, {"balanced": True}):
+            config = tiny.config(epochs=3, lr=3e-3, warmup_epochs=warmup, **changes)
+            words = watch.advice_at_chance(0.5, labelled((5, 95)), config, 1)
+            named = re.findall(r"(\w+)=([\w.-]+)", words)
+            assert named[0] == ("lr", "0.0003") and words.index("lr=") < words.index("course look FOLDER")
+            assert ("class_weights" in dict(named)) == (not changes)
+            assert ("warmup_epochs" in dict(named)) == (warmup < 1.5)
+            followed = {name: ast.literal_eval(value) for name, value in named}
+            assert replace(config, **followed).warmup_epochs >= min(1, warmup)
+
+
+@pytest.mark.parametrize(("epochs", "lines"), [(2, 0), (3, 1), (7, 1)])
+def test_the_advice_comes_once(capsys, epochs, lines):
+    """After a third of the epochs; a run of one or two has no third."""
+    config = tiny.config(epochs=epochs, lr=1e-8, warmup_epochs=0)
+    fit(tiny.model(), tiny.image_set(), labelled((3, 3, 3, 3, 3), "abcde"), config)
+    found = [line for line in capsys.readouterr().err.splitlines() if "at best" in line]
+    assert len(found) == lines and all(f"After epoch {-(-epochs // 3)} of {epochs}" in line for line in found)
+
+
+def test_an_early_end_is_said(capsys):
+    config = tiny.config(epochs=9, lr=1e-8, warmup_epochs=0, patience=2)
+    assert len(fit(tiny.model(), tiny.image_set(), tiny.val_set(), config)) == 3
+    assert "Stopping after epoch 3 of 9: validation has not got better since epoch 1 (patience=2).\n" in (
+        capsys.readouterr().err
+    )
 
 
 # TensorBoard

@@ -1,7 +1,6 @@
 """`course train` and `course reproduce`: train by a recipe. Chapter 07."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,56 +30,100 @@ def add_reproduce(commands: Any) -> None:
 
 def _add_run_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("settings", nargs="*", metavar="name=value", help="epochs=5, augment.crop=2, model.depth=3")
-    train.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one run for each (default: 0)")
+    train.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each (default: 0)")
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     train.add_argument("--copy-to", type=Path, help="second folder for checkpoints, such as one on Google Drive")
     train.add_argument("--allow-change", action="store_true", help="go on although settings were changed")
     train.add_argument("--tensorboard", action="store_true", help="write a log for TensorBoard")
-    train.add_argument("--quiet", action="store_true", help="show no progress bar")
-    train.add_argument("--no-record", action="store_true", help="leave data/results as it is")
+    train.add_argument("--quiet", action="store_true", help="say nothing of how it goes")
+    train.add_argument("--again", action="store_true", help="begin anew; the run before is kept under another name")
+    train.add_argument("--record", action="store_true", help="put the results into data/results, as the course's own")
 
 
 def _train(options: argparse.Namespace) -> int:
-    from course_lib.files import places
-    from course_lib.recipes import runner
-    from course_lib.recipes.recipe import override
+    from course_lib.recipes import folders, runner
+    from course_lib.recipes.settings import override
     from course_lib.train import distributed
     from course_lib.train.device import keep_memory
 
     keep_memory()
-    recipe = override(runner.find_recipe(options.name), options.settings)
-    # Only a recipe as it stands is recorded (be it on another copy of the data), and only in a checkout; the run's
-    # folder has its record.json anyway.
-    changed = [setting for setting in options.settings if not setting.startswith("data=")]
-    recorded = places.RESULTS[0].is_dir() and not changed and not options.no_record
-    label = "-".join([options.name, *(setting.replace("/", "_") for setting in options.settings)])
-    for seed in options.seeds:
-        seeded = replace(recipe, train=replace(recipe.train, seed=seed))
-        folder = options.out / label / f"seed-{seed}"
+    standing = runner.find_recipe(options.name)
+    recipe = override(standing, options.settings)
+    if options.record:
+        _check_recordable(options, folders.changed(recipe, standing))
+    if options.seeds and any(word.startswith(("seed=", "train.seed=")) for word in options.settings):
+        raise ValueError(f"seed= and --seeds {' '.join(map(str, options.seeds))} are both given: leave one out.")
+    seeds = options.seeds or [recipe.train.seed]
+    name = folders.run_name(recipe, standing)
+    done = folders.done_again(options.out / name) if options.again else []
+    for seed in seeds:
+        seeded, place = folders.seeded(recipe, seed), Path(name) / f"seed-{seed}"
+        again = options.again and seed not in done
+        longer = name != options.name and recipe.train.epochs != standing.train.epochs and not again
         _, record = runner.run_recipe(
             seeded,
-            folder,
-            copy_to=options.copy_to and options.copy_to / label / f"seed-{seed}",
+            options.out / place,
+            copy_to=options.copy_to and options.copy_to / place,
+            again=again,
             allow_change=options.allow_change,
+            after=folders.find_shorter(options.out / place, seeded) if longer else None,
             tensorboard=options.tensorboard,
             quiet=options.quiet,
         )
+        done.append(seed)
         if distributed.is_main():
-            print(
-                f"{options.name}, seed {seed}: {100 * record['val_accuracy']:.2f} % on validation, "
-                f"{100 * record['test_accuracy']:.2f} % on test; {record['parameters']:,} parameters, "
-                f"{record['seconds']:.0f} s; saved in {folder}"
-            )
-            if recorded:
-                print(f"Recorded in {runner.add_to_record(seeded, [record])}")
+            print(f"{_in_words(options.name, record)}; saved in {options.out / place}")
+            if options.again:
+                folders.note_again(options.out / name, done if set(seeds) - set(done) else [])
+            if options.record:
+                print(f"Recorded in {_record(seeded, record)}")
     distributed.stop()
     return 0
 
 
+def _check_recordable(options: argparse.Namespace, changes: dict[str, Any]) -> None:
+    """Raise a `ValueError` unless this is a run that the course can vouch for: of the recipe, from start to end."""
+    from course_lib.files import places
+
+    if changes:
+        names = ", ".join(changes)
+        raise ValueError(
+            f"--record is for a recipe as it stands, and here {names} {'is' if len(changes) == 1 else 'are'} changed: "
+            f"leave out --record, or the settings. The run's folder has its record.json anyway."
+        )
+    if options.allow_change:
+        raise ValueError("--record is for a run without changes half way: leave out --record or --allow-change.")
+    if not places.RESULTS[0].is_dir():
+        raise ValueError(f"--record writes into {places.RESULTS[0]}, and there is no such folder: leave it out.")
+
+
+def _record(recipe: Any, record: dict[str, Any]) -> Path:
+    from course_lib.recipes.runner import add_to_record
+
+    if changes := record.get("changes"):
+        raise ValueError(f"not recorded, for the run was changed half way ({changes[0]}): --again trains it anew.")
+    return add_to_record(recipe, [record])
+
+
+def _in_words(name: str, record: dict[str, Any]) -> str:
+    """What a run reached, in one line."""
+    worst, epochs = record.get("worst_class"), len(record["curve"])
+    words = f"{100 * record['test_accuracy']:.2f} % on test (macro-F1 {100 * record['test_scores']['macro_f1']:.2f} %"
+    if worst:
+        words += f"; worst is {worst['name']!r}, {100 * worst['recall']:.2f} % of {worst['images']}"
+    if record.get("best_epoch", epochs) != epochs:
+        best = record["curve"][record["best_epoch"] - 1]["val_accuracy"]
+        words += f"; best.safetensors is of epoch {record['best_epoch']}, {100 * best:.2f} % on validation"
+    return (
+        f"{name}, seed {record['seed']}: {100 * record['val_accuracy']:.2f} % on validation, {words}); "
+        f"{record['parameters']:,} parameters, {record['seconds']:.0f} s"
+    )
+
+
 def _reproduce(options: argparse.Namespace) -> int:
     from course_lib.recipes import reports
-    from course_lib.recipes.recipe import override
     from course_lib.recipes.runner import find_recipe
+    from course_lib.recipes.settings import override
 
     if options.name:
         experiment = reports.find_experiment(options.name)

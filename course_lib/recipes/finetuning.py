@@ -11,16 +11,13 @@ from torch import nn
 
 from course_lib.data.augment import Augment
 from course_lib.data.image_set import ImageSet
-from course_lib.data.sources import load_data
-from course_lib.finetune import layerwise_lr, replace_head, set_trainable
+from course_lib.finetune import TRAINABLE, layerwise_lr, replace_head, set_trainable
 from course_lib.lora import add_lora, merge_lora
-from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.resnet import ResNetConfig, TorchvisionResNet
 from course_lib.recipes.recipe import Recipe
 from course_lib.train.config import TrainConfig
+from course_lib.validate import check_choice, check_count, is_number
 from course_lib.vit import VIT_CONFIGS, ViTConfig
-
-READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
 
 @dataclass(frozen=True)
@@ -30,21 +27,26 @@ class FineTuning(Recipe):
     Args, besides those of `Recipe`:
         model: a `ViTConfig`, `TorchvisionResNet` or `ResNetConfig`, with the number of classes to be learned.
         size: side of the model's input. Large photographs are read at this size, small images enlarged to it.
-        weights: what the model begins with (see `load_backbone`); None for random weights.
         trained: "head", "attention", "lora" or "all" (see `set_trainable`).
         layer_decay: see `layerwise_lr`; 1 for none.
         rank: of LoRA's detours.
     """
 
     model: ViTConfig | TorchvisionResNet | ResNetConfig
-    weights: str | None = None
     trained: str = "all"
     layer_decay: float = 1.0
     rank: int = 8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("trained", self.trained, TRAINABLE)
+        check_count("rank", self.rank)
+        if not (is_number(self.layer_decay) and 0 < self.layer_decay <= 1):
+            raise ValueError(f"layer_decay {self.layer_decay!r} must be above 0 and at most 1.")
+
     def begin(self) -> nn.Module:
         """The model with its weights, a new head of zeros, and all frozen that is not to be trained."""
-        model = load_backbone(self.model, self.weights) if self.weights else super().begin()
+        model = super().begin()
         replace_head(model, self.model.num_classes)
         if self.trained == "lora":
             add_lora(model, self.rank, alpha=2 * self.rank)
@@ -59,13 +61,8 @@ class FineTuning(Recipe):
         """Merge LoRA's detours: the weights that are kept are those of an ordinary model."""
         merge_lora(model)
 
-    def load(self, split: str) -> ImageSet:
-        """The `ImageSet` of a split, normalised as the weights want it, and brought to the model's size."""
-        options = {"size": self.size} if self.data.startswith(READ_AT_A_SIZE) else {}
-        data = self.chosen(load_data(self.data, split, **options), split)
-        wanted = self.weights and weights_preprocessing(self.model, self.weights)
-        if wanted:
-            data = replace(data, mean=wanted.mean, std=wanted.std)
+    def at_its_size(self, data: ImageSet) -> ImageSet:
+        """The same images, to be enlarged batch by batch where they are smaller."""
         return replace(data, input_size=self.size)
 
     def settings(self) -> dict[str, Any]:

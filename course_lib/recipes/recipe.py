@@ -1,25 +1,43 @@
 """What makes a training run: data, model, settings, what to expect and where it comes from. Chapter 07."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
+from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.cnn import CNN, CNNConfig
-from course_lib.models.resnet import ResNet, ResNetConfig
+from course_lib.models.resnet import (
+    NAMES,
+    ResNet,
+    ResNetConfig,
+    TorchvisionResNet,
+    create_resnet,
+    load_strictly,
+)
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.train.config import TrainConfig
-from course_lib.train.device import generators_kept, set_seed
+from course_lib.train.device import generators_kept, memory_shortage, set_seed
+from course_lib.validate import as_pair, check_choice, check_count
 from course_lib.vit import VisionTransformer, ViTConfig
+from course_lib.weights.load import load_pretrained
 
-Dataclass = TypeVar("Dataclass", bound=Any)
 CPU = torch.device("cpu")
-MODELS = {ViTConfig: VisionTransformer, PostNormConfig: PostNormViT, CNNConfig: CNN, ResNetConfig: ResNet}
+ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
+MODELS = {
+    ViTConfig: VisionTransformer,
+    PostNormConfig: PostNormViT,
+    CNNConfig: CNN,
+    ResNetConfig: ResNet,
+    TorchvisionResNet: lambda config: create_resnet(config.name, num_classes=config.num_classes),
+}
+READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
 
 @dataclass(frozen=True)
@@ -30,35 +48,71 @@ class Recipe:
         name: what to call it.
         what: one sentence about it.
         data: a name that `course_lib.data.load_data` knows.
-        model: a `ViTConfig`, `CNNConfig` or `ResNetConfig`.
+        model: a `ViTConfig`, `CNNConfig`, `ResNetConfig` or `TorchvisionResNet`.
         train: a `TrainConfig`.
         cost: about how long it takes, and on what.
         expect: what it reached, and where that is recorded; or what it is meant to reach, said so.
         source: the report or paper it follows.
         size: side of the images in pixels; None as they are.
         images: how many training images it uses, the same share of each class; None for all.
+        weights: what the model begins with: a published name, or the `model.safetensors` of a run; None for random
+            weights. A head for another number of classes is left out, and a new one learned.
+        skip: leave out the files of a folder that cannot be read.
+
+    Raises:
+        ValueError: a value that no run can have.
     """
 
     name: str
     what: str
     data: str
-    model: ViTConfig | CNNConfig | ResNetConfig
+    model: ModelConfig
     train: TrainConfig
     cost: str
     expect: str
     source: str
     size: int | None = None
     images: int | None = None
+    weights: str | None = None
+    skip: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("size", "images"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.skip and not self.data.startswith("folder:"):
+            raise ValueError(f"skip=True leaves out files of a folder, and data is {self.data}: use data=folder:PATH.")
+        check_model(self.model)
 
     def build(self) -> nn.Module:
-        """The model with its starting weights, which depend on the seed only."""
+        """The model with its starting weights, which depend on the seed only.
+
+        Raises:
+            ValueError: there can be no such model, or its weights do not fit.
+        """
         with generators_kept(CPU):
             set_seed(self.train.seed, "weights", device=CPU)
-            return self.begin()
+            try:
+                return self.begin()
+            except (RuntimeError, TypeError, OverflowError) as error:
+                if memory_shortage(error):
+                    raise
+                said = str(error).partition("\n")[0]
+                raise ValueError(f"no computer can build {self.model} ({said}): choose smaller numbers.") from error
 
     def begin(self) -> nn.Module:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
-        return MODELS[type(self.model)](self.model)
+        if self.weights and type(self.model) in (ViTConfig, ResNetConfig, TorchvisionResNet):
+            return load_backbone(self.model, self.weights)
+        model = MODELS[type(self.model)](self.model)
+        if self.weights and isinstance(model, VisionTransformer):
+            load_pretrained(model, self.weights, num_classes=self.model.num_classes)
+        elif self.weights:
+            path = Path(self.weights).expanduser()
+            if not path.is_file():
+                raise ValueError(f"there is no file {path}: give the model.safetensors of a run.")
+            load_strictly(model, path, head="head", what=str(self.model))
+        return model
 
     def rates(self, model: nn.Module) -> Mapping[str, float] | None:
         """Factors for the learning rates of its parameters by name; None for 1 throughout."""
@@ -68,8 +122,17 @@ class Recipe:
         """What is done to the trained model before it is looked at and kept: nothing."""
 
     def load(self, split: str) -> ImageSet:
-        """The `ImageSet` of a split, as the recipe wants it."""
-        data = self.chosen(load_data(self.data, split), split)
+        """The `ImageSet` of a split, as the recipe wants it, and normalised as the weights want it if they are published."""
+        options: dict[str, Any] = {"skip": True} if self.skip else {}
+        if self.size and self.data.startswith(READ_AT_A_SIZE):
+            options["size"] = self.size
+        data = self.chosen(load_data(self.data, split, **options), split)
+        if self.weights and (wanted := weights_preprocessing(self.model, self.weights)):
+            data = replace(data, mean=wanted.mean, std=wanted.std)
+        return self.at_its_size(data)
+
+    def at_its_size(self, data: ImageSet) -> ImageSet:
+        """The same images, brought to the recipe's size."""
         return data.resized(self.size) if self.size else data
 
     def chosen(self, data: ImageSet, split: str) -> ImageSet:
@@ -81,57 +144,67 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """What makes this run what it is, but for the seed and the device, as plain numbers and words."""
         about = {name: getattr(self, name) for name in ("data", "size", "images")}
+        about |= {"weights": self.weights} if self.weights else {}  # older records have neither, and stay true
+        about |= {"skip": True} if self.skip else {}
         about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **asdict(self.model)}}
-        train = {name: value for name, value in asdict(self.train).items() if name not in ("seed", "device")}
+        train = {name: value for name, value in self.train.settings().items() if name not in ("seed", "device")}
         return json.loads(json.dumps(about | {"train": train}))
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raise a `ValueError` unless there can be such a model. A `ViTConfig` asks itself."""
+    if isinstance(config, TorchvisionResNet):
+        check_choice("model.name", config.name, NAMES)
+    if isinstance(config, CNNConfig) and not config.widths:
+        raise ValueError("model.widths () must be at least one number, such as 16,32.")
+    counts = {} if isinstance(config, ViTConfig) else asdict(config)
+    for name, value in counts.items():
+        for count in value if isinstance(value, list | tuple) else [value] * (name != "name"):
+            check_count(f"model.{name}", count)
+
+
+def check_images(recipe: Recipe, data: ImageSet) -> None:
+    """Raise a `ValueError` unless the recipe's model takes these images.
+
+    The line has all that does not fit, also the number of classes, and the settings that mend it.
+    """
+    config, classes, (channels, *sides) = recipe.model, len(data.classes), data.images.shape[1:]
+    height, width = (data.input_size or side for side in sides)
+    wanted = getattr(config, "in_chans", 3)
+    grid = as_pair("img_size", config.img_size) if isinstance(config, ViTConfig) else (height, width)
+    if (channels, height, width) == (wanted, *grid):
+        return
+    mends = [f"model.num_classes={classes}"] * (classes > 1 and classes != config.num_classes)
+    if channels != wanted and isinstance(config, TorchvisionResNet):
+        mends.append("data= to images in colour")
+    elif channels != wanted:
+        mends.append("weights=None " * bool(recipe.weights) + f"model.in_chans={channels}")
+    if (height, width) != grid and isinstance(config, ViTConfig):
+        mends.append(_size_that_fits(config, height, width))
+    raise ValueError(
+        f"{data.name} has images of {channels} x {height} x {width} in {classes} classes, the model takes "
+        f"{' x '.join(map(str, (wanted, *grid)))} and has {config.num_classes} outputs: set {' '.join(mends)}."
+    )
+
+
+def _size_that_fits(config: ViTConfig, height: int, width: int) -> str:
+    """The setting that makes images of this size fit a ViT: its own size changed, or theirs."""
+    rows, columns = as_pair("img_size", config.img_size)
+    own = f"model.img_size={height}" + (f",{width}" if width != height else "")
+    if rows != columns:
+        side = max(round(height / config.patch_size), 1) * config.patch_size
+        return f"size={side} model.img_size={side}"
+    if height % config.patch_size or width % config.patch_size:
+        return f"size={rows}"
+    return f"{own} (or, which is {'quicker' if rows < height else 'finer'}, size={rows})"
 
 
 def balanced_rows(labels: Tensor, count: int, classes: int) -> Tensor:
     """The numbers of the first `count` / `classes` images of each class, in order."""
+    if count < classes:
+        raise ValueError(f"images={count} must be at least {classes}, one for each class.")
     each = count // classes
     rows = torch.cat([(labels == label).nonzero()[:each, 0] for label in range(classes)]).sort().values
     if len(rows) < each * classes:
         raise ValueError(f"there are not {each} images of each class: images={count} must be smaller.")
     return rows
-
-
-def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with some settings changed, each as "name=value": epochs=5, augment.crop=2, model.depth=3.
-
-    A name without a dot is looked for in `Recipe`, then in `TrainConfig`.
-
-    Raises:
-        ValueError: no such setting, or a value that it cannot have.
-    """
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"{setting!r} must be name=value, such as epochs=5.")
-        own = {item.name for item in fields(recipe)} - {"name", "what", "cost", "expect", "source"}
-        path = name.split(".") if name.split(".")[0] in own else ["train", *name.split(".")]
-        recipe = _replaced(recipe, path, text, name)
-    return recipe
-
-
-def _replaced(config: Any, path: Sequence[str], text: str, name: str) -> Any:
-    known = {item.name: item for item in fields(config)}
-    if path[0] not in known:
-        raise ValueError(f"no setting {name!r}; here there are {', '.join(known)}.")
-    old = getattr(config, path[0])
-    if len(path) > 1 and is_dataclass(old):
-        return replace(config, **{path[0]: _replaced(old, path[1:], text, name)})
-    if len(path) > 1 or is_dataclass(old):
-        raise ValueError(f"{name!r} is not a single setting: give the name of one of its values.")
-    return replace(config, **{path[0]: _parsed(text, known[path[0]].type, name)})
-
-
-def _parsed(text: str, kind: object, name: str) -> Any:
-    """The value that `text` means; words may stand without quotes."""
-    try:
-        value = json.loads(text.lower() if text in ("True", "False") else text.replace("None", "null"))
-    except json.JSONDecodeError:
-        value = text
-    value = tuple(value) if isinstance(value, list) else value
-    if isinstance(value, str) and "str" not in str(kind):
-        raise ValueError(f"{name}={text}: {text!r} is no number.")
-    return value

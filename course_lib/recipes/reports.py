@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.models.backbones import weights_file
-from course_lib.recipes.finetuning import FineTuning
 from course_lib.recipes.recipe import Recipe
 from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
@@ -125,12 +124,12 @@ def ours(experiment: Experiment) -> str:
 def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
     """What is not here yet that the recipe needs: [(what, where it must be, whether the course fetches it itself)]."""
     found = []
-    if isinstance(recipe, FineTuning) and recipe.weights:
+    if recipe.weights:
         url, path = weights_file(recipe.model, recipe.weights)
         if not path.is_file():
             found.append((f"weights {path.name}" + (f" from {url}" if url else ""), path, bool(url)))
     folder = recipe.data.removeprefix("folder:")
-    if folder != recipe.data and not (Path(folder) / "train").is_dir():
+    if folder != recipe.data and not Path(folder).expanduser().is_dir():
         name = Path(folder).name
         parts = ", ".join(f"train/{label}" for label in CLASSES.get(name, ("one folder for each class",)))
         found.append((f"{BY_HAND.get(name, 'your images, in')} {parts}, and the same in test", Path(folder), False))

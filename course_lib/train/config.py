@@ -1,9 +1,12 @@
 """The settings of a training run. Chapter 07."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from course_lib.data.augment import Augment
 from course_lib.validate import check_choice, check_count, check_rate, is_number
+
+LATER = {"patience": 0, "class_weights": False, "balanced": False}  # settings that the first records do not have
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class TrainConfig:
         compile: whether to compile the model first: worth its half minute in long runs.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
         seed: of everything that is random.
+        patience: stop after so many epochs in a row that are no better on validation than the best before; 0 for never.
+        class_weights: whether each class counts alike in the loss, however few images it has (see `class_weights`).
+        balanced: whether each class comes equally often in an epoch, however few images it has (see `balanced_order`).
 
     Raises:
         ValueError: a value that no run can have.
@@ -48,9 +54,12 @@ class TrainConfig:
     compile: bool = False
     device: str = "auto"
     seed: int = 0
+    patience: int = 0
+    class_weights: bool = False
+    balanced: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0}.items():
+        for name, least in {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "patience": 0}.items():
             check_count(name, getattr(self, name), least)
         for name in ("lr", "warmup_epochs", "weight_decay", "clip_grad", "label_smoothing", "ema"):
             value = getattr(self, name)
@@ -68,6 +77,13 @@ class TrainConfig:
         if not pair or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {self.betas!r} must be two numbers, at least 0 and below 1.")
         check_choice("precision", self.precision, ("auto", "float32", "bfloat16", "float16", "float64"))
-        for name, kind in {"augment": Augment, "compile": bool, "device": str}.items():
+        kinds = {"augment": Augment, "compile": bool, "device": str, "class_weights": bool, "balanced": bool}
+        for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} {getattr(self, name)!r} must be of type {kind.__name__}.")
+        if self.class_weights and self.balanced:
+            raise ValueError("class_weights and balanced both even out the classes, twice is too much: choose one.")
+
+    def settings(self) -> dict[str, Any]:
+        """All settings in a dict. What came later is there only if it changes something: so older records stay true."""
+        return {name: value for name, value in asdict(self).items() if LATER.get(name) != value or name not in LATER}

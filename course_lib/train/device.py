@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import platform
 import random
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,6 +133,16 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     return round(getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
+def memory_shortage(error: Exception) -> str | None:
+    """What an error says, in one line, if it is that the memory of some device is used up; otherwise None.
+
+    PyTorch has a class of errors for graphics cards only. On a processor it raises a RuntimeError, NumPy a MemoryError.
+    """
+    said = str(error).strip() or "no more memory"
+    of_memory = re.search("DefaultCPUAllocator|out of memory|can't allocate memory", said)
+    return said.splitlines()[0] if of_memory or isinstance(error, torch.OutOfMemoryError | MemoryError) else None
 
 
 def training_memory(model: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -22,8 +22,8 @@ from course_lib.data.image_set import ImageSet
 from course_lib.train import distributed
 from course_lib.train.checkpoint import Store
 from course_lib.train.config import TrainConfig
-from course_lib.train.device import generators_kept, set_seed
-from course_lib.train.optim import ema_update, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.device import generators_kept, memory_shortage, set_seed
+from course_lib.train.optim import ema_decay, ema_update, soft_cross_entropy, warmup_cosine_lr
 from course_lib.train.run import Run
 from course_lib.train.watch import StopSignals, Watch, progress_bar, tensorboard_writer, write_history
 
@@ -80,16 +80,22 @@ def train_step(run: Run, rows: Tensor) -> float:
     """
     while True:
         try:
-            loss = compute_gradients(run, rows)
+            loss, right = compute_gradients(run, rows)
             break
-        except torch.OutOfMemoryError as error:
-            message = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not (message := memory_shortage(error)):
+                raise
         make_room(run, message)  # only here, where the error no longer keeps in memory what was being computed
-    return apply_gradients(run, loss, rows)
+    apply_gradients(run, loss, rows)
+    run.progress.right += right
+    return loss
 
 
-def compute_gradients(run: Run, rows: Tensor) -> float:
-    """Augment, run forwards and backwards, part by part; returns the mean loss over all processes."""
+def compute_gradients(run: Run, rows: Tensor) -> tuple[float, float]:
+    """Augment, run forwards and backwards, part by part; returns the mean loss, and how many images were right.
+
+    Both are over all processes. An image is right if the largest logit is that of the largest share of its target.
+    """
     config, world = run.config, distributed.world_size()
     step, device = run.progress.step, run.device
     set_seed(
@@ -98,17 +104,20 @@ def compute_gradients(run: Run, rows: Tensor) -> float:
     images, targets = config.augment(run.data, rows, len(run.data.classes))
     images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
     parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))
-    total = torch.zeros((), device=device, dtype=run.weights_dtype)
+    sums = torch.zeros(2, device=device, dtype=run.weights_dtype)
     for index, (part, wanted) in enumerate(parts):
         set_seed(config.seed, "dropout", step, distributed.rank(), index, device=device)
         with distributed.averaging(run.parallel, index == len(parts) - 1):
             with run.autocast():
                 logits = run.parallel(part)
-            loss = soft_cross_entropy(logits.to(run.weights_dtype), wanted, config.label_smoothing)
+            logits = logits.to(run.weights_dtype)
+            loss = soft_cross_entropy(logits, wanted, config.label_smoothing, run.class_weights)
             loss = loss * len(part) / len(images)
             run.scaler.scale(loss).backward()
-        total += loss.detach()
-    return distributed.sum_over_processes(total).item() / world
+        hits = (logits.argmax(dim=1) == wanted.argmax(dim=1)).sum()
+        sums += torch.stack([loss.detach(), hits.to(sums)])
+    loss, right = distributed.sum_over_processes(sums).tolist()
+    return loss / world, right
 
 
 def make_room(run: Run, message: str) -> None:
@@ -125,12 +134,12 @@ def make_room(run: Run, message: str) -> None:
     )
 
 
-def apply_gradients(run: Run, loss: float, rows: Tensor) -> float:
-    """Clip, step, average, and forget the gradients; returns the loss."""
+def apply_gradients(run: Run, loss: float, rows: Tensor) -> None:
+    """Clip, step, average, and forget the gradients."""
     config, scaler, progress = run.config, run.scaler, run.progress
-    total = config.epochs * run.steps_per_epoch
     warmup = round(config.warmup_epochs * run.steps_per_epoch)
-    rate = warmup_cosine_lr(progress.step - progress.skipped, total, warmup, config.lr)
+    applied = progress.step - progress.skipped
+    rate = warmup_cosine_lr(applied, run.total_steps, warmup, config.lr)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     scaler.unscale_(run.optimizer)
@@ -155,8 +164,7 @@ def apply_gradients(run: Run, loss: float, rows: Tensor) -> float:
     else:
         progress.overflows = 0
         if config.ema:
-            ema_update(run.average, run.model, config.ema)
-    return loss
+            ema_update(run.average, run.model, ema_decay(config.ema, applied, run.total_steps))
 
 
 def train_mode(model: nn.Module) -> None:
@@ -171,8 +179,8 @@ def train_mode(model: nn.Module) -> None:
             part.eval()
 
 
-def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -> float:
-    """Train to the end of the epoch in which the run stands; returns the mean training loss.
+def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -> tuple[float, float]:
+    """Train to the end of the epoch in which the run stands; returns (loss, accuracy), means over its batches as trained.
 
     Args:
         run: a `Run`; its `progress` says where it stands, so an epoch that was begun is finished.
@@ -181,7 +189,7 @@ def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -
     progress, size = run.progress, run.config.batch_size
     first = progress.epoch * run.steps_per_epoch
     set_seed(run.config.seed, "order", progress.epoch, device=run.device)
-    order = torch.randperm(len(run.data)).to(run.device)
+    order = run.order()
     train_mode(run.model)
     while progress.step < first + run.steps_per_epoch:
         start = (progress.step - first) * size
@@ -189,9 +197,10 @@ def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -
         progress.loss_sum += progress.last_loss
         progress.step += 1
         after_step()
-    mean, progress.loss_sum = progress.loss_sum / run.steps_per_epoch, 0.0
+    loss, right = progress.loss_sum / run.steps_per_epoch, progress.right / (run.steps_per_epoch * size)
+    progress.loss_sum = progress.right = 0.0
     progress.epoch += 1
-    return mean
+    return loss, right
 
 
 @contextmanager
@@ -199,8 +208,10 @@ def memory_explained() -> Iterator[None]:
     """Inside `with`, running out of memory is a `TrainingError` that says what to change."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(f"out of memory: {error} {LEVERS}") from error
+    except (RuntimeError, MemoryError) as error:
+        if message := memory_shortage(error):
+            raise TrainingError(f"out of memory: {message} {LEVERS}") from error
+        raise
 
 
 def fit(
@@ -231,11 +242,12 @@ def fit(
         copy_to: a second folder for a copy of each checkpoint, such as one on Google Drive.
         allow_change: go on even if the checkpoint is of a run with other settings.
         tensorboard: write a log for TensorBoard into `folder` too.
-        quiet: show no progress bar.
+        quiet: say nothing of how it goes.
 
     Returns:
-        a list with a dict for each epoch: epoch, lr, train_loss, val_loss, val_accuracy, images_per_second, seconds and
-        cpu_seconds since the beginning.
+        a list with a dict for each epoch: epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy,
+        images_per_second, seconds and cpu_seconds since the beginning. Loss and accuracy in training are means over
+        the epoch's batches as they were trained on: augmented, with dropout, and while the weights moved.
 
     Raises:
         TrainingError, CheckpointError: it cannot go on; both are `ValueError`s. What was saved last stays.
@@ -243,13 +255,39 @@ def fit(
 
     Source: chapter 07.
     """
-    if len(val.classes) != len(train.classes):
-        raise ValueError(f"{len(val.classes)} classes in val and {len(train.classes)} in train must be the same.")
+    with memory_explained():
+        run = Run(model, train, config, rates)
+        complete(
+            run,
+            val,
+            folder=folder,
+            copy_to=copy_to,
+            allow_change=allow_change,
+            tensorboard=tensorboard,
+            quiet=quiet,
+        )
+    return run.progress.history
+
+
+def complete(
+    run: Run,
+    val: ImageSet,
+    *,
+    folder: str | Path | None = None,
+    copy_to: str | Path | None = None,
+    allow_change: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Train to the end of a `Run`, from where the folder says that it stands; returns how many epochs were trained.
+
+    Arguments and errors are those of `fit`.
+    """
+    if len(val.classes) != len(run.data.classes):
+        raise ValueError(f"{len(val.classes)} classes in val and {len(run.data.classes)} in train must be the same.")
     if tensorboard and not folder:
         raise ValueError("tensorboard=True needs a folder to write in.")
     with ExitStack() as stack:
-        stack.enter_context(memory_explained())
-        run = Run(model, train, config, rates)
         stack.enter_context(generators_kept(run.device))
         store = stack.enter_context(Store(folder, copy_to)) if folder and distributed.is_main() else None
         found = distributed.from_main(store and store.load())
@@ -259,14 +297,14 @@ def fit(
         if store:  # a full disk shows before training, not after
             store.save(run.progress.step, run.state())
             write_history(store.folder, run.progress.history)
-        val = val.to(run.device)
         signals = stack.enter_context(StopSignals())
-        watch = Watch(run, store, signals, stack.enter_context(progress_bar(run, quiet)), writer)
-        while run.progress.epoch < config.epochs:
-            train_loss = train_one_epoch(run, watch.after_step)
+        bar = stack.enter_context(progress_bar(run, quiet))
+        watch, val, before = Watch(run, store, signals, bar, writer, quiet), val.to(run.device), run.progress.epoch
+        while not run.finished:
+            trained = train_one_epoch(run, watch.after_step)
             with run.autocast():
-                val_loss, val_accuracy = evaluate_set(run.average, val)
-            watch.after_epoch(train_loss, val_loss, val_accuracy)
-        model.load_state_dict(run.average.state_dict())
-        model.eval()
-        return run.progress.history
+                judged = evaluate_set(run.average, val)
+            watch.after_epoch(trained, judged, val)
+        run.model.load_state_dict(run.average.state_dict())
+        run.model.eval()
+        return run.progress.epoch - before

@@ -79,12 +79,15 @@ def split_by_rate(groups: list[dict], model: nn.Module, rates: Mapping[str, floa
     ]
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+def soft_cross_entropy(
+    logits: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy against targets that are shares of classes: (B, classes), (B, classes) -> the mean over B.
 
     Args:
         logits, targets: of one shape.
         smoothing: the share of each target that is taken away and spread evenly over all classes.
+        weights: (classes,) what each class's term counts, such as from `class_weights`; None for 1.
 
     Raises:
         ValueError: the shapes differ.
@@ -96,7 +99,24 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) 
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must have the same shape: "
             "the model needs one output for each class."
         )
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    return F.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+
+
+def ema_decay(decay: float, step: int, total_steps: int) -> float:
+    """How much of the old average stays at a step: `decay`, or less where the run is too short for it.
+
+    Of the weights that a run begins with, decay ** total_steps is still in the average at its end. Where that is more
+    than a hundredth, the average would be of weights that know nothing: there it is min(decay, (1 + t) / (10 + t)) at
+    step t, so that it reaches back over about a tenth of the steps so far. In a longer run it is `decay` throughout.
+
+    Args:
+        decay: the share that is asked for, from 0 to 1.
+        step: the number of the step, from 0.
+        total_steps: how many there are.
+
+    Source: TensorFlow's ExponentialMovingAverage, for the shorter average. Chapter 08.
+    """
+    return min(decay, (1 + step) / (10 + step)) if decay**total_steps > 0.01 else decay
 
 
 @torch.no_grad()

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
 from course_lib.train import distributed
+from course_lib.train.balance import balanced_order, class_weights
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, get_device, get_precision
-from course_lib.train.optim import param_groups, split_by_rate
+from course_lib.train.optim import param_groups, split_by_rate, warmup_cosine_lr
 
 
 @dataclass
@@ -26,17 +27,25 @@ class Progress:
     skipped: int = 0  # of these, not applied because float16 overflowed
     overflows: int = 0  # in a row, up to now
     loss_sum: float = 0.0  # over the steps of this epoch
+    right: float = 0.0  # images of this epoch that were classified right, as they were trained on
     last_loss: float = math.nan  # of the step before
     history: list[dict] = field(default_factory=list)  # a dict for each epoch
     seconds: float = 0.0
     cpu_seconds: float = 0.0  # of the processor's time: what the run costs even if others share the machine
+    changes: list[str] = field(default_factory=list)  # of settings half way, on request
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the highest accuracy on validation, the earliest of equals; 0 before the first."""
+        return max(self.history, key=lambda row: row["val_accuracy"])["epoch"] if self.history else 0
 
 
 class Run:
     """A training run under way: the model and what goes with it, made from the settings, and its `progress`.
 
-    Beside the numbers in the model, its average, optimiser and scaler, two things change on the way: `progress`, and
-    `accumulate`, where the memory is too small for the parts of a batch.
+    Beside the numbers in the model, its average, optimiser and scaler, three things change on the way: `progress`,
+    `best`, the weights after the best epoch on validation, and `accumulate`, where the memory is too small for the parts
+    of a batch.
 
     Args:
         model: a classifier; it moves to the run's device.
@@ -73,12 +82,42 @@ class Run:
         self.optimizer = torch.optim.AdamW(groups, config.lr, config.betas, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.accumulate = config.accumulate
+        self.class_weights = None
+        if config.class_weights:
+            self.class_weights = class_weights(self.data.labels, len(data.classes)).to(self.device, self.weights_dtype)
         self.progress = Progress()
+        self.best: dict[str, Tensor] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the data; what is left over waits for another epoch's order."""
         return len(self.data) // self.config.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Of the whole run, if nothing ends it early."""
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has not got better for as long as the settings have patience."""
+        waited = self.progress.epoch - self.progress.best_epoch
+        return 0 < self.config.patience <= waited
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to train."""
+        return self.progress.epoch >= self.config.epochs or self.stopped_early
+
+    def order(self) -> Tensor:
+        """The rows of the images in the order of the next epoch: (n,). Draws from PyTorch's random numbers."""
+        rows = balanced_order(self.data.labels.cpu()) if self.config.balanced else torch.randperm(len(self.data))
+        return rows.to(self.device)
+
+    def keep_best(self) -> None:
+        """Keep the weights that were judged last, if no epoch before was as good."""
+        if self.progress.best_epoch == self.progress.epoch:
+            self.best = {name: value.to("cpu", copy=True) for name, value in self.average.state_dict().items()}
 
     def autocast(self) -> torch.autocast:
         """Inside `with`, products are computed in the run's precision."""
@@ -92,6 +131,7 @@ class Run:
             "average": self.average.state_dict() if self.config.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "best": self.best,
             "progress": asdict(self.progress),
             "steps_per_epoch": self.steps_per_epoch,
             "about": self.about(),
@@ -100,8 +140,10 @@ class Run:
 
     def about(self) -> dict:
         """What makes it this run and no other: settings, data and model, in words and numbers."""
-        config = {name: value for name, value in asdict(self.config).items() if name not in SAME_MEANING}
+        config = {name: value for name, value in self.config.settings().items() if name not in SAME_MEANING}
         data = {"name": self.data.name, "images": self.data.images.shape, "classes": len(self.data.classes)}
+        if fingerprint := getattr(self.data, "fingerprint", None):
+            data["fingerprint"] = fingerprint
         model = {name: value.shape for name, value in self.model.state_dict().items()}
         trained = {"parameters": count_parameters(self.model), "rates": self.rates}
         return json.loads(json.dumps({"config": config, "data": data, "model": model, "trained": trained}))
@@ -132,14 +174,28 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+        self.best = state.get("best")
         self.progress = Progress(**state["progress"])
+        if changes := differences(*self._abouts(state)):
+            self.progress.changes.append(f"after epoch {self.progress.epoch}: {changes}")
         stretch = self.steps_per_epoch / state["steps_per_epoch"]  # 1, unless allow_change lets the batches differ
         self.progress.step = round(self.progress.step * stretch)
         self.progress.skipped = round(self.progress.skipped * stretch)
         self.progress.loss_sum *= stretch
+        self.progress.right *= stretch * self.config.batch_size / state["about"]["config"]["batch_size"]
+
+    def _abouts(self, state: dict) -> tuple[dict, dict]:
+        """What makes the run, as in `state` and here. What only one of them knows of the files is no difference."""
+        old, new = copy.deepcopy(state["about"]), self.about()
+        if not ("fingerprint" in old["data"] and "fingerprint" in new["data"]):
+            for about in (old, new):
+                about["data"].pop("fingerprint", None)
+        return old, new
 
     def _check_same(self, state: dict, allow_change: bool) -> None:
-        old, new = state["about"], self.about()
+        old, new = self._abouts(state)
+        if old["data"].get("fingerprint") != new["data"].get("fingerprint") and not allow_change:
+            raise CheckpointError(images_changed(self.data.name))
         other_model = any(old[name] != new[name] for name in ("model", "trained"))
         if old != new and (not allow_change or other_model):
             allow = "" if other_model else ", or --allow-change (allow_change=True)"
@@ -154,6 +210,35 @@ class Run:
         there, here = state["place"], self.place()
         if there != here:
             print(f"Going on, but not the same to the last bit: {differences(there, here)}.", flush=True)
+
+
+def images_changed(name: str) -> str:
+    """Why a run cannot go on with other images under the same name, and what to do."""
+    return (
+        f"the images in {name} have changed since this run began: --again trains anew (again=True in Python), "
+        "--allow-change goes on with those that are there now."
+    )
+
+
+def prolonged(state: dict, epochs: int) -> dict:
+    """The state of a run that was planned for fewer epochs, as that of one of `epochs`; and a line says how it goes on.
+
+    The learning rate joins the schedule of the longer run at the step where the run stands. Where it had fallen, it
+    rises again, and falls to 0 once more: what comes out is not the run that was planned for so many from the start.
+
+    Source: Loshchilov & Hutter 2017, section 3, for rates that rise again. Chapter 07.
+    """
+    state = copy.deepcopy(state)
+    config, progress = state["about"]["config"], state["progress"]
+    progress["changes"].append(f"after epoch {progress['epoch']}: config.epochs: {config['epochs']} -> {epochs}")
+    config["epochs"] = epochs
+    step, steps = progress["step"] - progress["skipped"], state["steps_per_epoch"]
+    rate = warmup_cosine_lr(step, epochs * steps, round(config["warmup_epochs"] * steps), config["lr"])
+    print(
+        f"After {progress['epoch']} epochs the learning rate goes on as in a run of {epochs}, from {rate:.2g}.",
+        flush=True,
+    )
+    return state
 
 
 SAME_MEANING = ("accumulate", "compile", "device")  # of these settings, any may be changed half way

@@ -422,7 +422,17 @@ def test_the_history_is_written(tmp_path):
     assert [{name: float(value) for name, value in row.items()} for row in rows] == history
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert list(history[0]) == (
-        "epoch lr train_loss train_accuracy val_loss val_accuracy images_per_second seconds cpu_seconds".split()
+        [
+            "epoch",
+            "lr",
+            "train_loss",
+            "train_accuracy",
+            "val_loss",
+            "val_accuracy",
+            "images_per_second",
+            "seconds",
+            "cpu_seconds",
+        ]
     )
     assert b"\r" not in (tmp_path / "history.csv").read_bytes()
     names = {path.name.split("-")[0] for path in tmp_path.iterdir()} - {

@@ -31,6 +31,9 @@ KINDS: dict[str, tuple[type[Config], Any]] = {
 }
 
 
+FILE = "model.safetensors"  # of a run
+
+
 def kind_of(config: Config) -> str:
     """The name in `KINDS` of a config's kind."""
     return next(name for name, (made_of, _) in KINDS.items() if made_of is type(config))
@@ -82,7 +85,7 @@ def load_model(weights: str | Path) -> Any:
     None if nobody knows it) and `record` (a dict, or None) say the rest.
 
     Args:
-        weights: the folder of a run, or a file that `save_model` or a run has written; or a name: of `REGISTRY`, of
+        weights: the folder of a run (with several seeds: of the first), or a file that `save_model` or a run has written; or a name: of `REGISTRY`, of
             `VIT_CONFIGS` or of torchvision's ResNets, whose published weights are fetched if they are not here yet.
 
     Raises:
@@ -92,9 +95,10 @@ def load_model(weights: str | Path) -> Any:
     """
     path = Path(weights).expanduser()
     if path.is_dir():
-        path = path / "model.safetensors"
-        if not path.is_file():
-            raise ValueError(f"{path.parent} holds no model.safetensors: it is no run, or one that has not finished.")
+        found = [*path.glob(FILE), *sorted(path.glob(f"seed-*/{FILE}"))]  # one seed, or several: the first of them
+        if not found:
+            raise ValueError(f"{path} holds no {FILE}: it is no run, or one that has not finished.")
+        path = found[0]
     model = _from_file(path) if path.is_file() else _by_name(str(weights))
     return model.eval()
 

@@ -32,7 +32,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise ValueError(f"{setting!r} must be name=value, such as epochs=5.")
         path = known.get(name.removeprefix("train.")) or _unknown(name, known)
         value = _parsed(text, recipe, path, name)
-        if changes.setdefault(path, value) != value:
+        if repr(changes.setdefault(path, value)) != repr(value):
             raise ValueError(f"{name} is given twice, as {changes[path]!r} and as {value!r}: leave one out.")
     return _changed(recipe, changes)
 

@@ -105,7 +105,7 @@ class Recipe:
 
     def begin(self) -> nn.Module:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
-        if self.weights and type(self.model) in (ViTConfig, ResNetConfig, TorchvisionResNet):
+        if self.weights and not isinstance(self.model, CNNConfig | PostNormConfig):
             return load_backbone(self.model, self.weights)
         model = MODELS[type(self.model)](self.model)
         if self.weights and isinstance(model, VisionTransformer):
@@ -130,8 +130,9 @@ class Recipe:
         if self.size and self.data.startswith(READ_AT_A_SIZE):
             options["size"] = self.size
         data = self.chosen(load_data(self.data, split, **options), split)
-        if self.weights and (wanted := weights_preprocessing(self.model, self.weights)):
-            data = replace(data, mean=wanted.mean, std=wanted.std)
+        if self.weights and not isinstance(self.model, CNNConfig):
+            wanted = weights_preprocessing(self.model, self.weights)
+            data = replace(data, mean=wanted.mean, std=wanted.std) if wanted else data
         return self.at_its_size(data)
 
     def at_its_size(self, data: ImageSet) -> ImageSet:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from safetensors.torch import load_file
 from weight_files import random_state, write
 
 from course_lib.data.augment import Augment
@@ -107,6 +108,10 @@ def test_from_a_published_file_to_a_record(photographs, weights, kind, trained, 
     else:
         assert len(moved) >= 2
     assert set(model.state_dict()) == set(start)  # detours are merged
+    best, last = (load_file(tmp_path / f"{name}.safetensors") for name in ("best", "model"))
+    assert best.keys() == last.keys()
+    if record["best_epoch"] == len(record["curve"]):
+        assert all(torch.equal(value, last[name]) for name, value in best.items())
     if kind == "vit":
         again = load_pretrained(VisionTransformer(SMALL), tmp_path / "model.safetensors")
         assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())

@@ -29,6 +29,7 @@ from course_lib.records import load_record
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters
 from course_lib.train.loop import evaluate_set
+from course_lib.train.optim import ema_decay
 from course_lib.vit import VisionTransformer, ViTConfig
 
 TINY = Recipe(
@@ -453,6 +454,26 @@ def test_records_of_recipes_are_of_these_recipes():
         assert record["settings"] == expected, recipe.name
         assert record["what"] == recipe.what
         assert len({run["seed"] for run in record["runs"]}) == len(record["runs"])
+
+
+IMAGES = {"mnist": 55_000, "cifar10": 45_000, "cifar10_jpeg": 45_000, "toy_shapes": 8_000}
+
+
+def test_recorded_runs_are_long_enough_for_their_average():
+    """The shorter average of short runs came after them: none of them is one, at no step."""
+    averaged = 0
+    for recipe in RECIPES.values():
+        if not recipe.train.ema or not (places.RESULTS[0] / f"{recipe.name}.json").is_file():
+            continue
+        record = load_record(recipe.name)
+        images = recipe.images or IMAGES[record["settings"]["data"]]
+        total = recipe.train.epochs * (images // recipe.train.batch_size)
+        assert all(
+            ema_decay(recipe.train.ema, step, total) == recipe.train.ema for step in (0, 1, total // 2, total - 1)
+        )
+        averaged += 1
+    assert averaged >= 15
+    assert len(find_recipe("shapes_vit_token").load("train")) == IMAGES["toy_shapes"]
 
 
 def test_what_a_recipe_says_it_reached_is_recorded():

@@ -682,13 +682,26 @@ def test_a_processor_without_memory(error, capsys):
 
 
 def test_real_shortage_on_the_processor():
-    with pytest.raises(TrainingError, match=r"out of memory: .*Smaller batch_size") as raised, train.memory_explained():
+    with pytest.raises(TrainingError, match=r"out of memory: .*Smaller batch_size") as raised, train.errors_explained():
         torch.empty(2**58, dtype=torch.uint8)
     assert "\n" not in str(raised.value)
 
 
+def test_a_model_that_cannot_be_compiled(monkeypatch):
+    """As on a machine without a C++ compiler; what PyTorch says of it has many lines."""
+    real = torch.nn.Module.compile
+
+    def backend(graph, inputs):
+        raise RuntimeError("Compiler: cl is not found.\nSet TORCHDYNAMO_VERBOSE=1 for more")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: real(model, backend=backend))
+    with pytest.raises(TrainingError, match="the model cannot be compiled here .*: use compile=False") as raised:
+        go(config=tiny.config(compile=True))
+    assert "\n" not in str(raised.value)
+
+
 def test_other_errors_are_not_of_memory():
-    with pytest.raises(RuntimeError, match="mat1 and mat2"), train.memory_explained():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), train.errors_explained():
         torch.ones(2, 3) @ torch.ones(2, 3)
     with pytest.raises(RuntimeError, match="a bug"):
         go(net=small_processor(model(), 0, RuntimeError("a bug")))

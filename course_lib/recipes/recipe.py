@@ -23,7 +23,7 @@ from course_lib.models.resnet import (
 )
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.train.config import TrainConfig
-from course_lib.train.device import generators_kept, memory_shortage, set_seed
+from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
 from course_lib.validate import as_pair, check_choice, check_count
 from course_lib.vit import VisionTransformer, ViTConfig
 from course_lib.weights.load import load_pretrained
@@ -37,6 +37,7 @@ MODELS = {
     ResNetConfig: ResNet,
     TorchvisionResNet: lambda config: create_resnet(config.name, num_classes=config.num_classes),
 }
+LARGEST = 4096  # pixels
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
 
@@ -80,6 +81,8 @@ class Recipe:
         for name in ("size", "images"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        if self.size and self.size > LARGEST:
+            raise ValueError(f"size {self.size} must be at most {LARGEST}, in pixels: 224 is usual for photographs.")
         if self.skip and not self.data.startswith("folder:"):
             raise ValueError(f"skip=True leaves out files of a folder, and data is {self.data}: use data=folder:PATH.")
         check_model(self.model)
@@ -102,7 +105,7 @@ class Recipe:
 
     def begin(self) -> nn.Module:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
-        if self.weights and type(self.model) in (ViTConfig, ResNetConfig, TorchvisionResNet):
+        if self.weights and not isinstance(self.model, CNNConfig | PostNormConfig):
             return load_backbone(self.model, self.weights)
         model = MODELS[type(self.model)](self.model)
         if self.weights and isinstance(model, VisionTransformer):
@@ -127,8 +130,9 @@ class Recipe:
         if self.size and self.data.startswith(READ_AT_A_SIZE):
             options["size"] = self.size
         data = self.chosen(load_data(self.data, split, **options), split)
-        if self.weights and (wanted := weights_preprocessing(self.model, self.weights)):
-            data = replace(data, mean=wanted.mean, std=wanted.std)
+        if self.weights and not isinstance(self.model, CNNConfig):
+            wanted = weights_preprocessing(self.model, self.weights)
+            data = replace(data, mean=wanted.mean, std=wanted.std) if wanted else data
         return self.at_its_size(data)
 
     def at_its_size(self, data: ImageSet) -> ImageSet:
@@ -185,6 +189,25 @@ def check_images(recipe: Recipe, data: ImageSet) -> None:
         f"{data.name} has images of {channels} x {height} x {width} in {classes} classes, the model takes "
         f"{' x '.join(map(str, (wanted, *grid)))} and has {config.num_classes} outputs: set {' '.join(mends)}."
     )
+
+
+def check_processor(recipe: Recipe, data: ImageSet) -> None:
+    """Raise a `ValueError` for narrow convolutions over large images on a processor: there PyTorch crashes.
+
+    Its library (oneDNN, as of PyTorch 2.15) writes beyond its memory in the backward pass of those with fewer than 16
+    channels, from 96 x 96 pixels on, which ends the process or, worse, does not.
+    """
+    config, side = recipe.model, data.input_size or max(data.images.shape[2:])
+    narrow = {ResNetConfig: "width", CNNConfig: "widths"}.get(type(config))
+    if narrow is None or side <= 64 or get_device(recipe.train.device).type != "cpu":
+        return
+    widths = getattr(config, narrow)
+    wider = tuple(max(width, 16) for width in (widths if narrow == "widths" else (widths,)))
+    if wider not in (widths, (widths,)):
+        raise ValueError(
+            f"{data.name} has images of {side} pixels, and on a processor PyTorch crashes with {narrow} {widths} above 64: "
+            f"set model.{narrow}={','.join(map(str, wider))} or size=64."
+        )
 
 
 def _size_that_fits(config: ViTConfig, height: int, width: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.models.backbones import weights_file
+from course_lib.models.cnn import CNNConfig
 from course_lib.recipes.recipe import Recipe
 from course_lib.recipes.runner import RECIPES
 from course_lib.records import load_record
@@ -124,7 +125,7 @@ def ours(experiment: Experiment) -> str:
 def lacking(recipe: Recipe) -> list[tuple[str, Path, bool]]:
     """What is not here yet that the recipe needs: [(what, where it must be, whether the course fetches it itself)]."""
     found = []
-    if recipe.weights:
+    if recipe.weights and not isinstance(recipe.model, CNNConfig):
         url, path = weights_file(recipe.model, recipe.weights)
         if not path.is_file():
             found.append((f"weights {path.name}" + (f" from {url}" if url else ""), path, bool(url)))

@@ -17,12 +17,12 @@ from course_lib.metrics import predict, score
 from course_lib.models.saved import save_model
 from course_lib.recipes import folders
 from course_lib.recipes.finetuning import FINE_TUNING
-from course_lib.recipes.recipe import Recipe, check_images
+from course_lib.recipes.recipe import Recipe, check_images, check_processor
 from course_lib.recipes.scratch import FROM_SCRATCH
 from course_lib.records import code_digest, commit, versions, write_json
 from course_lib.train import distributed
 from course_lib.train.device import count_parameters, describe, get_device, memory_shortage, peak_memory
-from course_lib.train.loop import complete, evaluate_set, memory_explained
+from course_lib.train.loop import complete, errors_explained, evaluate_set
 from course_lib.train.run import Run
 from course_lib.weights.preprocessing import Preprocessing
 
@@ -78,7 +78,7 @@ def run_recipe(
     Source: chapter 07.
     """
     folder, copy_to = Path(folder).expanduser(), Path(copy_to).expanduser() if copy_to else None
-    with memory_explained():
+    with errors_explained():
         distributed.start(get_device(recipe.train.device))
         train, val, test = load_splits(recipe)
         model = recipe.build()
@@ -110,6 +110,7 @@ def load_splits(recipe: Recipe) -> tuple[ImageSet, ImageSet, ImageSet]:
     if len(train.classes) > 1:
         check_images(recipe, train)
     check_classes(train, recipe.model.num_classes)
+    check_processor(recipe, train)
     for data in (val, test):
         if data.classes != train.classes:
             raise ValueError(f"{data.name} has the classes {data.classes}, {train.name} has {train.classes}.")

@@ -32,7 +32,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise ValueError(f"{setting!r} must be name=value, such as epochs=5.")
         path = known.get(name.removeprefix("train.")) or _unknown(name, known)
         value = _parsed(text, recipe, path, name)
-        if changes.setdefault(path, value) != value:
+        if repr(changes.setdefault(path, value)) != repr(value):
             raise ValueError(f"{name} is given twice, as {changes[path]!r} and as {value!r}: leave one out.")
     return _changed(recipe, changes)
 
@@ -50,7 +50,7 @@ def _unknown(name: str, known: Mapping[str, Path]) -> Path:
     if name.removeprefix("train.") in GROUPS:
         inner = [other for other in known if other.startswith(f"{name}.")] or ["epochs"]
         raise ValueError(f"{name!r} is not a single setting: give the name of one of its values, such as {inner[0]}.")
-    ends = {other.rpartition(".")[2]: other for other in reversed(known)} | {other: other for other in known}
+    ends = {other.rpartition(".")[2]: other for other in reversed([*known])} | {other: other for other in known}
     near = [
         ends[end]
         for end in difflib.get_close_matches(name, ends, 3)

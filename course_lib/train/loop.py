@@ -204,13 +204,16 @@ def train_one_epoch(run: Run, after_step: Callable[[], object] = lambda: None) -
 
 
 @contextmanager
-def memory_explained() -> Iterator[None]:
-    """Inside `with`, running out of memory is a `TrainingError` that says what to change."""
+def errors_explained() -> Iterator[None]:
+    """Inside `with`, running out of memory is a `TrainingError` that says what to change; and a model that cannot be compiled."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if message := memory_shortage(error):
             raise TrainingError(f"out of memory: {message} {LEVERS}") from error
+        if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):  # such as without a C++ compiler
+            said = str(error).strip().partition("\n")[0]
+            raise TrainingError(f"the model cannot be compiled here ({said}): use compile=False.") from error
         raise
 
 
@@ -255,7 +258,7 @@ def fit(
 
     Source: chapter 07.
     """
-    with memory_explained():
+    with errors_explained():
         run = Run(model, train, config, rates)
         complete(
             run,

@@ -58,6 +58,17 @@ def run_name(recipe: Recipe, standing: Recipe) -> str:
     return f"{recipe.name[:30]}-{words}-{hashlib.sha256(numbers.encode()).hexdigest()[:8]}"
 
 
+def checked_name(name: str | None) -> str | None:
+    """A name that somebody wants for the folder of their runs.
+
+    Raises:
+        ValueError: not every system takes it.
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,78}[A-Za-z0-9_=-]|[A-Za-z0-9_]", name):
+        raise ValueError(f"--name {name!r} must be up to 80 letters, digits and _-=., so that every system takes it.")
+    return name
+
+
 def _last_part(value: Any) -> str:
     """A value in few words: of a path, its last part."""
     if isinstance(value, str):

@@ -4,24 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
-from course_lib.data.sources import load_data
+from course_lib.data.sources import classes_of, load_data
 from course_lib.models.backbones import load_backbone, weights_preprocessing
-from course_lib.models.cnn import CNN, CNNConfig
-from course_lib.models.resnet import (
-    NAMES,
-    ResNet,
-    ResNetConfig,
-    TorchvisionResNet,
-    create_resnet,
-    load_strictly,
-)
-from course_lib.models.variants import PostNormConfig, PostNormViT
+from course_lib.models.cnn import CNNConfig
+from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
+from course_lib.models.saved import build
+from course_lib.models.variants import PostNormConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
 from course_lib.validate import as_pair, check_choice, check_count
@@ -30,13 +24,6 @@ from course_lib.weights.load import load_pretrained
 
 CPU = torch.device("cpu")
 ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
-MODELS = {
-    ViTConfig: VisionTransformer,
-    PostNormConfig: PostNormViT,
-    CNNConfig: CNN,
-    ResNetConfig: ResNet,
-    TorchvisionResNet: lambda config: create_resnet(config.name, num_classes=config.num_classes),
-}
 LARGEST = 4096  # pixels
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
@@ -49,7 +36,8 @@ class Recipe:
         name: what to call it.
         what: one sentence about it.
         data: a name that `course_lib.data.load_data` knows.
-        model: a `ViTConfig`, `CNNConfig`, `ResNetConfig` or `TorchvisionResNet`.
+        model: a `ViTConfig`, `CNNConfig`, `ResNetConfig` or `TorchvisionResNet`; with 0 for `num_classes`, it gets as many
+            outputs as the data has classes.
         train: a `TrainConfig`.
         cost: about how long it takes, and on what.
         expect: what it reached, and where that is recorded; or what it is meant to reach, said so.
@@ -87,6 +75,12 @@ class Recipe:
             raise ValueError(f"skip=True leaves out files of a folder, and data is {self.data}: use data=folder:PATH.")
         check_model(self.model)
 
+    def settled(self) -> Self:
+        """The same, with as many outputs as the data has classes, if their number was left open."""
+        if self.model.num_classes:
+            return self
+        return replace(self, model=replace(self.model, num_classes=len(classes_of(self.data))))
+
     def build(self) -> nn.Module:
         """The model with its starting weights, which depend on the seed only.
 
@@ -107,7 +101,7 @@ class Recipe:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
         if self.weights and not isinstance(self.model, CNNConfig | PostNormConfig):
             return load_backbone(self.model, self.weights)
-        model = MODELS[type(self.model)](self.model)
+        model = build(self.model)
         if self.weights and isinstance(model, VisionTransformer):
             load_pretrained(model, self.weights, num_classes=self.model.num_classes)
         elif self.weights:

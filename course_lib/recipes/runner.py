@@ -16,7 +16,7 @@ from course_lib.files import places
 from course_lib.metrics import predict, score
 from course_lib.models.saved import save_model
 from course_lib.recipes import folders
-from course_lib.recipes.finetuning import FINE_TUNING
+from course_lib.recipes.finetuning import FINE_TUNING, PHOTOS
 from course_lib.recipes.recipe import Recipe, check_images, check_processor
 from course_lib.recipes.scratch import FROM_SCRATCH
 from course_lib.records import code_digest, commit, versions, write_json
@@ -26,7 +26,7 @@ from course_lib.train.loop import complete, errors_explained, evaluate_set
 from course_lib.train.run import Run
 from course_lib.weights.preprocessing import Preprocessing
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING, PHOTOS)}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -80,6 +80,7 @@ def run_recipe(
     folder, copy_to = Path(folder).expanduser(), Path(copy_to).expanduser() if copy_to else None
     with errors_explained():
         distributed.start(get_device(recipe.train.device))
+        recipe = recipe.settled()
         train, val, test = load_splits(recipe)
         model = recipe.build()
         check_forward(model, train)

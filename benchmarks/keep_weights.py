@@ -24,7 +24,7 @@ MOST = 2_000_000  # bytes
 CHECKPOINTS = Path(__file__).parent.parent / "data" / "checkpoints"
 
 
-def add_to_manifest(name, preprocessing, top1, top1_from):
+def add_to_manifest(name, preprocessing, classes, top1, top1_from):
     """Put the entry of data/checkpoints/NAME.safetensors into the manifest, in place of an older one."""
     file, config = CHECKPOINTS / f"{name}.safetensors", VIT_CONFIGS[name]
     entry = {
@@ -41,6 +41,7 @@ def add_to_manifest(name, preprocessing, top1, top1_from):
         "interpolation": preprocessing.interpolation,
         "norm_eps": config.norm_eps,
         "num_classes": config.num_classes,
+        "classes": list(classes),
         "top1": top1,
         "top1_from": top1_from,
         "licence": "MIT",
@@ -66,10 +67,10 @@ def main(folder, name):
         raise SystemExit(f"the model of {recipe.name} is not {name}")
     write_atomically(CHECKPOINTS / f"{name}.safetensors", small_enough(Path(folder) / "model.safetensors"))
     images = recipe.load("test")
-    size = tuple(images.images.shape[-2:])
     add_to_manifest(
         name,
-        Preprocessing(images.mean, images.std, size, resize=size, interpolation="bilinear"),
+        Preprocessing.of(images),
+        images.classes,
         round(100 * run["test_accuracy"], 2),
         f"test split of {images.name.partition('/')[0]}, data/results/{recipe.name}.json, seed {run['seed']}",
     )

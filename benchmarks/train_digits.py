@@ -33,7 +33,7 @@ RECIPE = {
     "augmentation": "turn by up to 15 degrees, shear 0.2, scale 0.85 to 1.15, shift by up to 1 pixel",
     "label_smoothing": 0.1,
 }
-IMAGES = Preprocessing(mean=(0.5,), std=(0.5,), input_size=(8, 8), resize=None, interpolation="bilinear")
+IMAGES = Preprocessing(mean=(0.5,), std=(0.5,), input_size=(8, 8), resize="cover", interpolation="bilinear")
 
 
 def jittered(images):
@@ -107,7 +107,7 @@ def main():
     kept.preprocessing = IMAGES
     save_weights(kept, file)
     source = "test split of course_lib.data.digits, data/results/digits_vit.json"
-    add_to_manifest(NAME, IMAGES, round(100 * runs[0]["test"], 1), source)
+    add_to_manifest(NAME, IMAGES, digits("test").classes, round(100 * runs[0]["test"], 1), source)
     record = {
         "what": "ViT on scikit-learn's digits: accuracy on the validation split by epoch, on the test split at the end",
         "recipe": RECIPE,

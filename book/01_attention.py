@@ -162,9 +162,9 @@ print(torch.tensor([1000.0, 999.0]).softmax(dim=0))
 # %% [markdown]
 # ### Exercise 1.1 · `softmax`
 #
-# *Easy, 5 minutes.* Write `softmax(scores, dim)` from exponentials and sums, without calling PyTorch's own.
+# *Easy, 5 minutes.* Write `softmax(scores, dim=-1)` from exponentials and sums, without calling PyTorch's own.
 #
-# * `scores` is a tensor of any shape; `dim` is the dimension along which the weights must sum to 1.
+# * `scores` is a tensor of any shape; `dim` is the dimension along which the weights must sum to 1, the last one if the caller names none.
 # * The result has the same shape and type.
 # * It must survive scores of 900 and of −900, in one slice or in two.
 # * Stay with tensors, here and in the next three exercises: gradients must pass through.
@@ -483,6 +483,7 @@ for name, scale in (("no scale", 1), ("sqrt(d)", 768**0.5), ("d", 768)):
 # * `query` is `(..., Nq, d)` and `key` is `(..., Nk, d)`. The dots stand for any number of leading dimensions, a batch for example, or none.
 # * The result is `(..., Nq, Nk)`: row = query, column = key.
 # * It must survive large scores, as `softmax` does.
+# * The course has its own `attention.attention_weights`, which is refused. As in every exercise, you may not call the course's function of the same name.
 # * You may use your `softmax` or PyTorch's. Where yours is not right yet, a right result takes the place of its own, so that this check speaks of this exercise alone.
 
 
@@ -525,7 +526,7 @@ check_attention_weights(attention_weights)
 # * `query` `(..., Nq, d)`, `key` `(..., Nk, d)`, `value` `(..., Nk, dv)`.
 # * The result is a pair: output `(..., Nq, dv)`, weights `(..., Nq, Nk)`.
 # * You may use what you have written so far, here and in the next exercise. Where it is not right yet, a right result takes the place of its own.
-# * `F.scaled_dot_product_attention` is what you are writing, so do without it, in the next exercise too.
+# * `F.scaled_dot_product_attention` is what you are writing, so do without it, in the next exercise too, and without the course's `attention.attention_weights` and `attention.scaled_dot_product_attention`.
 
 
 # %% tags=["exercise"]
@@ -708,7 +709,7 @@ print("nn.MultiheadAttention with ~causal looks only back:", looks_back_only)
 # * `query`, `key`, `value` as before; `mask` is boolean, `(..., Nq, Nk)`, `True` = may attend.
 # * Weights are 0 where the mask is `False`, and the rest of the row sums to 1.
 # * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`.
-# * Scores may be large: an allowed one may lie more than a thousand below a forbidden one.
+# * Scores may be large: an allowed one may lie millions below 0, and below a forbidden one. So fill with the lowest number of the type, `torch.finfo(scores.dtype).min`, or with `-torch.inf`.
 # * Return the pair (output, weights).
 
 

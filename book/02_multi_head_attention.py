@@ -488,7 +488,7 @@ plt.show()
 #
 # * `x` is `(B, N, D)`, and `num_heads` $= H$ divides $D$.
 # * The result is `(B, H, N, d)` with $d = D/H$. Head $h$ holds columns $hd$ to $(h+1)d - 1$ of every token.
-# * Use einops, or PyTorch's own reshaping. Stay with tensors, here and in the next two exercises: gradients must pass through.
+# * Use einops, or PyTorch's own reshaping; the course's `attention.split_heads` is refused, and so is `attention.merge_heads` in the next exercise. Stay with tensors, here and in the next two exercises: gradients must pass through.
 
 
 # %% tags=["exercise"]
@@ -748,7 +748,7 @@ plt.show()
 # * `x` is `(B, N, D)`, `num_heads` divides $D$. The result is `(B, N, D)`.
 # * `params` is a dictionary under timm's names: `"qkv.weight"` `(3D, D)`, `"qkv.bias"` `(3D,)`, `"proj.weight"` `(D, D)`, `"proj.bias"` `(D,)`. They are stored as `nn.Linear` stores them,
 #   and the $3D$ are laid out q | k | v.
-# * Use your `split_heads` and `merge_heads` (where one is not right yet, a right result takes the place of its own), and for the attention itself your own lines or `attention.scaled_dot_product_attention`, which returns the output *and* the weights. Large scores must not overflow.
+# * Use your `split_heads` and `merge_heads` (where one is not right yet, a right result takes the place of its own), and for the attention itself your own lines or `attention.scaled_dot_product_attention`, which returns the output *and* the weights. Large scores must neither overflow nor underflow, in any row.
 # * Only the finished layer is refused: `nn.MultiheadAttention`, its function in `F`, and the course's `MultiHeadSelfAttention`.
 #
 # $$(B, N, D) \xrightarrow{\;\texttt{qkv}\;} (B, N, 3D) \xrightarrow{\;\text{cut}\;} 3 \times (B, H, N, d) \xrightarrow{\;\text{attend}\;} (B, H, N, d) \xrightarrow{\;\text{merge}\;} (B, N, D) \xrightarrow{\;\texttt{proj}\;} (B, N, D)$$

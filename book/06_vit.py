@@ -849,8 +849,8 @@ plt.show()
 #
 # *Easy, 5 minutes. The capstone.* Everything together: from a photograph and somebody else's weights to probabilities.
 #
-# * `images` is `(B, C, H, W)`. `state` has torchvision's names. `num_heads` as before.
-# * The result is `(B, classes)`: for each image the probabilities of the classes, with sum 1. Nobody needs gradients here.
+# * `images` is `(B, C, H, W)`, prepared already: scaled and normalised as the model wants it. `state` has torchvision's names. `num_heads` as before.
+# * The result is `(B, classes)`: for each image the probabilities of the classes, with sum 1, however large the logits are and however far the images lie apart. Nobody needs gradients here.
 # * Use `convert_torchvision_state_dict`, `vit_forward` and `softmax(scores, dim=-1)`. The first two are above, and if one is not right yet, this check uses a correct one.
 
 

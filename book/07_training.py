@@ -24,11 +24,18 @@ import torch.nn.functional as F
 from scipy.stats import t as student
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import to_pil_image
 
 from course_lib import train, vit, viz
 from course_lib.checks import my_pieces
 from course_lib.data import Augment, ImageSet, digits, toy_shapes
-from course_lib.models import create_model, vit_b_16
+from course_lib.models import (
+    create_model,
+    load_model,
+    probabilities,
+    unlike,
+    vit_b_16,
+)
 from course_lib.records import load_record
 from course_lib.train import TrainConfig, fit, set_seed
 from course_lib.weights import load_pretrained
@@ -482,7 +489,7 @@ for name, optimizer, decay in (
 #
 # * `model` is any model of linear layers, convolutions (`nn.Conv2d`) and norms: a ViT of this course with any kind of positions, or, say, an `nn.Sequential`, perhaps with others in it. Its biases and the parameters of its norms have one dimension.
 # * The result is a list of two dictionaries. One has in `"params"` the list of all parameters that decay, and in `"weight_decay"` the given number. The other has all the rest, and `0.0`.
-# * Each parameter is in exactly one of them, once, also if the model uses it in two places. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
+# * Each parameter is in exactly one of them, once, also if the model uses it in two places, or two layers share it. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
 # * You only make lists: the parameters themselves stay as they are.
 #
 # `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table` (as in `relative_position_bias_table`).
@@ -584,7 +591,7 @@ print(
 # *Medium, 15 minutes.* The exact loss and accuracy of a model.
 #
 # * `batches` gives pairs of `images` $(B, C, h, w)$ and `labels` $(B,)$. The batches may be of any sizes, there is at least one, and you can go through them once. They have no length.
-# * The model comes in whatever mode it is, and you may leave it in another. Nothing else about it changes.
+# * The model comes in whatever mode it is, and you may leave it in another. Nothing else about it changes, its gradients included.
 # * The result is `(loss, accuracy)`, two floats: the mean cross-entropy over all images, and the share of images whose largest logit is that of the right class. No gradients may be recorded on the way.
 
 
@@ -1040,6 +1047,44 @@ for run in load_record("mnist_looks")["runs"]:
 # %% [markdown]
 # Fewer, for both models and on both splits; the fast one loses a third of its mistakes on the test. So a ViT has *nearly* learned it: which answer it gives depends, for some digits, on where the cuts between the patches fall. The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 8: a convolution need not learn this.
 #
+# ### Ink and paper
+#
+# This page draws digits as a pen does, dark on light. MNIST stores them the other way round: the paper is 0, the ink 255. Take a photograph of your own notebook, and you have digits of the one kind that the model has never seen.
+#
+# > **Predict.** Ten test digits, a 0, a 1, and so on, turned round: dark on light. How many does `mnist_vit` still read? And how sure is it of its answers?
+
+# %% tags=["hide-output"]
+reader = load_model("course/vit_mnist_patch4_28")
+prepare = reader.preprocessing.transform()
+ink = from_record(load_record("mnist_test_examples")["examples"])  # light on dark
+for what, pixels in (("as MNIST has it", ink), ("dark on light", 255 - ink)):
+    images = torch.stack([prepare(image) for image in pixels])
+    sure, answers = probabilities(reader, images).max(dim=1)
+    print(f"{what:15} {answers.tolist()}, sure of it: {sure.mean():.1f}")
+    assert sure.mean() > 0.8
+assert answers.tolist() == [0] * 10
+
+# %% [markdown]
+# Ten zeros, and it is nearly as sure as before. A softmax has to give its probability to somebody; no output says *I have never seen such a thing*. **Confidence is not a warning.** So look at the picture before the model does. Here it is simple: what is mostly paper has a mean far from MNIST's $0.13$, and turned round it would be near it.
+
+# %%
+photo = to_pil_image(255 - ink[3])
+print(*unlike(photo, reader.preprocessing))
+assert unlike(photo, reader.preprocessing) and not unlike(
+    to_pil_image(ink[3]), reader.preprocessing
+)
+
+# %% [markdown]
+# In a terminal it is one command. It names the five likeliest answers, and says when ink and paper have changed places:
+#
+# ```
+# course predict course/vit_mnist_patch4_28 photo.png
+# course predict course/vit_mnist_patch4_28 photo.png --invert
+# ```
+#
+# It sees that much and no more. A light letter on a dark ground is still read as a digit.
+
+# %% [markdown]
 # ### Which parts matter?
 #
 # An **ablation** leaves out or exchanges one part at a time, with everything else as it was. The base is a small ViT with learned positions, class token, patches of 7 and the norm before each part, trained for 5 epochs. All are compared on the 5,000 *validation* images, since a comparison is a choice.

@@ -552,7 +552,7 @@ assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
 #
 # * `model` and `fresh` are two Vision Transformers of the same config, of any depth, with `head`, `norm` and `blocks`, both in evaluation mode; `fresh` has never been trained.
 # * Return a copy of `model` in which `head`, `norm` and the last `blocks` blocks have the weights of `fresh`. With `blocks = 0` that is head and norm alone; at most, it is all blocks.
-# * Neither of the two models changes (weights, mode, `requires_grad`), and the copy shares no weights with them.
+# * Neither of the two models changes (weights, mode, `requires_grad`), and the copy shares no weights with them. In which mode the copy is, and what of it requires gradients, is up to you.
 
 
 # %% tags=["exercise"]

@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from course_lib.commands.doctor import add_doctor
+from course_lib.commands.evaluate import add_evaluate
+from course_lib.commands.export import add_export
+from course_lib.commands.look import add_look
+from course_lib.commands.predict import add_predict
 from course_lib.commands.runs import add_runs
+from course_lib.commands.sort import add_sort
 from course_lib.commands.train import add_reproduce, add_train
 
 
@@ -14,7 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for what the reader can mend, 130 and 143 after a stop."""
     parser = argparse.ArgumentParser(prog="course", description="Train and look at the models of the course.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (add_train, add_reproduce, add_runs, add_doctor):
+    everything = (
+        add_look,
+        add_sort,
+        add_train,
+        add_evaluate,
+        add_predict,
+        add_export,
+        add_runs,
+        add_reproduce,
+        add_doctor,
+    )
+    for add in everything:
         add(commands)
     options, rest = parser.parse_known_args(arguments)
     if options.command in ("train", "reproduce"):  # settings may also stand after the options

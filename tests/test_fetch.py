@@ -437,7 +437,7 @@ def test_offline(site, path, monkeypatch):
     monkeypatch.setenv("COURSE_LIB_OFFLINE", "1")
     assert site.url in refused(site, path, "COURSE_LIB_OFFLINE is set")
     assert not site.requests
-    for value in ("0", ""):
+    for value in ("0", "", "false", "No", " off"):
         monkeypatch.setenv("COURSE_LIB_OFFLINE", value)
         fetch(site.url, path)
         path.unlink()

@@ -15,6 +15,7 @@ from weight_files import random_state, write
 from course_lib.data.augment import Augment
 from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import DATA_SETS
+from course_lib.models import save_model
 from course_lib.models.backbones import load_backbone
 from course_lib.models.resnet import ResNet, ResNetConfig, TorchvisionResNet, published_preprocessing
 from course_lib.recipes import runner as runs
@@ -53,7 +54,7 @@ def weights(tmp_path_factory):
     resnet = torchvision.models.resnet18(num_classes=7)
     torch.save(resnet.state_dict(), folder / "resnet.pth")
     own = ResNet(ResNetConfig(num_classes=7, width=4, blocks=1))
-    runs.save_model(own, None, folder / "own.safetensors")
+    save_model(own, folder / "own.safetensors")
     return {
         "vit": (SMALL, write("zip", random_state(vit), folder / "vit.pth")),
         "resnet": (TorchvisionResNet("resnet18", 3), folder / "resnet.pth"),

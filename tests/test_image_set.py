@@ -1,6 +1,7 @@
 """Labelled images in memory: what they must be, how they are normalised, which share of each class is which split."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +51,28 @@ def test_some_of_the_classes():
     fails(data.only, ["1", "x"], match="classes 1, x must be different ones of 0, 1")
     fails(data.only, ["1", "1"], match="classes 1, 1 must be different")
     fails(data.only, [], match=r"\(none\) must be different")
+
+
+def test_paths_follow_their_images():
+    plain = digits("val")
+    data = replace(plain, paths=tuple(Path(f"{row}.png") for row in range(300)), fingerprint="abc")
+    rows = torch.tensor([4, 2, 2, 299])
+    for chosen in (
+        rows,
+        rows.tolist(),
+        slice(3, 40, 5),
+        slice(None, 1),
+        plain.labels == 7,
+        (plain.labels == 7).tolist(),
+    ):
+        some = data.take(chosen)
+        numbers = [int(path.stem) for path in some.paths]
+        assert torch.equal(some.images, plain.images[numbers]) and some.fingerprint == "abc"
+        assert plain.take(chosen).paths is None
+    some = data.only(["7", "2"])
+    assert torch.equal(some.images, plain.images[[int(path.stem) for path in some.paths]])
+    assert data.to("cpu").paths == data.resized(4).paths == data.paths and plain.fingerprint is None
+    fails(replace, data, paths=data.paths[1:], match="digits/val: 299 paths must be as many as the 300 images")
 
 
 def test_small_images_become_larger_when_they_are_normalised():

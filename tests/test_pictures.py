@@ -112,3 +112,9 @@ def test_floating_point_pixels_are_refused(tmp_path):
     picture.save(tmp_path / "image.tif")
     fails(read_image, tmp_path / "image.tif", match="image.tif.*floating-point")
     fails(Preprocessing((0.0,), (1.0,), (5, 8), None, "bilinear").transform(), picture, match="floating-point")
+
+
+def test_an_error_is_one_line_whatever_the_file_is_called(tmp_path):
+    (tmp_path / "two\nlines.png").write_bytes(b"broken")
+    for name in ("two\nlines.png", "not\nthere.png"):
+        fails(read_image, tmp_path / name, match=r"\\n")

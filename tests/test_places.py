@@ -12,6 +12,8 @@ def test_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_LIB_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     assert data_folder("~/x") == Path.home() / "x"
+    monkeypatch.setenv("COURSE_LIB_DATA", "~/y")
+    assert data_folder() == Path.home() / "y"
     monkeypatch.delenv("COURSE_LIB_DATA")
     assert data_folder() == CHECKOUT / "data" / "cache"
     monkeypatch.setattr(places, "CHECKOUT", tmp_path)  # not a checkout

@@ -43,7 +43,7 @@ def test_every_entry_is_well_formed(name):
         assert all(0 < value < 1 for value in images.mean + images.std)
         assert images.interpolation in ("bilinear", "bicubic")
         sides = (images.resize, images.resize) if isinstance(images.resize, int) else images.resize
-        assert sides is None or all(
+        assert sides in (None, "cover") or all(
             size <= side <= 1.2 * size for side, size in zip(sides, images.input_size, strict=True)
         )
 

@@ -12,6 +12,7 @@ from test_recipes import TINY
 from course_lib import cli
 from course_lib.data.augment import Augment
 from course_lib.data.sources import load_data
+from course_lib.models import save_model
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import ResNetConfig, TorchvisionResNet
 from course_lib.models.variants import PostNormConfig
@@ -234,7 +235,7 @@ def test_weights_for_every_kind_of_recipe(tmp_path):
         torch.manual_seed(1)
         before = replace(recipe, train=replace(SMALL, seed=5), model=replace(recipe.model, num_classes=7)).build()
         path = tmp_path / f"{recipe.name}.safetensors"
-        runner.save_model(before, recipe.load("test"), path)
+        save_model(before, path)
         begun = override(recipe, [f"weights={path}"])
         model, plain = begun.build(), recipe.build()
         assert begun.settings()["weights"] == str(path)

@@ -28,6 +28,10 @@ def test_names():
     assert load_data("digits:7,2", "val").classes == ("7", "2")
     fails(load_data, "digits:1,", "val", match="must be different ones of")
     assert len(load_data("toy_shapes", "test", n=16, size=16)) == 16
+    whole, some = (load_data(name, "test", n=16) for name in ("toy_shapes", "toy_shapes:ring,circle"))
+    assert some.classes == ("ring", "circle") and some.labels.tolist() == [1, 0, 1, 0]
+    rows = whole.labels < 2
+    assert torch.equal(some.images, whole.images[rows]) and torch.equal(some.masks, whole.masks[rows])
     message = fails(load_data, "minst", "train", match="'minst' must be one of")
     assert all(name in message for name in DATA_SETS) and "folder:" in message
     for name in DATA_SETS:

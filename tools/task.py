@@ -74,7 +74,7 @@ TASKS = {
         "choose new versions within the bounds of pyproject.toml",
         ["dev"],
         [
-            f"{LOCK} pyproject.toml --group dev --output-file requirements/dev.txt",
+            f"{LOCK} pyproject.toml --extra onnx --group dev --output-file requirements/dev.txt",
             f"{LOCK} --group book --constraints requirements/dev.txt --output-file requirements/book.txt",
             f"{LOCK} pyproject.toml --group notebooks --group test --resolution lowest-direct"
             " --output-file requirements/lowest.txt",

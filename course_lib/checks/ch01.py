@@ -1,5 +1,8 @@
 """The exercises of chapter 01, scaled dot-product attention."""
 
+import math  # noqa: F401 (for the edits)
+
+import numpy as np  # noqa: F401 (for the edits)
 import torch
 
 from course_lib.checks.edits import edits_of
@@ -15,6 +18,7 @@ def _softmax_probes(generator):
         {"scores": draw(3, 4), "dim": -1},
         {"scores": draw(3, 3), "dim": -1},
         {"scores": draw(4, 2, 3), "dim": 1},
+        {"scores": draw(4, 3)},
         {"scores": draw(3, 6) + far_apart, "dim": -1},
         {"scores": draw(3, 2) + far_apart, "dim": 0},
         {"scores": single(draw(2, 5)), "dim": 0},
@@ -48,6 +52,36 @@ SOFTMAX = Exercise(
         dividing inf by inf gave NaN, and setting it to a number does not bring the weights back: subtract the maximum along `dim` first, so that nothing overflows.
             scores - scores.amax(dim, keepdim=True) ⇒ scores
             exps / exps.sum(dim, keepdim=True) ⇒ (exps / exps.sum(dim, keepdim=True)).nan_to_num()
+        you subtract the largest absolute value, and a slice of scores near -900 underflows to 0/0: subtract the maximum itself, scores.amax(dim, keepdim=True).
+            scores.amax ⇒ scores.abs().amax
+        your bounds make different scores the same: subtract the maximum along `dim` in place of clamping, the result does not change.
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(max=50)
+          or
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(-50, 50)
+          or
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(-10, 10)
+          or
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(max=700)
+          or
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(-700, 700)
+          or
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.clamp(max=709)
+        you divide by the maximum, which changes the result: subtract it.
+            scores - ⇒ scores /
+        you subtract the scores from the maximum, so the largest gets the smallest weight: it is scores minus their maximum.
+            scores - scores.amax(dim, keepdim=True) ⇒ scores.amax(dim, keepdim=True) - scores
+        the base of your powers is not e: torch.exp has the right one.
+            torch.exp( ⇒ 2 ** (
+          or
+            torch.exp(scores - scores.amax(dim, keepdim=True)) ⇒ 2**scores
+          or
+            torch.exp( ⇒ 10 ** (
+          or
+            torch.exp(scores - scores.amax(dim, keepdim=True)) ⇒ 10**scores
+        math.exp takes one plain number: torch.exp takes a whole tensor.
+            torch.exp ⇒ math.exp
+        np.exp leaves PyTorch, and the .detach() that its error proposes would cut the gradient: use torch.exp.
+            torch.exp ⇒ np.exp
         you subtract the mean, and a score far above it still overflows: subtract the maximum, so that no exponent is above 0.
             amax ⇒ mean
         you subtract the minimum, and exp overflows where scores are far apart: subtract the maximum, so that no exponent is above 0.
@@ -58,6 +92,14 @@ SOFTMAX = Exercise(
             ⇒ return _softmax(scores, 0)
         you always work along the last dimension: use the `dim` that the caller gives.
             ⇒ return _softmax(scores, -1)
+        your default for `dim` is the first dimension: it is the last one, dim=-1.
+            dim=-1 ⇒ dim=0
+        your default for `dim` is None, the whole tensor: it is the last dimension, dim=-1.
+            dim=-1 ⇒ dim=None
+        you sum along the same dimension whatever `dim` is: sum along `dim`, as you take the maximum.
+            exps.sum(dim, ⇒ exps.sum(-1,
+          or
+            exps.sum(dim, ⇒ exps.sum(0,
         you divide by the sum of the whole tensor: sum along `dim` only.
             exps.sum(dim, keepdim=True) ⇒ exps.sum()
         the sum lost its dimension and broadcast along the wrong one: keep it with keepdim=True.
@@ -86,24 +128,24 @@ LARGE = 6  # the place of the probe with large scores
 def _attention_probes(generator):
     """Queries and keys of unit variance, so that the softmax is far from saturated; one pair with large scores.
 
-    There three queries find three keys near 800 and three near -800, and the last query finds all near -800. Its √d is
+    There three queries find three keys near 800 and three near -800, one finds all near -800, and one near 0. Its √d is
     a whole number: rounded to float32, another root would move such scores by more than is allowed.
     """
     draw, probes = normal(generator), []
     for queries, keys in (
-        ((3, 5), (4, 5)),
+        ((6, 5), (4, 5)),
         ((2, 4, 6), (2, 3, 6)),
         ((5, 5, 3), (5, 5, 3)),
         ((1, 3, 1), (1, 4, 1)),
         ((2, 1, 4), (2, 5, 4)),
         ((3, 1, 2, 5), (3, 1, 1, 5)),
-        ((4, 4), (6, 4)),
-        ((3, 5), (4, 5)),  # the shapes of the first
+        ((5, 4), (6, 4)),
+        ((6, 5), (4, 5)),  # the shapes of the first
         ((2, 3, 4, 8), (2, 3, 7, 8)),
     ):
         probes.append({"query": draw(*queries), "key": draw(*keys)})
     large = probes[LARGE]
-    large["query"][:, :2] = torch.tensor([[40, 0], [40, 0], [40, 0], [0, -80]])
+    large["query"][:, :2] = torch.tensor([[40, 0], [40, 0], [40, 0], [0, -80], [0, 0]])
     large["key"][:, :2] = torch.tensor([[40, 20], [-40, 20]]).repeat_interleave(3, dim=0)
     return [*probes[:-1], single(probes[-1])]
 
@@ -128,6 +170,10 @@ ATTENTION_WEIGHTS = Exercise(
             / query.shape[-1] ** 0.5 ⇒
         exp overflows for large scores and inf/inf is NaN: use your softmax, which subtracts each row's maximum first.
             ⇒ exps = torch.exp(query @ key.mT / query.shape[-1] ** 0.5)
+            | return exps / exps.sum(-1, keepdim=True)
+        you subtract the maximum of all scores, and a row far below it underflows to 0/0: use your softmax, or subtract each row's own maximum.
+            ⇒ scores = query @ key.mT / query.shape[-1] ** 0.5
+            | exps = torch.exp(scores - scores.max())
             | return exps / exps.sum(-1, keepdim=True)
         torch.sqrt takes a tensor, and a width is a plain number: write query.shape[-1] ** 0.5.
             query.shape[-1] ** 0.5 ⇒ torch.sqrt(query.shape[-1])
@@ -224,6 +270,13 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
             @ value ⇒ @ query
         the weights are transposed in the product: row i of the weights makes row i of the output, weights @ value.
             weights @ ⇒ weights.mT @
+        exp overflows for large scores and inf/inf is NaN: use your attention_weights, or subtract each row's maximum first.
+            torch.softmax(query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5, dim=-1) ⇒ torch.exp(query @ key.mT / query.shape[-1] ** 0.5)
+            | weights = weights / weights.sum(-1, keepdim=True)
+        you subtract the maximum of all scores, and a row far below it underflows to 0/0: use your attention_weights, or subtract each row's own maximum.
+            torch.softmax(query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5, dim=-1) ⇒ query @ key.mT / query.shape[-1] ** 0.5
+            | weights = torch.exp(weights - weights.max())
+            | weights = weights / weights.sum(-1, keepdim=True)
         the scale is missing: divide the scores by √d before the softmax.
             / query.shape[-1] ** 0.5 ⇒
         you divide by d, or by √d twice: divide the scores by √d, once.
@@ -251,10 +304,11 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 
 
 def _mask_probes(generator):
-    """Random masks. Where there are three queries, one may attend to all keys, one to none, one to some.
+    """Random masks. Where there are three queries, one may attend to all keys, every other one to none, one to some.
 
-    The last key of the second batch is for nobody. Where gradients are asked for, each query may attend to something:
-    many a way to make zeros of nothing has the gradient nan, and the task does not speak of it.
+    The last key of the second batch is for nobody. The large scores lie millions apart. Where gradients are asked
+    for, each query may attend to something: many a way to make zeros of nothing has the gradient nan, and the task
+    does not speak of it.
     """
     probes = _value_probes(generator)
     for number, probe in enumerate(probes):
@@ -264,14 +318,16 @@ def _mask_probes(generator):
             mask[..., 0] = True
         else:
             mask[..., 0, :] = True
-            mask[..., 1, :] = False
+            mask[..., 1::2, :] = False
             mask[..., 2, 0] = True
             mask[..., 2, 1] = False
         if number == 1:
             mask[..., -1] = False
         if number == LARGE:
-            mask[2, :3], mask[2, 3:] = False, True  # the low ones alone
-            mask[3, 0], mask[3, 1] = True, False
+            query[:3, :2] *= 5000
+            query[3, :2] = torch.tensor([20, 40])  # three keys near 800, three near 0
+            mask[2:4, :3], mask[2:4, 3:] = False, True  # the low ones alone
+            mask[4, 0], mask[4, 1] = True, False
         probe["mask"] = mask
     return probes
 
@@ -322,6 +378,26 @@ MASKED_ATTENTION = Exercise(
             .nan_to_num(nan=0.0) ⇒
         a row with nothing allowed comes out uniform, so it attends where it may not: set the weights to 0 where the mask is False.
             float("-inf") ⇒ -1e9
+        a row with nothing allowed has weights of 0 and the mean of the values as output: set the weights to 0 first, then multiply with the values.
+            float("-inf") ⇒ -1e9
+            value, weights ⇒ value, weights * mask
+        a row with nothing allowed has an output of 0 and weights that are not: return the weights that you have set to 0.
+            float("-inf") ⇒ -1e9
+            return weights @ ⇒ return (weights * mask) @
+        a row with nothing allowed is left unmasked: set its weights to 0.
+            .nan_to_num(nan=0.0) ⇒
+            return ⇒ weights = torch.where(mask.any(-1, keepdim=True), weights, torch.softmax(scores, dim=-1))
+            | return
+        a row with nothing allowed gets the weight 1 for every key: set its weights to 0.
+            nan=0.0 ⇒ nan=1.0
+        you subtract the maximum of all scores, and a row far below it underflows to 0/0: take torch.softmax, or each row's own maximum among what is allowed.
+            weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1).nan_to_num(nan=0.0) ⇒ scores = scores.masked_fill(~mask, float("-inf"))
+            | weights = torch.exp(scores - scores.max())
+            | weights = (weights / weights.sum(-1, keepdim=True)).nan_to_num(nan=0.0)
+          or
+            weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1).nan_to_num(nan=0.0) ⇒ scores = scores.masked_fill(~mask, float("-inf"))
+            | weights = torch.exp(scores - scores.max())
+            | weights = weights / weights.sum(-1, keepdim=True)
         you zero the weights after the softmax, so rows no longer sum to 1: mask the scores before it.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores
             .nan_to_num(nan=0.0) ⇒ * mask
@@ -356,10 +432,21 @@ MASKED_ATTENTION = Exercise(
           or
             float("-inf") ⇒ -100
             .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores - 1e4 * ~mask
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores - 1e4 * ~mask
+            .nan_to_num(nan=0.0) ⇒ * mask
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores - 1e4 * ~mask
+            .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
         a score of 0 still gets weight, since exp(0) = 1: fill forbidden scores with a very large negative number.
             float("-inf") ⇒ 0.0
         adding the mask shifts allowed scores by 1 and forbids nothing: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores + mask
+        multiplying by the mask makes forbidden scores 0, and exp(0) = 1: fill them with a very large negative number.
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores * mask
+            .nan_to_num(nan=0.0) ⇒ * mask
         the mask is not used at all.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores
         return two tensors, the output and then the weights.

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
+from course_lib import attention  # noqa: F401 (for the edits)
 from course_lib.checks.edits import edits_of
 from course_lib.checks.exercise import Exercise, normal, single
 
@@ -121,20 +122,21 @@ MERGE_HEADS = Exercise(
 def _attention_probes(generator):
     """Weights of size 1/√D, so that queries, keys and values have a size near 1; biases as large as that.
 
-    No batch can be cut into three, so that chunk(3) gives too few pieces in each. In one probe the biases of q and k
-    make large scores; its √d is a whole number, as rounding another root to float32 would move such scores too far.
+    No batch can be cut into three, so that chunk(3) gives too few pieces in each. In two probes the biases make large
+    scores, in one of them each row's as far from 0 as its query says; their √d is a whole number, as rounding another
+    root to float32 would move such scores too far.
     """
     draw, probes = normal(generator), []
-    for (B, N, D), num_heads, large in (
-        ((2, 5, 12), 3, 0),
-        ((4, 3, 10), 2, 0),
-        ((2, 7, 24), 4, 0),
-        ((1, 4, 6), 1, 0),
-        ((2, 1, 4), 2, 0),
-        ((4, 6, 5), 5, 0),
-        ((2, 5, 8), 2, 30),
-        ((2, 5, 12), 3, 0),  # the shapes of the first
-        ((2, 6, 8), 2, 0),
+    for (B, N, D), num_heads, large_q, large_k in (
+        ((2, 5, 12), 3, 0, 0),
+        ((4, 3, 10), 2, 0, 0),
+        ((2, 7, 24), 4, 0, 0),
+        ((1, 4, 6), 1, 0, 0),
+        ((2, 1, 4), 2, 0, 0),
+        ((4, 6, 5), 5, 0, 0),
+        ((2, 5, 8), 2, 30, 30),
+        ((2, 5, 12), 3, 0, 1e8),  # the shapes of the first
+        ((2, 6, 8), 2, 0, 0),
     ):
         params = {
             "qkv.weight": draw(3 * D, D) / D**0.5,
@@ -142,7 +144,8 @@ def _attention_probes(generator):
             "proj.weight": draw(D, D) / D**0.5,
             "proj.bias": draw(D) / 2,
         }
-        params["qkv.bias"][: 2 * D] += large
+        params["qkv.bias"][:D] += large_q
+        params["qkv.bias"][D : 2 * D] += large_k
         probes.append({"x": draw(B, N, D), "params": params, "num_heads": num_heads})
     return [*probes[:-1], single(probes[-1])]
 
@@ -154,6 +157,25 @@ def _attention_by_pytorch(x, params, num_heads):
         x, x, x, x.shape[-1], num_heads, *qkv, None, None, False, 0.0, *proj, need_weights=False
     )
     return output.transpose(0, 1)
+
+
+def _split_in_place(x, num_heads):
+    """In the place of a reader's, with words for what it cannot take."""
+    if not isinstance(x, torch.Tensor) or x.dim() != 3:
+        raise ValueError(f"split_heads got {_shape(x)}, not (B, N, D)")
+    if x.shape[-1] % num_heads:
+        raise ValueError(f"split_heads got {x.shape[-1]} columns, which {num_heads} heads cannot share")
+    return _split_heads(x, num_heads)
+
+
+def _merge_in_place(x):
+    if not isinstance(x, torch.Tensor) or x.dim() != 4:
+        raise ValueError(f"merge_heads got {_shape(x)}, not (B, H, N, d)")
+    return _merge_heads(x)
+
+
+def _shape(x):
+    return str(tuple(x.shape)) if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
 
 
 def _attention(x, params, num_heads):
@@ -171,7 +193,7 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
     task="project to q | k | v, split each into heads, attend in each head, merge, project: (B, N, D) -> (B, N, D).",
     probes=_attention_probes,
     oracle=_attention_by_pytorch,
-    uses={"split_heads": _split_heads, "merge_heads": _merge_heads},
+    uses={"split_heads": _split_in_place, "merge_heads": _merge_in_place},
     forbidden=(
         "multi_head_attention_forward",
         "native_multi_head_attention",
@@ -182,15 +204,34 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
         _attention,
         """
         scaled_dot_product_attention returns two things, the output and the weights: take the first.
-            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ _merge_heads((weights @ v, weights))
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ _merge_in_place((weights @ v, weights))
         chunk(3) cuts the batch: cut the columns, chunk(3, dim=-1).
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.chunk(3)
         split(3) makes pieces of 3 columns: use chunk(3, dim=-1) for three equal pieces.
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(3, dim=-1)
           or
-            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_heads(part, num_heads) for part in qkv.split(3, dim=-1))
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_in_place(part, num_heads) for part in qkv.split(3, dim=-1))
         split(D) cuts the batch: cut the columns, split(D, dim=-1).
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.split(x.shape[-1])
+        you cut dimension 1, the tokens: cut the columns, dim=-1.
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_in_place(part, num_heads) for part in qkv.chunk(3, dim=1))
+          or
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_in_place(part, num_heads) for part in qkv.chunk(3, dim=1))
+            weights @ v, ⇒ attention.scaled_dot_product_attention(q, k, v)[0],
+            weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒
+          or
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_in_place(part, num_heads) for part in qkv.chunk(3, dim=1))
+            weights @ v, ⇒ F.scaled_dot_product_attention(q, k, v),
+            weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒
+          or
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (_split_in_place(part, num_heads) for part in qkv.split(x.shape[-1], dim=1))
+        q, k and v are not cut into heads, which merge_heads needs: call split_heads for each of them.
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.chunk(3, dim=-1)
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ _merge_in_place(weights @ v)
+        you subtract the maximum of all scores, and a row far below it underflows to 0/0: use torch.softmax, or subtract each row's own maximum.
+            torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ q @ k.mT / q.shape[-1] ** 0.5
+            | weights = torch.exp(weights - weights.max())
+            | weights = weights / weights.sum(-1, keepdim=True)
         exp overflows for large scores and inf/inf is NaN: use torch.softmax, or subtract each row's maximum first.
             torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ torch.exp(q @ k.mT / q.shape[-1] ** 0.5)
             | weights = weights / weights.sum(-1, keepdim=True)
@@ -237,6 +278,12 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
         you take the softmax along the queries, so rows do not sum to 1: take it along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
+        you take the softmax along dimension 1, the heads: take it along the keys, dim=-1.
+            dim=-1 ⇒ dim=1
+        you take the softmax along dimension 0, the batch: take it along the keys, dim=-1.
+            dim=-1 ⇒ dim=0
+        you take the width of a head for their number: pass `num_heads` to split_heads.
+            H=num_heads ⇒ H=x.shape[-1] // num_heads
         you attend once over all D columns and never use num_heads: split q, k and v into heads first.
             H=num_heads ⇒ H=1
         you add x at the end: that is the block's business, return what the attention computes.

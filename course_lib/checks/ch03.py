@@ -1,5 +1,8 @@
 """The exercises of chapter 03, the Transformer encoder."""
 
+import math  # noqa: F401 (for the edits)
+
+import numpy as np  # noqa: F401 (for the edits)
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -59,6 +62,18 @@ LAYER_NORM = Exercise(
         you divide by x.std(-1) + eps, and two things are off: std divides by D - 1, and epsilon stands outside the root. Take .var(-1, correction=0), add eps, then the root.
             correction=0 ⇒ correction=1
             (variance + eps) ** 0.5 ⇒ (variance**0.5 + eps)
+        you take the root of the standard deviation, which is a root already: add epsilon to the variance, then take the root once.
+            variance + eps ⇒ variance**0.5 + eps
+        epsilon comes after the division: add it to the variance, under the root.
+            (x - mean) / (variance + eps) ** 0.5 ⇒ ((x - mean) / variance**0.5 + eps)
+          or
+            / (variance + eps) ** 0.5 ⇒ / variance**0.5 + eps
+        a power comes before a sum, so the root is that of epsilon alone: put variance + eps into brackets.
+            (variance + eps) ** 0.5 ⇒ (variance + eps**0.5)
+          or
+            (variance + eps) ** 0.5 ⇒ variance + eps**0.5
+        you subtract epsilon: add it, so that no root of a negative number is taken.
+            + eps ⇒ - eps
         epsilon is missing: add `eps` to the variance.
             + eps ⇒
         you divide by x.std(-1), and two things are off: std divides by D - 1, and epsilon is missing. Take .var(-1, correction=0), add eps, then the root.
@@ -72,6 +87,22 @@ LAYER_NORM = Exercise(
             variance + eps ⇒ x.shape[-1] * variance + eps
         the squares in the variance are those of x itself: subtract the mean before you square.
             x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True)
+        your variance is E[x²] + m²: the square of the mean is subtracted, E[x²] - m².
+            x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True) + mean**2
+        your variance is E[x²] - m: square the mean, E[x²] - m².
+            x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True) - mean
+        you average the distances from the mean: square them first, that is the variance.
+            x.var(-1, correction=0, keepdim=True) ⇒ (x - mean).abs().mean(-1, keepdim=True)
+        math.sqrt takes one plain number: torch.sqrt, or ** 0.5, takes a whole tensor.
+            (variance + eps) ** 0.5 ⇒ math.sqrt(variance + eps)
+        np.sqrt leaves PyTorch, and the .detach() that its error proposes would cut the gradient: use torch.sqrt, or ** 0.5.
+            (variance + eps) ** 0.5 ⇒ np.sqrt(variance + eps)
+        the default of `eps` is far too small: ViT, and this exercise, have 1e-6.
+            eps=1e-6 ⇒ eps=0
+          or
+            eps=1e-6 ⇒ eps=1e-8
+          or
+            eps=1e-6 ⇒ eps=1e-12
         the default of `eps` is PyTorch's 1e-5: ViT, and this exercise, have 1e-6.
             eps=1e-6 ⇒ eps=1e-5
         you write 1e-6 into the formula: use the `eps` that the caller gives.
@@ -80,6 +111,16 @@ LAYER_NORM = Exercise(
             + eps ⇒ + 1e-5
         you divide by the variance: take its root.
             ** 0.5 ⇒
+        you square the root in place of taking it: the exponent is 0.5.
+            ** 0.5 ⇒ ** 2
+        you multiply by the root: divide by it.
+            / (variance ⇒ * (variance
+        you do not divide by the spread: divide x - mean by √(variance + eps).
+            / (variance + eps) ** 0.5 ⇒
+        you add the mean: subtract it, so that each token has mean 0.
+            x - mean ⇒ x + mean
+        you subtract x from the mean, which turns every sign round: it is x - mean.
+            x - mean ⇒ mean - x
         the mean is still in: subtract it before you divide.
             x - mean ⇒ x
         you subtract no mean and divide by the root of the mean square, which is RMSNorm: LayerNorm subtracts the mean first.
@@ -88,6 +129,18 @@ LAYER_NORM = Exercise(
         one mean and one variance for the whole tensor let the tokens and the batch leak into each other: take both along the last dimension.
             mean(-1, keepdim=True) ⇒ mean()
             var(-1, correction=0, keepdim=True) ⇒ var(correction=0)
+          or
+            mean(-1, keepdim=True) ⇒ mean()
+            var(-1, correction=0, keepdim=True) ⇒ var()
+        you subtract one mean for the whole tensor: each token has its own, along the last dimension.
+            mean(-1, keepdim=True) ⇒ mean()
+          or
+            mean = x.mean(-1, keepdim=True) ⇒ mean = x.mean()
+            x.var(-1, correction=0, keepdim=True) ⇒ (x - mean).square().mean(-1, keepdim=True)
+        you divide by one variance for the whole tensor: each token has its own, along the last dimension.
+            var(-1, correction=0, keepdim=True) ⇒ var(correction=0)
+          or
+            var(-1, correction=0, keepdim=True) ⇒ var()
         you normalise over the first dimension, the batch, as BatchNorm does: LayerNorm works along the last one, within a token.
             mean(-1 ⇒ mean(0
             var(-1 ⇒ var(0
@@ -120,6 +173,17 @@ LAYER_NORM = Exercise(
             * weight + bias ⇒
         `bias` is missing: add it at the end.
             + bias ⇒
+        `weight` is missing: multiply by it before you add `bias`.
+            * weight ⇒
+        you subtract `bias`: add it.
+            + bias ⇒ - bias
+        you add `weight`: multiply by it, then add `bias`.
+            * weight ⇒ + weight
+        you multiply by 1 + `weight`: multiply by `weight` itself.
+            * weight ⇒ * (1 + weight)
+        `weight` and `bias` come before the norm, which takes most of them out again: they come last.
+            * weight + bias ⇒
+            mean = ⇒ x = x * weight + bias; mean =
         you add `bias` before you multiply, so it is multiplied too: times `weight` first, then plus `bias`.
             + bias ⇒ + bias * weight
         """,
@@ -303,6 +367,35 @@ ENCODER_BLOCK = Exercise(
             ⇒ return params["norm1"]
           or
             ⇒ return params["fc1.weight"]
+        weight and bias of the norms have changed places: it is layer_norm(x, weight, bias).
+            read = _normed(x, params, "norm1") ⇒ read = _layer_norm(x, params["norm1.bias"], params["norm1.weight"])
+            read = _normed(x, params, "norm2") ⇒ read = _layer_norm(x, params["norm2.bias"], params["norm2.weight"])
+          or
+            read = _normed(x, params, "norm1") ⇒ read = _layer_norm(x, params["norm1.bias"], params["norm1.weight"])
+          or
+            read = _normed(x, params, "norm2") ⇒ read = _layer_norm(x, params["norm2.bias"], params["norm2.weight"])
+        you return two things: the block's result is one tensor, x + mlp(norm2(x)).
+            return x + ⇒ return x, x +
+          or
+            return x + ⇒ return x,
+          or
+            _mlp_of(read, params) ⇒ _mlp_of(read, params), x
+          or
+            _mlp_of(read, params) ⇒ _mlp_of(read, params), read
+        `params` and `num_heads` have changed places: it is self_attention(x, params, num_heads).
+            (read, params, num_heads) ⇒ (read, num_heads, params)
+        the MLP reads what the attention has read: normalise the new x with norm2 for it.
+            _normed(x, params, "norm2") ⇒ read
+        norm2 reads what norm1 has made: it reads the new x, to which the attention has been added.
+            _normed(x, params, "norm2") ⇒ _normed(read, params, "norm2")
+        you subtract the attention: add it to x.
+            x = x + ⇒ x = x -
+        you multiply where you should add: x + attention(...), then x + mlp(...).
+            x = x + ⇒ x = x *
+          or
+            return x + ⇒ return x *
+        x is added twice: x + attention(norm1(x)), once.
+            x = x + ⇒ x = x + x +
         you normalise what the branches return: normalise what they read, f(norm(x)).
             ⇒ x = x + _normed(_self_attention(x, params, num_heads), params, "norm1")
             | return x + _normed(_mlp_of(x, params), params, "norm2")

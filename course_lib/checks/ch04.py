@@ -93,6 +93,35 @@ PATCHIFY = Exercise(
             | gh, gw = images.shape[2] // P, images.shape[3] // P
             | squares = [images[:, :, i : i + P, j : j + P] for i in range(gh) for j in range(gw)]
             | return torch.stack([square.flatten(1) for square in squares], dim=1)
+        the number of a square is row * gw + column: a row of the grid has gw squares.
+            return squares.reshape(B, gh * gw, C * P * P) ⇒ patches = squares.reshape(B, gh * gw, C * P * P)
+            | result = torch.zeros_like(patches)
+            | for n in range(gh * gw):
+            |     result[:, n // gw * gh + n % gw] = patches[:, n]
+            | return result
+          or
+            return squares.reshape(B, gh * gw, C * P * P) ⇒ patches = squares.reshape(B, gh * gw, C * P * P)
+            | result = torch.zeros_like(patches)
+            | for n in range(gh * gw):
+            |     result[:, n % gw * gw + n // gw] = patches[:, n]
+            | return result
+          or
+            ⇒ P = patch_size
+            | gh, gw = images.shape[2] // P, images.shape[3] // P
+            | corners = [(n // gh * P, n % gh * P) for n in range(gh * gw)]
+            | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i, j in corners], dim=1)
+          or
+            ⇒ P = patch_size
+            | result = torch.zeros_like(_cut(images, P))
+            | gh, gw = images.shape[2] // P, images.shape[3] // P
+            | for n in range(gh * gw):
+            |     i, j = n // gh * P, n % gh * P
+            |     result[:, n] = images[:, :, i : i + P, j : j + P].flatten(1)
+            | return result
+        your loops end one square too early: `range` leaves out its end already.
+            ⇒ P = patch_size
+            | tops, lefts = range(0, images.shape[2] - P, P), range(0, images.shape[3] - P, P)
+            | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i in tops for j in lefts], dim=1)
         every image gets the patches of the first: cut each of them.
             .reshape(B, gh * gw, C * P * P) ⇒ .reshape(B, gh * gw, C * P * P)[:1].expand(B, -1, -1)
         you read the shape as (B, height, width, C): in PyTorch the channels come second, (B, C, height, width).
@@ -171,6 +200,20 @@ UNPATCHIFY = Exercise(
             in_chans, gh * P, gw * P ⇒ gh * P, gw * P, in_chans
         P stands before its grid axis, which scatters every patch over the whole image: gh before P, and gw before P.
             3, 1, 4, 2, 5 ⇒ 3, 4, 1, 5, 2
+        the number of a square is row * gw + column: a row of the grid has gw squares.
+            patches.reshape(B, gh, gw, in_chans, P, P) ⇒ torch.stack(
+            |     [patches[:, i * gh + j] for i in range(gh) for j in range(gw)], 1
+            | ).reshape(B, gh, gw, in_chans, P, P)
+          or
+            patches.reshape(B, gh, gw, in_chans, P, P) ⇒ torch.stack(
+            |     [patches[:, j * gw + i] for i in range(gh) for j in range(gw)], 1
+            | ).reshape(B, gh, gw, in_chans, P, P)
+          or
+            squares = patches.reshape(B, gh, gw, in_chans, P, P).permute(0, 3, 1, 4, 2, 5) ⇒ image = patches.new_zeros(B, in_chans, gh * P, gw * P)
+            | for n in range(gh * gw):
+            |     i, j = n // gh * P, n % gh * P
+            |     image[:, :, i : i + P, j : j + P] = patches[:, n].reshape(B, in_chans, P, P)
+            return squares.reshape(B, in_chans, gh * P, gw * P) ⇒ return image
         you take the root of C·P·P: divide by in_chans first, then take the root.
             / in_chans ⇒
           or
@@ -310,6 +353,20 @@ PATCH_EMBEDDING = Exercise(
             .flatten(2).transpose(1, 2) ⇒
         the window moves by one pixel, so the patches overlap: the stride must be P.
             , stride=weight.shape[-1] ⇒
+        you pad the images, and the patches fill them already: leave `padding` out.
+            stride=weight.shape[-1] ⇒ stride=weight.shape[-1], padding=weight.shape[-1] // 2
+          or
+            stride=weight.shape[-1] ⇒ stride=weight.shape[-1], padding=1
+          or
+            stride=weight.shape[-1] ⇒ stride=weight.shape[-1], padding=weight.shape[-1]
+          or
+            stride=weight.shape[-1] ⇒ stride=weight.shape[-1], padding=weight.shape[-1] - 1
+          or
+            stride=weight.shape[-1] ⇒ stride=weight.shape[-1], padding="same"
+          or
+            stride=weight.shape[-1] ⇒ padding="same"
+        you subtract `bias`: add it to every token.
+            bias, stride ⇒ -bias, stride
         you add `bias` where D is not the last axis: let the convolution add it, or transpose first.
             bias, stride ⇒ stride
             return x.flatten(2) ⇒ return (x.flatten(2) + bias)

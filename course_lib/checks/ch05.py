@@ -40,6 +40,22 @@ PREPEND_CLASS_TOKEN = Exercise(
           or
             dim=1 ⇒ dim=0
             .expand(len(tokens), -1, -1) ⇒
+          or
+            dim=1 ⇒ dim=0
+            [first, tokens] ⇒ [tokens, first]
+          or
+            dim=1 ⇒ dim=0
+            .expand(len(tokens), -1, -1) ⇒ .expand_as(tokens)
+          or
+            dim=1 ⇒ dim=0
+            .expand(len(tokens), -1, -1) ⇒ .expand(-1, tokens.shape[1], -1)
+        torch.stack makes a new dimension: torch.cat puts the class token beside the tokens, in dimension 1.
+            cat([first, ⇒ stack([first,
+          or
+            cat([first, ⇒ stack([first,
+            .expand(len(tokens), -1, -1) ⇒
+        torch.cat takes one list: put both tensors into brackets.
+            [first, tokens] ⇒ first, tokens
         you concatenate along the features: dim=-1 widens the tokens, dim=1 adds one.
             dim=1 ⇒ dim=-1
         the class token stands at the end: put it first, the head will read place 0.
@@ -135,8 +151,29 @@ SINCOS_POS_EMBED_2D = Exercise(
         the patches are in column order, going down first: reading order goes along a row, so the column changes fastest.
             row = n // gw ⇒ row = n % gh
             column = n % gw ⇒ column = n // gh
-        rows and columns of the grid are swapped: grid_size is (gh, gw), rows first.
+        rows and columns of the grid are swapped: it is (gh, gw), a row has gw patches, and patch n stands in row n // gw and column n % gw.
             gh, gw = ⇒ gw, gh =
+        the number of a patch is row * gw + column, since a row has gw patches: its row is n // gw and its column n % gw.
+            n // gw ⇒ n // gh
+          or
+            n % gw ⇒ n % gh
+          or
+            torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1).float() ⇒ torch.zeros(gh * gw, embed_dim)
+            return ⇒ table =
+            table = ⇒ whole = torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1).float()
+            | table =
+            embed_dim) ⇒ embed_dim)
+            | for i in range(gh * gw):
+            |     table[i // gw * gh + i % gw] = whole[i]
+            | return table
+        both halves go through the patches in the same order: the column changes fastest, the row slowest.
+            row = n // gw ⇒ row = n % gh
+          or
+            column = n % gw ⇒ column = n // gh
+        your angles have a factor of π: they are the place times the speed.
+            c, r = column[:, None] * speeds, row[:, None] * speeds ⇒ c, r = torch.pi * column[:, None] * speeds, torch.pi * row[:, None] * speeds
+          or
+            c, r = column[:, None] * speeds, row[:, None] * speeds ⇒ c, r = 2 * torch.pi * column[:, None] * speeds, 2 * torch.pi * row[:, None] * speeds
         sine and cosine alternate, as in Vaswani et al.: here all D/4 sines come first, then all cosines.
             [c.sin(), c.cos(), r.sin(), r.cos()] ⇒ [torch.stack([x.sin(), x.cos()], dim=-1).flatten(1) for x in (c, r)]
         your four parts take turns, number by number: lay them side by side with torch.cat, D/4 numbers of each.
@@ -266,6 +303,11 @@ RESAMPLE_POS_EMBED = Exercise(
                 pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]
                 reshape(1, side, side, D) ⇒ {laid}
                 round ⇒ int
+            the prefix is still in where you lay the rows on their grid: lay out pos_embed[:, num_prefix_tokens:] alone.
+                patches.reshape(1, side, side, D) ⇒ pos_embed.{laid}
+            you count the prefix among the patches: the side of the grid is the root of patches.shape[1], without the prefix.
+                patches.shape[1] ** 0.5 ⇒ pos_embed.shape[1] ** 0.5
+                reshape(1, side, side, D) ⇒ {laid}
             the side of the grid is a float, since n ** 0.5 always is: round it to a whole number, round(n ** 0.5).
                 round ⇒
                 reshape(1, side, side, D) ⇒ {laid}
@@ -275,6 +317,18 @@ RESAMPLE_POS_EMBED = Exercise(
     + edits_of(
         _resample,
         """
+        the prefix is still in where you lay the rows on their grid: lay out pos_embed[:, num_prefix_tokens:] alone.
+            patches.reshape(1, side, side, D).permute(0, 3, 1, 2) ⇒ pos_embed.mT.reshape(1, -1, side, side)
+          or
+            patches.reshape(1, side, side, D).permute(0, 3, 1, 2) ⇒ pos_embed.mT.reshape(1, D, side, side)
+          or
+            patches.reshape(1, side, side, D).permute(0, 3, 1, 2) ⇒ pos_embed.mT.unflatten(2, (side, side))
+        you leave rows out at the end: the prefix stands in front, the patches are pos_embed[:, num_prefix_tokens:].
+            pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, : pos_embed.shape[1] - num_prefix_tokens]
+          or
+            pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, :-num_prefix_tokens]
+        you concatenate along dimension 0: the rows are counted by dimension 1.
+            dim=1 ⇒ dim=0
         you keep one row of the prefix: put back all `num_prefix_tokens` of them.
             pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
         as many patches are not the same grid: 4 × 4 and 2 × 8 have 16 each, so compare the sides.
@@ -324,6 +378,8 @@ RESAMPLE_POS_EMBED = Exercise(
             tuple(new_grid_size) ⇒ new_grid_size[1]
         you resize without antialiasing, as Hugging Face does: antialias=True is asked for, and it changes the filter where the grid grows, too.
             , antialias=True ⇒
+        the corners are aligned: leave align_corners out.
+            antialias=True ⇒ antialias=True, align_corners=True
         that is torchvision's way, with the corners aligned: leave align_corners out, and set antialias=True.
             antialias=True ⇒ align_corners=True
         that is bilinear: mode="bicubic" is asked for.

@@ -59,6 +59,7 @@ def _models(generator):
         names = list(shapes)
         if depth > 10:  # the order of a dictionary says nothing
             names = [names[i] for i in torch.randperm(len(names), generator=generator)]
+            names.sort(key="blocks.0.norm1.bias".__eq__)  # not even what comes last
         params = {name: parameter(name, shapes[name], size) for name in names}
         yield draw(batch, C, gh * P, gw * P), params, num_heads
 
@@ -123,6 +124,24 @@ VIT_FORWARD = Exercise(
         the norm stands before the blocks: in ViT it comes after the last one.
             x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6) ⇒
             x + params["pos_embed"] ⇒ _layer_norm(x + params["pos_embed"], params["norm.weight"], params["norm.bias"])
+        the last norm stands inside the loop: it comes once, after the last block.
+            x = _encoder_block(x, block, num_heads) ⇒ x = _encoder_block(x, block, num_heads)
+            | x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6)
+          or
+            x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6) ⇒
+            x = _encoder_block(x, block, num_heads) ⇒ x = _encoder_block(x, block, num_heads)
+            | x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6)
+          or
+            x = _encoder_block(x, block, num_heads) ⇒ x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6)
+            | x = _encoder_block(x, block, num_heads)
+          or
+            x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6) ⇒
+            x = _encoder_block(x, block, num_heads) ⇒ x = _layer_norm(x, params["norm.weight"], params["norm.bias"], 1e-6)
+            | x = _encoder_block(x, block, num_heads)
+        weight and bias of the last norm have changed places: it is layer_norm(x, weight, bias).
+            params["norm.weight"], params["norm.bias"] ⇒ params["norm.bias"], params["norm.weight"]
+        you add x to what a block returns: the block has added it already.
+            x = _encoder ⇒ x = x + _encoder
         the positions are missing: add pos_embed once the class token is in front.
             + params["pos_embed"] ⇒
         the class token gets no position: put it in front first, then add pos_embed to all tokens.
@@ -177,6 +196,10 @@ VIT_FORWARD = Exercise(
             sorted(numbers) ⇒ [0] * len(numbers)
         only one block runs: loop over all of them.
             sorted(numbers) ⇒ [0]
+        only blocks 0 to 9 run: make whole numbers with int before you take the highest, as text "9" comes after "12", and one character is one digit.
+            sorted(numbers) ⇒ range(int(max(map(str, numbers))) + 1)
+        you read the depth off the last name, and the order of a dictionary says nothing: take the highest number.
+            sorted(numbers) ⇒ range(int([name for name in params if name.startswith("blocks.")][-1].split(".")[1]) + 1)
         twelve blocks are written into the code: find the depth from the names.
             sorted(numbers) ⇒ range(12)
         all heads are one: pass `num_heads` on to the blocks.
@@ -333,12 +356,13 @@ def _as_torchvision(params, mlp):
 def _my_vit_probes(generator):
     """The MLP is named by turns as in published files and as in memory. For probabilities nobody needs gradients.
 
-    In one the logits are so far apart that exp overflows.
+    In one the logits of an image are so far apart that exp overflows, in one the images lie far apart.
     """
     probes = [
         {"images": x, "state": _as_torchvision(params, (_PUBLISHED, _IN_MEMORY)[i % 2]), "num_heads": H}
         for i, (x, params, H) in enumerate(_models(generator))
     ]
+    probes[0]["state"]["heads.head.weight"][:, 0] += 1e8
     last_bias = probes[3]["state"]["heads.head.bias"]
     last_bias += torch.linspace(-900, 900, len(last_bias))
     probes[-1]["images"] = probes[-1]["images"].float()
@@ -491,7 +515,9 @@ MY_VIT = Exercise(
             dim=-1) ⇒ dim=-1).amax(-1)
         you return the first image's probabilities: return a row for each image.
             dim=-1) ⇒ dim=-1)[0]
-        exp overflows for logits near 900: subtract the maximum first, or call your softmax.
+        you subtract the maximum of all logits, and a row far below it underflows to 0/0: subtract each row's own maximum, or call your softmax.
+            torch.softmax(logits, dim=-1) ⇒ (logits - logits.max()).exp() / (logits - logits.max()).exp().sum(-1, keepdim=True)
+        exp overflows for large logits: subtract the maximum first, or call your softmax.
             torch.softmax(logits, dim=-1) ⇒ logits.exp() / logits.exp().sum(-1, keepdim=True)
         the names are still torchvision's: convert the state before vit_forward.
             to_timm_names(state)[1] ⇒ state
@@ -499,6 +525,18 @@ MY_VIT = Exercise(
             params, num_heads ⇒ params, 12
         you attend with a single head: pass `num_heads` on.
             params, num_heads ⇒ params, 1
+        `images` and `params` have changed places: it is vit_forward(images, params, num_heads).
+            _vit(images, params ⇒ _vit(params, images
+        `params` and `num_heads` have changed places: it is vit_forward(images, params, num_heads).
+            params, num_heads ⇒ num_heads, params
+        the images have been prepared already: give them to vit_forward as they come, neither divided by 255 nor normalised.
+            logits = _vit(images, ⇒ logits = _vit(images / 255,
+          or
+            logits = _vit(images, ⇒ logits = _vit(images * 255,
+          or
+            logits = _vit(images, ⇒ logits = _vit(2 * images - 1,
+          or
+            logits = _vit(images, ⇒ logits = _vit(images / 127.5 - 1,
         """,
     ),
 )

@@ -58,11 +58,12 @@ def _rate(step, total_steps, warmup_steps, peak):
     return peak * share
 
 
-# Where the fall may stop: at a rate, at a share of the peak, or on a cosine that ends at one.
-_FLOORS = [f"max(peak * share, {low})" for low in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)]
-_FLOORS += [f"peak * max(share, {low})" for low in (0.001, 0.01, 0.1)]
-_FLOORS += [f"peak * ({low} + (1 - {low}) * share)" for low in (0.001, 0.01, 0.1)]
-_FLOORS += [f"{low} + (peak - {low}) * share" for low in (1e-6, 1e-5)]
+# Where the fall may stop: at a rate or a share of the peak, on a cosine that ends there or is lifted by as much.
+_LOW = [*(f"{low}" for low in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3))]
+_LOW += [f"{share} * peak" for share in (0.001, 0.01, 0.02, 0.05, 0.1, 0.2)]
+_FLOORS = [f"max({{}}, {low})" for low in _LOW]
+_FLOORS += [f"{low} + (1 - {low} / peak) * {{}}" for low in _LOW]
+_FLOORS += [f"{{}} + {low}" for low in _LOW]
 
 WARMUP_COSINE_LR = StagedExercise(
     name="warmup_cosine_lr",
@@ -113,6 +114,14 @@ WARMUP_COSINE_LR = StagedExercise(
             (step + 1) / warmup_steps ⇒ (0.5 - 0.5 * math.cos(math.pi * (step + 1) / warmup_steps))
         a whole-number division, //, is 0 during nearly all of the warm-up: divide with /.
             peak * (step + 1) / warmup_steps ⇒ peak * ((step + 1) // warmup_steps)
+          or
+            peak * (step + 1) / warmup_steps ⇒ peak * (step + 1) // warmup_steps
+        a whole-number division, //, is 0 in nearly all of the warm-up and in all of the fall: divide with /.
+            peak * (step + 1) / warmup_steps ⇒ peak * ((step + 1) // warmup_steps)
+            (step - warmup_steps) / (total ⇒ (step - warmup_steps) // (total
+          or
+            peak * (step + 1) / warmup_steps ⇒ peak * (step + 1) // warmup_steps
+            (step - warmup_steps) / (total ⇒ (step - warmup_steps) // (total
         the cosine runs over all steps, so it has begun to fall before the warm-up is over: after it, count step - warmup_steps out of total_steps - warmup_steps.
             (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step / total_steps
         warm-up and cosine are multiplied, and the peak is never reached: first the one, then the other.
@@ -151,15 +160,22 @@ WARMUP_COSINE_LR = StagedExercise(
             1 + math ⇒ 1 - math
         the fall is a straight line: here it is half a cosine.
             0.5 * (1 + math.cos(math.pi * progress)) ⇒ 1 - progress
-        after the warm-up the rate stays where it is: it falls along half a cosine.
+        after the warm-up the rate stays where it is: it falls along half a cosine, whose progress is a fraction, with / and not //.
             peak * share ⇒ peak
+        a sine is 0 at both ends: the fall goes along a cosine, from cos(0) to cos(pi).
+            math.cos ⇒ math.sin
         you return a tensor: a learning rate is a plain number, so use math.cos and math.pi, or end with .item().
             ⇒ return torch.tensor(_rate(step, total_steps, warmup_steps, peak))
+          or
+            peak * share ⇒ torch.tensor(peak * share)
         """
         + "".join(
             f"""
         you keep the rate above a floor: nothing holds it up here, so let it come down towards 0 with the cosine.
-            peak * share ⇒ {floor}
+            peak * share ⇒ {floor.format("peak * share")}
+          or
+            peak * share ⇒ {floor.format("peak * share")}
+            return peak * (step + 1) / warmup_steps ⇒ return {floor.format("peak * (step + 1) / warmup_steps")}
         """
             for floor in _FLOORS
         ),
@@ -176,7 +192,9 @@ def _vit(**settings):
 
 
 def _plain():
-    layers = (nn.ReLU(), nn.Flatten(), nn.Linear(96, 5), nn.LayerNorm(5), nn.Linear(5, 4, bias=False))
+    """With two layers that share one weight."""
+    layers = (nn.ReLU(), nn.Flatten(), nn.Linear(96, 5), nn.LayerNorm(5), nn.Linear(5, 5, bias=False), nn.Linear(5, 5))
+    layers[-1].weight = layers[-2].weight
     return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), *layers)
 
 
@@ -270,6 +288,14 @@ PARAM_GROUPS = StagedExercise(
             parameter.ndim > 1 ⇒ not name.endswith(".bias")
         you find the norms by their name: in an nn.Sequential they are called 1.weight. Nothing of one dimension decays.
             parameter.ndim > 1 ⇒ "norm" not in name and not name.endswith(".bias")
+        you leave out norms by their names, and no biases: nothing of one dimension decays, and in an nn.Sequential a norm is called 1.weight.
+            parameter.ndim > 1 ⇒ "norm" not in name
+        other norms than nn.LayerNorm decay: a model may have nn.BatchNorm2d or nn.GroupNorm, and nothing of one dimension decays.
+            ⇒ norms = {id(m.weight) for m in model.modules() if isinstance(m, nn.LayerNorm)}
+            | decay, rest = [], []
+            | for name, p in model.named_parameters():
+            |     (rest if id(p) in norms or name.endswith(("bias", "cls_token", "pos_embed", "bias_table")) else decay).append(p)
+            | return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
         only the norms are left out: biases, cls_token, pos_embed and tables of position biases do not decay either.
             parameter.ndim > 1 and not special ⇒ "norm" not in name
         only biases and norms are left out, and those by their names: cls_token and pos_embed do not decay either, and in an nn.Sequential a norm is called 1.weight.
@@ -282,10 +308,18 @@ PARAM_GROUPS = StagedExercise(
             and not special ⇒ and 1 not in parameter.shape and not name.endswith("bias_table")
         "embed" is a part of patch_embed.proj.weight too, and that is a weight like any other: ask for the whole name, pos_embed.
             and not special ⇒ and not special and "embed" not in name
+          or
+            parameter.ndim > 1 and not special ⇒ not any(word in name for word in ("norm", "bias", "token", "embed"))
+        the class token is all that you find by name: "cls_token" or "pos_embed" is "cls_token", so ask for each of the names.
+            ("cls_token", "pos_embed", "bias_table") ⇒ "cls_token" or "pos_embed"
+        endswith takes one ending or a tuple of them: put them into (...), not into [...].
+            ("cls_token", "pos_embed", "bias_table") ⇒ ["cls_token", "pos_embed", "bias_table"]
         the head does not decay: it is a linear layer like the others.
             and not special ⇒ and not special and not name.startswith("head.")
         convolutions do not decay in your groups: the patch embedding is one, and its weight decays as a linear layer's does.
             ndim > 1 ⇒ ndim == 2
+        the weights of linear layers have two dimensions, and they decay: what has one does not.
+            ndim > 1 ⇒ ndim > 2
         everything decays: biases, norms, cls_token, pos_embed and tables of position biases belong into the second group, with 0.0.
             parameter.ndim > 1 and not special ⇒ True
         the two groups are swapped: weights of layers decay, the rest does not.
@@ -300,6 +334,8 @@ PARAM_GROUPS = StagedExercise(
             decays = ⇒ if "." not in name:
             |     continue
             | decays =
+          or
+            in model.named_parameters() ⇒ in [pair for child in model.children() for pair in child.named_parameters()]
         only what is called weight is in a group: biases, class token and positions would never be trained, and belong to those that do not decay.
             decays = ⇒ if not name.endswith("weight"):
             |     continue
@@ -314,6 +350,8 @@ PARAM_GROUPS = StagedExercise(
             | return [decay, {"params": rest, "weight_decay": 0.0}]
         a layer that the model uses in two places is in your groups twice: model.named_parameters() gives each parameter once.
             named_parameters() ⇒ named_parameters(remove_duplicate=False)
+        a weight that two layers share is in your groups twice, once for each: model.named_parameters() gives it once.
+            in model.named_parameters() ⇒ in [pair for part in model.modules() for pair in part.named_parameters(recurse=False)]
         you switch gradients off, so these parameters would never be trained: not decaying is a matter of weight_decay 0, and of nothing else.
             decays = ⇒ parameter.requires_grad_(parameter.requires_grad and parameter.ndim > 1 and not special)
             | decays =
@@ -439,6 +477,8 @@ def _loss_and_accuracy(answer):
             return answer(*inputs)
         weights, images, labels, sizes, training = inputs
         model = _Net(weights).train(training)
+        for name, parameter in model.named_parameters():
+            parameter.grad = weights[name].cos()  # of a step of training that is not over
         result = answer(model, zip(images.split(sizes), labels.split(sizes), strict=True))
         if result is None or isinstance(result, dict):
             return result
@@ -450,6 +490,9 @@ def _loss_and_accuracy(answer):
             raise ValueError("the parameters of the model do not require gradients any more")
         if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
             raise ValueError("the weights of the model have changed")
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        if any(value is None or not torch.equal(value, weights[name].cos()) for name, value in gradients.items()):
+            raise ValueError("the gradients of the model are not what they were")
         pairs = zip(("loss", "accuracy"), result, strict=True)
         return {
             name: as_number(value, f"the {name}").float() for name, value in pairs
@@ -502,11 +545,30 @@ EVALUATE = StagedExercise(
             right.sum() ⇒ right.double().mean()
         you add up over images, but divide by the number of batches.
             sum(sizes) ⇒ len(sizes)
-        you multiply by the size of the first batch: the others may have another, so take len(labels) each time.
+          or
+            right.sum() ⇒ right.double().mean()
+            sum(sizes) ⇒ len(sizes)
+        you multiply by the size of one batch: the others may have another, so add up len(labels).
             , reduction="sum" ⇒
             loss / count, hits / count ⇒ loss / len(sizes), hits / (sizes[0] * len(sizes))
           or
+            , reduction="sum" ⇒
+            loss / count, hits / count ⇒ loss / len(sizes), hits / (sizes[-1] * len(sizes))
+          or
+            , reduction="sum" ⇒
+            loss / count, hits / count ⇒ loss / len(sizes), hits / (max(sizes) * len(sizes))
+          or
             sum(sizes) ⇒ sizes[0] * len(sizes)
+          or
+            sum(sizes) ⇒ sizes[-1] * len(sizes)
+          or
+            sum(sizes) ⇒ max(sizes) * len(sizes)
+        you count channels, rows or pixels: the images of a batch are len(labels), or images.shape[0].
+            len(labels) ⇒ images.shape[1]
+          or
+            len(labels) ⇒ images[0].numel()
+          or
+            len(labels) ⇒ images.numel()
         dropout is on, because the model is in training mode: call model.eval() first.
             model.eval() ⇒ model.train()
           or
@@ -515,6 +577,9 @@ EVALUATE = StagedExercise(
             with torch.no_grad(): ⇒ if True:
         you freeze the weights, and the next training step trains nothing: torch.no_grad() leaves the model as it is.
             model.eval() ⇒ model.eval().requires_grad_(False)
+        you clear gradients, and they are somebody else's, who is in the middle of a step: leave zero_grad() out, nothing is trained here.
+            model.eval() ⇒ model.eval()
+            | model.zero_grad()
         the last batch is left out, because it is smaller: its images count as the others do.
             logits = ⇒ if sizes and len(labels) != sizes[0]:
             |     continue
@@ -727,6 +792,13 @@ TRAIN_STEP = StagedExercise(
             nn.utils.clip_grad_norm_( ⇒ loss = nn.utils.clip_grad_norm_(
         the loss is a sum over the images, so its gradient grows with the batch: take the mean, which is F.cross_entropy's default.
             , labels) ⇒ , labels, reduction="sum")
+          or
+            , labels) ⇒ , labels, reduction="sum")
+            loss.item() ⇒ loss.item() / len(images)
+        you divide by the number of images, and F.cross_entropy has done it already: its default is the mean.
+            , labels) ⇒ , labels) / len(images)
+        backward() wants one number, and reduction="none" gives one for each image: take the mean, which is F.cross_entropy's default.
+            , labels) ⇒ , labels, reduction="none")
         F.cross_entropy takes logits, and applies the softmax itself: you apply it before, too.
             model(images) ⇒ model(images).softmax(dim=-1)
         F.nll_loss wants the logarithms of probabilities, and does not make them: F.cross_entropy takes logits.

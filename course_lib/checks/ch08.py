@@ -24,7 +24,7 @@ def _crop_probes(generator):
         ((5, 3, 6, 7), 2),  # the shape of the first
     ):
         shifts = torch.randint(2 * p + 1, (B, 2), generator=generator)
-        shifts[:3] = torch.tensor([[0, 2 * p], [2 * p, p], [p, 0]])[:B]
+        shifts[:3] = torch.tensor([[0, 2 * p], [2 * p, p], [p, 0]])[:B] if B > 1 else torch.tensor([[p, 0]])
         flips = torch.rand(B, generator=generator) < 0.5
         flips[:3] = torch.tensor([True, False, True])[:B]
         probes.append({"images": normal(generator)(B, C, h, w), "shifts": shifts, "flips": flips, "padding": p})
@@ -73,6 +73,26 @@ RANDOM_CROP_FLIP = Exercise(
             top : top + h ⇒ p : p + h
         nothing is shifted: cut the window out of the padded image, from row shifts[i, 0] and column shifts[i, 1].
             torch.stack(windows) ⇒ images
+          or
+            torch.stack(windows) ⇒ padded[:, :, p:-p, p:-p]
+        with padding 0, p:-p is 0:-0, and that is empty: give the end by its own number, p + h and p + w.
+            image[:, top : top + h, left : left + w] ⇒ image.roll((p - top, p - left), (1, 2))[:, p:-p, p:-p]
+          or
+            padded = F.pad(images, (p, p, p, p)) ⇒ padded = images.new_zeros(*images.shape[:2], h + 2 * p, w + 2 * p)
+            | padded[:, :, p:-p, p:-p] = images
+          or
+            for image, (top, left) in zip(padded, ⇒ for image, (top, left) in zip(images,
+            windows.append(image[:, top : top + h, left : left + w]) ⇒ canvas = padded.new_zeros(padded.shape[1:])
+            | canvas[:, p:-p, p:-p] = image
+            | windows.append(canvas[:, top : top + h, left : left + w])
+        height and width are exchanged: images.shape[-2:] is (h, w), in this order, and images need not be square.
+            h, w = images ⇒ w, h = images
+        images are (B, C, h, w): height and width are the last two sizes, images.shape[-2:].
+            shape[-2:] ⇒ shape[1:3]
+        your windows end at row h and column w, however late they begin: rows from shift to shift + h, columns likewise.
+            top : top + h, left : left + w ⇒ top:h, left:w
+        your windows are one row and one column too small: the end of a slice is not in it, so rows from shift to shift + h.
+            top : top + h, left : left + w ⇒ top : top + h - 1, left : left + w - 1
         the windows begin one pixel too late: the first row is number 0, so a shift of 0 begins at row 0 of the padded image.
             shifts.tolist() ⇒ (shifts + 1).tolist()
         the windows begin at padding + shift: a shift of 0 begins at the very edge of the padded image, and `padding` is the middle.
@@ -119,6 +139,8 @@ RANDOM_CROP_FLIP = Exercise(
             top : top + h, left : left + w ⇒ top:, left:
         the windows are as wide as they are high: columns from shift to shift + w, images need not be square.
             left + w ⇒ left + h
+        the windows are as high as they are wide: rows from shift to shift + h, images need not be square.
+            top + h ⇒ top + w
         you mirror the images of your caller: torch.where makes new ones. And cut first.
             p = padding ⇒ p = padding
             | images[flips] = images[flips].flip(-1)
@@ -142,6 +164,12 @@ RANDOM_CROP_FLIP = Exercise(
             F.pad(images, [padding] * 4) ⇒ images
         the windows are as wide as they are high: columns from shift to shift + w, images need not be square.
             3, w ⇒ 3, h
+        height and width are exchanged: images.shape[-2:] is (h, w), in this order, and images need not be square.
+            h, w = images ⇒ w, h = images
+        the windows are as high as they are wide: rows from shift to shift + h, images need not be square.
+            2, h ⇒ 2, w
+        images are (B, C, h, w): height and width are the last two sizes, images.shape[-2:].
+            shape[-2:] ⇒ shape[1:3]
         """,
     ),
 )
@@ -208,6 +236,12 @@ SOFT_CROSS_ENTROPY = Exercise(
           or
             logs = torch.log_softmax(logits, dim=-1) ⇒ powers = (logits - logits.max()).exp()
             | logs = (powers / powers.sum(dim=-1, keepdim=True)).log()
+        you subtract the largest of each column: each row has its own largest, dim=-1 with keepdim=True.
+            logs = torch.log_softmax(logits, dim=-1) ⇒ lower = logits - logits.amax(dim=0)
+            | logs = lower - lower.exp().sum(dim=-1, keepdim=True).log()
+        you subtract the largest by size, and where that is a negative number everything underflows: the largest, without abs().
+            logs = torch.log_softmax(logits, dim=-1) ⇒ lower = logits - logits.abs().amax(dim=-1, keepdim=True)
+            | logs = lower - lower.exp().sum(dim=-1, keepdim=True).log()
         nan_to_num hides what log(softmax) has lost, and the answer is a wrong one: log_softmax never leaves the logarithms.
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).log()
             -targets * logs ⇒ (-targets * logs).nan_to_num(posinf=0.0)
@@ -249,7 +283,27 @@ SOFT_CROSS_ENTROPY = Exercise(
           or
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).clamp({tiny}).log()
         """
-            for tiny in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-20)
+            for tiny in (
+                *(1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16, 1e-20, 1e-30, 1e-38),
+                *("torch.finfo(logits.dtype).eps", "torch.finfo(logits.dtype).tiny"),
+            )
+        )
+        + "".join(  # and so that exp does
+            f"""
+        you clamp the logits, and beyond the limit all of them are alike: subtract the largest of each row, as log_softmax does.
+            (logits, dim ⇒ (logits.clamp(-{limit}, {limit}), dim
+          or
+            (logits, dim ⇒ (logits.clamp(max={limit}), dim
+          or
+            (logits, dim ⇒ (logits.clamp(min=-{limit}), dim
+          or
+            torch.log_softmax(logits, dim=-1) ⇒ logits - logits.clamp(-{limit}, {limit}).exp().sum(dim=-1, keepdim=True).log()
+          or
+            torch.log_softmax(logits, dim=-1) ⇒ logits - logits.clamp(max={limit}).exp().sum(dim=-1, keepdim=True).log()
+        you clamp the logarithms, and a badly wrong answer costs no more than the limit: leave them as log_softmax gives them.
+            torch.log_softmax(logits, dim=-1) ⇒ torch.log_softmax(logits, dim=-1).clamp(min=-{limit})
+        """
+            for limit in (10, 20, 30, 50, 60, 80, 88, 100, 500, 700)
         ),
     ),
 )
@@ -330,6 +384,11 @@ MIXUP = Exercise(
         weight · own + partner: the partner gets the rest, 1 - weight, or everything becomes too bright.
             (1 - w) * images ⇒ images
             (1 - w) * targets ⇒ targets
+        own and partner have the same weight: the partner gets the rest, 1 - weight.
+            (1 - w) * images ⇒ w * images
+            (1 - w) * targets ⇒ w * targets
+          or
+            (1 - w) * images ⇒ w * images
         you give each image to its partner: row i is mixed with row partners[i], so values[partners], not the other direction.
             ⇒ return _mixup(images, targets, partners.argsort(), weight)
         you mix with the batch turned round: the partner of row i is row partners[i].
@@ -344,12 +403,29 @@ MIXUP = Exercise(
             images[partners] ⇒ images[partners.argsort()]
         the partner's weight is taken too, weight[partners]: row i has weight[i] and 1 - weight[i].
             ⇒ return _mixup(images, targets, partners, weight[partners])
+          or
+            (1 - w) * images ⇒ w[partners] * images
+            (1 - w) * targets ⇒ w[partners] * targets
+          or
+            (1 - w) * images ⇒ w[partners] * images
+          or
+            (1 - w) * images ⇒ (1 - w[partners]) * images
+            (1 - w) * targets ⇒ (1 - w[partners]) * targets
+          or
+            (1 - w) * images ⇒ (1 - w[partners]) * images
+          or
+            w = weight[:, None, None, None] ⇒ w = weight[partners][:, None, None, None]
         your loop mixes with rows that it has mixed already: read from the old images, write into new ones.
             ⇒ images, targets = images.clone(), targets.clone()
             | for i, (j, w) in enumerate(zip(partners, weight, strict=True)):
             |     images[i] = w * images[i] + (1 - w) * images[j]
             |     targets[i] = w * targets[i] + (1 - w) * targets[j]
             | return images, targets
+          or
+            return mixed ⇒ mixed = images.clone()
+            | for i, (j, w) in enumerate(zip(partners, weight, strict=True)):
+            |     mixed[i] = w * mixed[i] + (1 - w) * mixed[j]
+            | return mixed
         your loop writes into your caller's tensors, so you read rows that you have already mixed: write into new ones.
             ⇒ for i, (j, w) in enumerate(zip(partners, weight, strict=True)):
             |     images[i] = w * images[i] + (1 - w) * images[j]
@@ -364,6 +440,9 @@ MIXUP = Exercise(
             | mixed +=
             shares = w * targets + ⇒ shares = targets.mul_(w)
             | shares +=
+          or
+            mixed = w * images + ⇒ mixed = images.mul_(w)
+            | mixed +=
         the numbers are right, but your caller's images change: return new ones.
             mixed, shares ⇒ images.copy_(mixed), targets.copy_(shares)
         weight is (B,), and PyTorch lines it up with the columns: weight[:, None, None, None] is one for each image.
@@ -510,6 +589,22 @@ EMA_UPDATE = StagedExercise(
         """
         decay is the wrong way round: it is the share of the old average that stays, 1 - decay that of the model.
             ⇒ _ema(average, model, 1 - decay)
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     old.copy_((1 - decay) * old + decay * other[name])
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     if old.is_floating_point():
+            |         old.copy_((1 - decay) * old + decay * other[name])
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     old.copy_((1 - decay) * old + decay * other[name] if old.is_floating_point() else other[name])
+          or
+            ⇒ other = model.state_dict()
+            | average.load_state_dict({name: (1 - decay) * old + decay * other[name] for name, old in average.state_dict().items()})
         you copy the model: that is no average; decay · old + (1 - decay) · new.
             decay * old + (1 - decay) * new ⇒ new
         half of each: decay says how much of the old stays.
@@ -522,6 +617,36 @@ EMA_UPDATE = StagedExercise(
             ⇒ _ema(model, average, decay)
           or
             old.copy_(decay * old ⇒ new.copy_(decay * old
+          or
+            average.parameters(), model.parameters() ⇒ model.parameters(), average.parameters()
+          or
+            ⇒ other = average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.copy_(decay * new + (1 - decay) * other[name])
+          or
+            ⇒ other = average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.mul_(decay).add_(other[name], alpha=1 - decay)
+          or
+            ⇒ other = average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     if new.is_floating_point():
+            |         new.copy_(decay * new + (1 - decay) * other[name])
+          or
+            ⇒ other = average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.copy_(decay * new + (1 - decay) * other[name] if new.is_floating_point() else other[name])
+          or
+            ⇒ other = average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.copy_(decay * other[name] + (1 - decay) * new if new.is_floating_point() else new)
+          or
+            ⇒ names, other = dict(model.named_parameters()), average.state_dict()
+            | for name, new in model.state_dict().items():
+            |     new.copy_(decay * new + (1 - decay) * other[name] if name in names else other[name])
+          or
+            ⇒ other = model.state_dict()
+            | model.load_state_dict({name: decay * old + (1 - decay) * other[name] for name, old in average.state_dict().items()})
         the model's share is added before the old is multiplied, and decay shrinks both: multiply by decay first.
             decay * old + (1 - decay) * new ⇒ decay * (old + (1 - decay) * new)
         the average's parameters are now the model's own memory, and change whenever the model does: mix the numbers, in place.
@@ -558,13 +683,26 @@ EMA_UPDATE = StagedExercise(
             |     part._buffers.update(other._buffers)
         you average the buffers too, and the counter num_batches_tracked is cut to a whole number: copy them, running statistics are averages already.
             old.copy_(new) ⇒ old.copy_(decay * old + (1 - decay) * new)
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     old.copy_(decay * old + (1 - decay) * other[name])
         the whole numbers among the buffers stay as they were: copy all buffers, of any type.
             old.copy_(new) ⇒ if old.is_floating_point(): old.copy_(new)
         you average the running statistics and leave the counter: copy all buffers, they need no averaging.
             old.copy_(new) ⇒ if old.is_floating_point():
             |     old.copy_(decay * old + (1 - decay) * new)
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     if old.is_floating_point():
+            |         old.copy_(decay * old + (1 - decay) * other[name])
         you average the running statistics and copy only the counter: copy all buffers.
             old.copy_(new) ⇒ old.copy_(decay * old + (1 - decay) * new if old.is_floating_point() else new)
+          or
+            ⇒ other = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     old.copy_(decay * old + (1 - decay) * other[name] if old.is_floating_point() else other[name])
         a state dict holds buffers too, and num_batches_tracked is a whole number that cannot be averaged: average parameters(), copy buffers().
             old.copy_(new) ⇒ old.mul_(decay).add_(new, alpha=1 - decay)
           or

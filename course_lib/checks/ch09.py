@@ -226,7 +226,23 @@ REPLACE_HEAD = StagedExercise(
             nn.init.zeros_(head.weight) ⇒ head.weight = torch.zeros(num_classes, old.in_features)
           or
             nn.init.zeros_(head.weight) ⇒ head.weight = torch.zeros_like(head.weight)
-        """,
+        """
+        + "".join(
+            f"""
+        the number of inputs is written into your code: the old head knows it, old.in_features.
+            old.in_features ⇒ {width}
+          or
+            nn.Linear(old.in_features, num_classes).to(old.weight) ⇒ nn.Linear({width}, num_classes)
+        """
+            for width in (64, 128, 192, 256, 384, 512, 768, 1024)
+        )
+        + "".join(
+            f"""
+        the number of classes is written into your code: take num_classes.
+            num_classes).to ⇒ {classes}).to
+        """
+            for classes in (2, 5, 10, 100, 1000)
+        ),
     ),
 )
 
@@ -287,7 +303,7 @@ MACRO_F1 = StagedExercise(
     mistakes=edits_of(
         _macro_f1,
         """
-        that is the accuracy: compute F1 for each class on its own, and average afterwards.
+        that is the accuracy, as one fraction for all classes is: compute F1 for each class on its own, and average afterwards.
             ⇒ return (labels == answers).double().mean().item()
         you weight each class by its images: the plain mean, in which a small class counts as much as a large one.
             scores.append(f1) ⇒ scores.append(f1 * (tp + fn))
@@ -425,8 +441,8 @@ def _freeze_probes(generator):
         names += ["head.weight", "head.bias"]
         state = {name: draw(2).requires_grad_(before(i) and "running" not in name) for i, name in enumerate(names)}
         probes.append({"model": state | {"norm.num_batches_tracked": torch.tensor(3)}, "patterns": patterns})
-    flat = {"weight": draw(3, 1).requires_grad_(), "bias": draw().requires_grad_()}
-    return [*probes, {"model": flat, "patterns": ["weight"]}]
+    flat = {"weight": draw(3, 1), "scale": draw(1).requires_grad_(), "bias": draw(), "unused": draw(0).requires_grad_()}
+    return [*probes, {"model": flat, "patterns": ["bias", "weight"]}]
 
 
 def _freeze_watched(answer):
@@ -486,10 +502,38 @@ FREEZE_EXCEPT = StagedExercise(
             fnmatchcase(name, pattern) for ⇒ pattern in name for
         a star at the beginning stands for anything too, so *.attn.* is more than a beginning of names: fnmatch.fnmatchcase.
             fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.rstrip("*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.rstrip(".*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.strip("*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.strip(".*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.replace("*", "")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern[:-1]) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern[:-2]) for
+        startswith compares the star as a letter, and without a star takes pos_embed_2d for pos_embed: fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern) for
+          or
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ name.startswith(patterns)
+        endswith compares the star as a letter, and without a star takes aux.pos_embed for pos_embed: fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern) for
+          or
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ name.endswith(patterns)
+        what comes after the first star counts too: the whole name must fit, fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.split("*")[0]) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.partition("*")[0].rstrip(".")) for
+        what stands between two stars counts too, and not only the beginning and the end: fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.split("*")[0]) and name.endswith(pattern.split("*")[-1]) for
         without its stars a pattern may fit in the middle of a name, and head. is also in dist.head.weight: the whole name must fit.
             fnmatchcase(name, pattern) for ⇒ pattern.strip("*") in name for
           or
             fnmatchcase(name, pattern) for ⇒ pattern.replace("*", "") in name for
+          or
+            fnmatchcase(name, pattern) for ⇒ pattern.strip(".*") in name for
         each pattern undoes the one before, so that only the last counts: a parameter is trained if any of them fits.
             for pattern in patterns ⇒ for pattern in patterns[-1:]
         each pattern undoes the one before, and the names are those of all: go through the parameters, and ask any(...) for each.
@@ -815,6 +859,16 @@ LAYERWISE_LR = StagedExercise(
             below = depth + 1 ⇒ below = depth + 1 if "." in name else depth
         the last norm is taken for something before the blocks: it comes after them, and goes with the last.
             below = 1 ⇒ pass
+        the head is taken for something before the blocks: it is the very last layer, and its factor is 1.
+            below = 0 ⇒ pass
+        head and norm are taken for something before the blocks: they come after them, with 1 and decay.
+            below = 0 ⇒ pass
+            below = 1 ⇒ pass
+        the head decays too: its factor is 1, decay to the power of 0.
+            below = 0 ⇒ below = 1
+        head and norm are one layer too low: the head has 1, and the norm decay, as the last block.
+            below = 1 ⇒ below = 2
+            below = 0 ⇒ below = 1
         you put the last norm with the head: it goes with the last block, so its factor is decay.
             below = 1 ⇒ below = 0
         blocks.10 is taken for blocks.1: compare the whole number, name.split(".")[1].
@@ -850,8 +904,16 @@ LAYERWISE_LR = StagedExercise(
             below = depth + 1 ⇒ below = depth - int(parts[1])
         you multiply where a power is needed: decay ** layers, not decay · layers.
             decay**below ⇒ decay * below
+          or
+            decay**below ⇒ decay * below if below else 1.0
+          or
+            decay**below ⇒ decay * (below + 1)
+          or
+            decay**below ⇒ decay / max(below, 1) if below else 1.0
         the factors fall on a straight line: each layer has decay times the factor of the one above.
             decay**below ⇒ 1 - (1 - decay) * below
+          or
+            decay**below ⇒ 1 - decay * below
         (1 - decay) is taken away too much: decay is the factor from one layer to the next.
             decay**below ⇒ (1 - decay) ** below
         decay is written into the code: take what is given.

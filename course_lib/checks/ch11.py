@@ -139,6 +139,11 @@ PATCH_FILTERS = Exercise(
             svd.Vh[:n] ⇒ svd.Vh.flip(0)[:n]
         these are the last n: torch.linalg.svd puts the largest variance first, so Vh[:n].
             svd.Vh[:n] ⇒ svd.Vh[-n:]
+        the first component is left out: rows are counted from 0, so Vh[:n], and the mean filter is none of them once it is subtracted.
+            svd.Vh[:n] ⇒ svd.Vh[1 : n + 1]
+        you leave out the first component in the place of the mean filter, which is in the others too: subtract it, and take Vh[:n].
+            filters - filters.mean(dim=0) ⇒ filters
+            svd.Vh[:n] ⇒ svd.Vh[1 : n + 1]
         the right components in reverse order: the largest variance first.
             svd.Vh[:n] ⇒ svd.Vh[:n].flip(0)
         torch.pca_lowrank with q=n only comes near the components, by chance: use torch.linalg.svd, which is exact.
@@ -263,8 +268,16 @@ POS_EMBED_SIMILARITY = Exercise(
             units @ units.T ⇒ units @ table.T
           or
             units @ units.T ⇒ table @ units.T
-        you divide by one of the two lengths twice: each pair has two lengths of its own, table.norm(dim=1)[:, None] for the rows.
+        you divide by one of the two lengths twice: each pair has two of its own, table.norm(dim=1)[:, None] for the rows and table.norm(dim=1) for the columns.
             units @ units.T ⇒ table @ table.T / table.norm(dim=1).square()
+          or
+            units @ units.T ⇒ table @ table.T / table.norm(dim=1)[:, None].square()
+        you add the two lengths: divide by their product.
+            units @ units.T ⇒ table @ table.T / (table.norm(dim=1)[:, None] + table.norm(dim=1))
+        you divide each vector by the root of its length: by the length itself, the root of the sum of squares.
+            keepdim=True) ⇒ keepdim=True).sqrt()
+        you divide by the root of the mean square: the length is the root of the sum of squares.
+            .norm(dim=1, keepdim=True) ⇒ .square().mean(dim=1, keepdim=True).sqrt()
         you divide by the squared length: the length is its root.
             .norm(dim=1, keepdim=True) ⇒ .square().sum(dim=1, keepdim=True)
         you divide by the square root of D, as in attention: by the lengths of the two vectors.

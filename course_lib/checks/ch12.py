@@ -71,6 +71,10 @@ def _hook_of_another(layer, args):
     """A hook that was in the model before."""
 
 
+def _recorder_of_another(weights):
+    """A recorder that was in the model before."""
+
+
 def _net(words, images):
     """The model that these words describe, for such images; its weights are the same each time."""
     torch.manual_seed(len(words))
@@ -88,6 +92,8 @@ def _net(words, images):
         net.blocks = nn.Sequential()
     elif words == "whose blocks do not run":
         net.blocks.forward = nn.Identity().forward
+        for block in net.blocks:
+            block.attn.recorder = _recorder_of_another  # pyright: ignore[reportAttributeAccessIssue] (a layer)
     elif "breaks" in words:
         setattr(net, "head" if "head" in words else "pos_drop", _Breaks())
     return net.train("training" in words)
@@ -100,6 +106,7 @@ def _traces(net):
         hook for part in parts for each in (part._forward_hooks, part._forward_pre_hooks) for hook in each.values()
     ]
     others = hooks.count(_hook_of_another)
+    recorders = [getattr(part, "recorder", None) for part in parts]
     mode = "training" if net.training else "evaluation"
     for part in parts:
         if getattr(vars(part).get("forward"), "__func__", None) is type(part).forward:
@@ -110,7 +117,8 @@ def _traces(net):
         "a global hook is left behind": len(
             hooks_of_all._global_forward_pre_hooks | hooks_of_all._global_forward_hooks
         ),
-        "layer.recorder stays set": [getattr(part, "recorder", None) for part in parts],
+        "layer.recorder stays set": [None if recorder is _recorder_of_another else recorder for recorder in recorders],
+        "a layer.recorder that was in the model before is gone": recorders.count(_recorder_of_another),
         f"the model was in {mode} mode, and now it is not": [part.training for part in parts],
         "gradients stay switched off": torch.is_grad_enabled(),
         "the parameters are not as they were": [
@@ -219,13 +227,14 @@ def _is_own(error):
 def _ask(model, images):
     maps = []
     layers = [part for part in model.modules() if isinstance(part, MultiHeadSelfAttention)]
+    earlier = [layer.recorder for layer in layers]
     for layer in layers:
         layer.recorder = maps.append
     try:
         model(images)
     finally:
-        for layer in layers:
-            layer.recorder = None
+        for layer, recorder in zip(layers, earlier, strict=True):
+            layer.recorder = recorder
     if not maps:
         raise ValueError("no layer was heard")
     return maps
@@ -357,7 +366,7 @@ RECORD_ATTENTION = StagedExercise(
             | return maps
           or
             maps = [] ⇒ maps = model.maps = []
-        nothing was heard. A hook on attn_drop waits in vain, for the fused kernel never calls it: hook the attention layer, before it runs.
+        nothing was heard: hook the attention layers, which are among model.modules(), before they run. (children() are the outermost parts alone, and attn_drop is never called: the fused kernel needs no such layer.)
             layer.register_forward_pre_hook(hook) ⇒ layer.attn_drop.register_forward_pre_hook(hook)
         what a hook returns goes on in place of the layer's input: return nothing.
             maps.append(weights) ⇒ maps.append(weights)
@@ -397,6 +406,12 @@ RECORD_ATTENTION = StagedExercise(
             scores.softmax(dim=-1) ⇒ scores.flatten(2).softmax(dim=-1).view_as(scores)
         exp overflows, and inf / inf is NaN: softmax subtracts each row's largest score first.
             scores.softmax(dim=-1) ⇒ scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+        you subtract one largest score for many rows, and those far below it underflow to 0 / 0: each row has its own largest, as in softmax.
+            weights = scores.softmax(dim=-1) ⇒ powers = (scores - scores.max()).exp()
+            | weights = powers / powers.sum(dim=-1, keepdim=True)
+          or
+            weights = scores.softmax(dim=-1) ⇒ powers = (scores - scores.amax(dim=(-2, -1), keepdim=True)).exp()
+            | weights = powers / powers.sum(dim=-1, keepdim=True)
         the scores are not divided: sqrt(d), with d the width of one head.
             / q.shape[-1] ** 0.5 ⇒
         the scores are divided by sqrt(D): d is the width of one head, D / H.
@@ -421,6 +436,23 @@ RECORD_ATTENTION = StagedExercise(
             layer.qkv(x) ⇒ (x @ layer.qkv.weight.T + layer.qkv.bias)
         you split into heads before q, k and v: the last dimension is (3, H, d) in this order.
             reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, H, 3, D // H).permute(3, 0, 2, 1, 4)
+          or
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, H, D // H, 3).permute(4, 0, 2, 1, 3)
+        a reshape moves nothing, so it splits the last dimension alone: (B, N, 3, H, d), and permute(2, 0, 3, 1, 4) does the rest.
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(3, B, H, N, D // H)
+          or
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(3, B, N, H, D // H).transpose(2, 3)
+          or
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, 3, H, N, D // H).transpose(0, 1)
+          or
+            reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, 3, N, H, D // H).permute(1, 0, 3, 2, 4)
+        tokens and heads have not changed places: q and k are (B, H, N, d), so that q @ k.mT is (B, H, N, N).
+            permute(2, 0, 3, 1, 4) ⇒ permute(2, 0, 1, 3, 4)
+        q and k lie on their sides, (B, H, d, N): as (B, H, N, d) they make q @ k.mT (B, H, N, N).
+            permute(2, 0, 3, 1, 4) ⇒ permute(2, 0, 3, 4, 1)
+          or
+            permute(2, 0, 3, 1, 4) ⇒ permute(2, 0, 3, 4, 1)
+            q.shape[-1] ⇒ q.shape[-2]
         a reshape to (B, H, N, d) mixes tokens and heads: (B, N, H, d) first, then swap the two.
             reshape(B, N, 3, H, D // H).permute(2, 0, 3, 1, 4) ⇒ reshape(B, N, 3, D).movedim(2, 0).reshape(3, B, H, N, D // H)
         each head is given every H-th number: the last dimension is (3, H, d), the head before its width.
@@ -447,6 +479,14 @@ RECORD_ATTENTION = StagedExercise(
             return maps ⇒ return maps[-1]
         you record the first block only: every layer of the model.
             return maps ⇒ return maps[:1]
+        the last layer is missing: every layer of the model.
+            for layer in layers] ⇒ for layer in layers[:-1]]
+          or
+            return maps ⇒ return maps[:-1]
+        the first layer is missing: every layer of the model.
+            for layer in layers] ⇒ for layer in layers[1:]]
+          or
+            return maps ⇒ return maps[1:]
         the number of layers is written into your code: take as many as the model has.
             return maps ⇒ return maps[:12]
         the maps come last layer first: in the order in which the layers run.
@@ -464,12 +504,19 @@ RECORD_ATTENTION = StagedExercise(
     + edits_of(
         _ask,
         """
-        an error of the model goes past your clean-up, and layer.recorder stays set: put `layer.recorder = None` into `finally`.
+        an error of the model goes past your clean-up, and layer.recorder stays set: set it back in `finally`.
             finally: ⇒ except ZeroDivisionError:
             |     pass
             | else:
-        layer.recorder is set and never set back to None: the layer goes on recording, and goes on taking the slower path.
-            layer.recorder = None ⇒ pass
+          or
+            finally: ⇒ except ZeroDivisionError:
+            |     pass
+            | else:
+            layer.recorder = recorder ⇒ layer.recorder = None
+        layer.recorder is set and never set back: the layer goes on recording, and goes on taking the slower path.
+            layer.recorder = recorder ⇒ pass
+        somebody else may be recording: keep the layer.recorder that you find, which is mostly None, and set back that.
+            layer.recorder = recorder ⇒ layer.recorder = None
         an error of the model goes past your clean-up, and what you have replaced in the library is your own still: set it back in `finally`.
             maps = [] ⇒ maps = []
             | kernel, F.scaled_dot_product_attention = F.scaled_dot_product_attention, lambda *inputs, **options: None
@@ -657,7 +704,7 @@ ATTENTION_ROLLOUT = Exercise(
             .expand(len(maps), -1, -1) ⇒
         the numbers are right, but in float32: stay with the dtype of maps, no .float().
             return result ⇒ return result.float()
-        the numbers are right, but your caller's maps change: += works in place, write a + b.
+        the numbers are right, but your caller's maps change: write a + b, and nothing that works in place.
             for layer in maps.unbind(1): ⇒ for layer in maps.unbind(1):
             |     layer += identity
             fused + identity ⇒ fused
@@ -742,6 +789,13 @@ MEAN_ATTENTION_DISTANCE = Exercise(
         the class token is still in, at the place of the first patch: it has no place; cut it off, as a query and as a key.
             n = torch.arange(gh * gw) ⇒ n = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(gh * gw)])
             maps[..., 1:, 1:] ⇒ maps
+        the class token is still in, with a distance of 0 to everything: it has no place; cut it off, as a query and as a key, maps[..., 1:, 1:].
+            maps[..., 1:, 1:] ⇒ maps
+            weights * pixels ⇒ weights * F.pad(pixels, (1, 0, 1, 0))
+        the class token is still in, and the table of distances has no place for it: cut it off, as a query and as a key, maps[..., 1:, 1:].
+            maps[..., 1:, 1:] ⇒ maps
+        the class token is still in as a query: [..., 1:] cuts the keys alone, maps[..., 1:, 1:] cuts both.
+            maps[..., 1:, 1:] ⇒ maps[..., 1:]
         you cut off the last patch: the class token is token 0, maps[..., 1:, 1:].
             1:, 1: ⇒ :-1, :-1
         you measure from the class token: it has no place; from each patch.
@@ -753,6 +807,20 @@ MEAN_ATTENTION_DISTANCE = Exercise(
             (down**2 + along**2).sqrt() ⇒ (down.abs() + along.abs())
         the square root is missing.
             (down**2 + along**2).sqrt() ⇒ (down**2 + along**2)
+          or
+            patch_size * (down**2 + along**2).sqrt() ⇒ patch_size**2 * (down**2 + along**2)
+        the square root comes too late: each distance is one, before the weights and the mean.
+            (down**2 + along**2).sqrt() ⇒ (down**2 + along**2)
+            return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).sqrt()
+          or
+            patch_size * (down**2 + along**2).sqrt() ⇒ patch_size**2 * (down**2 + along**2)
+            return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).sqrt()
+          or
+            (down**2 + along**2).sqrt() ⇒ (down**2 + along**2)
+            return far.mean ⇒ return far.sqrt().mean
+          or
+            patch_size * (down**2 + along**2).sqrt() ⇒ patch_size**2 * (down**2 + along**2)
+            return far.mean ⇒ return far.sqrt().mean
         that is the longer of the two sides: the straight line, the square root of both squares.
             (down**2 + along**2).sqrt() ⇒ torch.maximum(down.abs(), along.abs())
         you count rows only: columns too, the square root of both squares.
@@ -800,7 +868,7 @@ MEAN_ATTENTION_DISTANCE = Exercise(
             far = (weights * pixels).sum ⇒ far = (weights * pixels).mean
         the numbers are right, but in float32: stay with the dtype of maps, no .float().
             return far.mean(dim=(0, 3)) ⇒ return far.mean(dim=(0, 3)).float()
-        the numbers are right, but your caller's maps change: /= works in place, write a / b.
+        the numbers are right, but your caller's maps change, since a part of maps is no copy: write a / b, and nothing that works in place.
             weights = weights / weights.sum(dim=-1, keepdim=True) ⇒ weights /= weights.sum(dim=-1, keepdim=True)
         the sum over the queries: the mean.
             far.mean(dim=(0, 3)) ⇒ far.mean(dim=0).sum(dim=-1)

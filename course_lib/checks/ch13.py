@@ -111,8 +111,32 @@ POINTING_GAME = Exercise(
           or
             keepdim=True) ⇒ keepdim=True).clamp(min=0)
             / chosen.sum(dim=(1, 2)) ⇒ / chosen.sum(dim=(1, 2)).clamp(min=1)
-        repeat sets whole maps side by side: repeat_interleave makes each patch larger.
+        whole maps stand side by side, as repeat sets them: repeat_interleave makes each patch larger, and to split the masks into patches reshape to (B, gh, P, gw, P).
             repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ repeat(1, P, P)
+        the pixels of a patch lie apart: its rows are pieces of rows of the image, so a reshape splits masks into (B, gh, P, gw, P), and maps are repeated along both dimensions, one after the other.
+            .repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ .flatten(1).repeat_interleave(P * P, 1).reshape(masks.shape)
+          or
+            repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ repeat(1, P, 1).repeat_interleave(P, 2)
+          or
+            repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ repeat_interleave(P, 1).repeat(1, 1, P)
+          or
+            .repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ .repeat(1, P, P).reshape(len(maps), -1, P * P).mT.reshape(masks.shape)
+          or
+            .repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ .flatten(1).repeat(1, P * P).reshape(masks.shape)
+        a patch is as wide as it is high, P: masks.shape[1] // maps.shape[1], height by height or width by width.
+            // maps.shape[1] ⇒ // maps.shape[2]
+          or
+            masks.shape[1] // ⇒ masks.shape[2] //
+          or
+            masks.shape[1] // ⇒ masks.shape[2] //
+            top = maps == ⇒ maps = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
+            | top = maps ==
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+          or
+            // maps.shape[1] ⇒ // maps.shape[2]
+            top = maps == ⇒ maps = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
+            | top = maps ==
+            top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
         you return which share of the object the patches cover: divide by the pixels of the patches, not by those of the object.
             / chosen ⇒ / on
         you divide by all pixels of the image: by those of the patches with the largest number.
@@ -185,7 +209,7 @@ _CLASSIFIERS = (
 )
 _DEEP = {  # and how many blocks shall be random
     _config(3, 1, 3, 1, 2, dim=2, depth=3, heads=1, pos_embed="relative"): 1,
-    _config(1, 1, 2, 2, 4, dim=2, depth=13): 2,  # from block 11 on: numbers of one digit and of two
+    _config(1, 1, 2, 2, 4, dim=2, depth=11): 3,  # from block 8 on: numbers of one digit and of two
     _config(2, 2, 2, 1, 7, dim=4, depth=2, pos_embed="sincos2d", global_pool="avg"): 0,
     _config(1, 1, 1, 1, 1, dim=1, depth=1, heads=1, qkv_bias=False): 1,
 }
@@ -258,6 +282,9 @@ def _deletion_staged(answer):
         if isinstance(model, nn.Module):
             return answer(model, image, saliency, fill, label)
         returned = answer(_vit(model), image, saliency, fill, label)
+        if isinstance(returned, tuple | list):
+            kinds = {type(item).__name__ for item in returned}
+            raise TypeError(f"expected one tensor, got a {type(returned).__name__} of {', '.join(sorted(kinds))}")
         return returned.detach() if isinstance(returned, torch.Tensor) else returned
 
     return staged
@@ -326,12 +353,40 @@ DELETION_CURVE = StagedExercise(
             [:, label] ⇒ [label]
         each step gives a list of one number: of a batch of one take [0, label], or join the steps with torch.cat.
             [:, label] ⇒ [:, label : label + 1]
+        you return a list of plain numbers: leave .tolist() and .item() out, and return the tensor.
+            [:, label] ⇒ [:, label].tolist()
+        you return a list of tensors: torch.stack(...) makes one of them.
+            [:, label] ⇒ [:, label].unbind()
+          or
+            return logits.softmax(dim=-1)[:, label] ⇒ return list(logits.softmax(dim=-1)[:, label, None])
+        the curve is in float32, whatever the logits are in: no .float(), and no plain numbers on the way, of which torch.tensor makes float32.
+            [:, label] ⇒ [:, label].float()
         one number, the area: return the whole curve.
             [:, label] ⇒ [:, label].mean()
         the patches become 0, and not those of fill: 0 is only one of the things that can stand there.
             = fill[:, rows, columns] ⇒ = 0
-        you fill with the mean of fill: each patch with the pixels of fill at the same place.
+        you fill with a mean of fill: each pixel gets that of fill at the same place.
             = fill[:, rows, columns] ⇒ = fill.mean(dim=(1, 2))[:, None, None]
+          or
+            = fill[:, rows, columns] ⇒ = fill.mean()
+          or
+            = fill[:, rows, columns] ⇒ = fill[:, rows, columns].mean()
+          or
+            = fill[:, rows, columns] ⇒ = fill[:, rows, columns].mean(dim=(1, 2))[:, None, None]
+          or
+            = fill[:, rows, columns] ⇒ = fill.mean(dim=0)[rows, columns]
+        you fill with a mean of the image: each pixel gets that of fill at the same place.
+            = fill[:, rows, columns] ⇒ = image.mean()
+          or
+            = fill[:, rows, columns] ⇒ = image.mean(dim=(1, 2))[:, None, None]
+          or
+            = fill[:, rows, columns] ⇒ = steps[0].mean()
+          or
+            = fill[:, rows, columns] ⇒ = steps[0].mean(dim=(1, 2))[:, None, None]
+          or
+            = fill[:, rows, columns] ⇒ = image[:, rows, columns].mean()
+          or
+            = fill[:, rows, columns] ⇒ = image[:, rows, columns].mean(dim=(1, 2))[:, None, None]
         each patch gets the first patch of fill: that at the same place, fill[:, rows, columns].
             = fill[:, rows, columns] ⇒ = fill[:, :P, :P]
         you add fill, and the patch is still there: replace it.
@@ -346,6 +401,8 @@ DELETION_CURVE = StagedExercise(
             image.shape[1] // gh ⇒ image.shape[1] // gw
           or
             image.shape[1] // gh ⇒ image.shape[2] // gh
+        argsort() of the whole map sorts each of its rows for itself: saliency.flatten() first.
+            saliency.flatten().argsort(descending=True) ⇒ saliency.argsort(descending=True).flatten()
         argsort(argsort) gives each patch its rank, and one argsort the patches in their order: you take the one for the other.
             .tolist() ⇒ .argsort().tolist()
         the most important patch is the one with the largest number, not the largest by size: without abs().
@@ -388,13 +445,26 @@ def _randomise(model, fresh, blocks):
     return result
 
 
+_spare = {}  # {how many numbers: models that were left as they had been}: making one takes long
+
+
+def _lent(weights):
+    """As `_vit`, perhaps a model that has been used before."""
+    spare = _spare.get(len(weights))
+    if not spare:
+        return _vit(weights)
+    model = spare.pop()
+    vector_to_parameters(weights.clone(), model.parameters())
+    return model
+
+
 def _randomise_staged(answer):
     """`answer(model, fresh, blocks)` as a function of their weights that returns those of the new model, by name."""
 
     def staged(model, fresh, blocks):
         if isinstance(model, nn.Module):
             return answer(model, fresh, blocks)
-        nets = {"model": _vit(model), "fresh": _vit(fresh)}
+        nets = {"model": _lent(model), "fresh": _lent(fresh)}
         returned = answer(*nets.values(), blocks)
         if returned is None:
             return None
@@ -409,6 +479,7 @@ def _randomise_staged(answer):
                 raise ValueError("a model that you were given is frozen now: requires_grad has changed")
             if {p.data_ptr() for p in net.parameters()} & {p.data_ptr() for p in returned.parameters()}:
                 raise ValueError(f"the result shares weights with {name}")
+        _spare.setdefault(len(model), []).extend(nets.values())
         return {name: p.detach().clone() for name, p in returned.named_parameters()}
 
     return staged
@@ -446,10 +517,23 @@ RANDOMISE_FROM_TOP = StagedExercise(
             | return result
         the first blocks are random, and the last are as they were: begin at the top, nearest to the answer.
             range(depth - blocks, depth) ⇒ range(blocks)
+          or
+            range(depth - blocks, depth) ⇒ range(blocks)
+            fresh.get_submodule(name) ⇒ (fresh.blocks[int(name[7:]) + depth - blocks] if "." in name else fresh.get_submodule(name))
+        model.blocks[-i] with i = 0 is the first block: from the end they are counted -1, -2, and so on.
+            range(depth - blocks, depth) ⇒ [-i % depth for i in range(blocks)]
         each block gets the weights of the same block of fresh: fresh, too, is counted from depth - blocks.
             fresh.get_submodule(name) ⇒ (fresh.blocks[int(name[7:]) - depth + blocks] if "." in name else fresh.get_submodule(name))
           or
             fresh.get_submodule(name) ⇒ (fresh.blocks[2 * depth - blocks - 1 - int(name[7:])] if "." in name else fresh.get_submodule(name))
+          or
+            fresh.get_submodule(name) ⇒ (fresh.blocks[depth - 1 - int(name[7:])] if "." in name else fresh.get_submodule(name))
+          or
+            fresh.get_submodule(name) ⇒ (fresh.blocks[int(name[7:]) - 1] if "." in name else fresh.get_submodule(name))
+          or
+            fresh.get_submodule(name) ⇒ (fresh.blocks[-1] if "." in name else fresh.get_submodule(name))
+          or
+            fresh.get_submodule(name) ⇒ (fresh.blocks[0] if "." in name else fresh.get_submodule(name))
         the head is still the trained one: it is the very top.
             "head", ⇒
         the last norm is still the trained one: it stands between the blocks and the head.

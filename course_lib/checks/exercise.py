@@ -47,8 +47,8 @@ class Exercise:
             number, or a tuple of these.
         mistakes: tried in order; the first that behaves as the answer does gives the hint.
         parts: the names of the returned tensors, where there are several.
-        uses: right answers to the exercises that this one may build on. They stand in for the
-            reader's own where those are wrong, so that each check speaks of one exercise alone.
+        uses: right answers to the exercises that this one may build on. They stand in for the reader's own where the
+            answer is not right with those, so that each check speaks of one exercise alone.
         forbidden: ends of the names of ready-made solutions, such as "softmax" or "LayerNorm.forward". The answer may
             call none of them, nor a function of the course's that is named as the exercise is.
     """
@@ -74,8 +74,8 @@ class Exercise:
     def judge(self, candidate, seed=None):
         """Run `candidate` on every probe, fresh each time unless `seed` is given, and return the `Verdict`.
 
-        First with all that the reader wrote. If that is not right, once more with right results of the earlier
-        exercises in place of wrong ones, so that each check speaks of one exercise alone.
+        First with all that the reader wrote. If that is not right, once more with right answers to the earlier
+        exercises in place of the reader's, so that each check speaks of one exercise alone.
         """
         if not callable(candidate):
             return Verdict(self.name, "error", f"expected a function, got {described(candidate)}")
@@ -147,9 +147,8 @@ class Exercise:
             tried.append((time.perf_counter() - start, given, probe, alike(given, run(self.oracle, probe))))
         if all(right for *_, right in tried):
             return ""  # it does not show in the numbers, and a mistake that is alike is none on these probes
-        tried.sort(
-            key=lambda row: (row[3], row[0])
-        )  # where most mistakes differ: where it is wrong, the cheapest first
+        # First where it is wrong, for there most mistakes differ; and of these the cheapest.
+        tried.sort(key=lambda row: (row[3], row[0]))
         shown = any(not right and not isinstance(given, Raised) for _, given, _, right in tried)
         for words_count in (True, False) if shown else (True,):
             hints = {

@@ -173,8 +173,9 @@ def flowers102(split: str, size: int = 224, folder: str | Path | None = None) ->
     check_split(split)
     found = _torchvisions("Flowers102", folder, split=split)
     images, rows = read_files(found._image_files, size, f"flowers-102-{split}-{size}")
-    labels = torch.tensor(found._labels)[rows]
-    return ImageSet(f"flowers102/{split}", images, labels, tuple(found.classes), IMAGENET_MEAN, IMAGENET_STD)
+    labels, paths = torch.tensor(found._labels)[rows], tuple(found._image_files)
+    classes = tuple(found.classes)
+    return ImageSet(f"flowers102/{split}", images, labels, classes, IMAGENET_MEAN, IMAGENET_STD, paths=paths)
 
 
 def pets(split: str, size: int = 224, folder: str | Path | None = None) -> ImageSet:
@@ -196,8 +197,10 @@ def pets(split: str, size: int = 224, folder: str | Path | None = None) -> Image
     part = "test" if split == "test" else "trainval"
     found = _torchvisions("OxfordIIITPet", folder, split=part)
     images, rows = read_files(found._images, size, f"oxford-iiit-pet-{part}-{size}")
-    labels = torch.tensor(found._labels)[rows]
-    return _split(ImageSet(f"pets/{split}", images, labels, tuple(found.classes), IMAGENET_MEAN, IMAGENET_STD), split)
+    labels, paths = torch.tensor(found._labels)[rows], tuple(found._images)
+    classes = tuple(found.classes)
+    data = ImageSet(f"pets/{split}", images, labels, classes, IMAGENET_MEAN, IMAGENET_STD, paths=paths)
+    return _split(data, split)
 
 
 def _split(data: ImageSet, split: str) -> ImageSet:

@@ -1,12 +1,13 @@
 """Your own images: any folder with a folder for each class; and CIFAR-10 as such a folder. Chapter 09.
 
-Read from the top: `image_folder`, then which part of the folder is which split.
+What lies in a folder is listed in `listing`, which part of it is which split is found in `layout`, and read in `kept`.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,13 +19,14 @@ from course_lib.data.image_set import (
     IMAGENET_STD,
     ImageSet,
     check_split,
-    tenths_from_the_end,
 )
 from course_lib.data.kept import read_files
-from course_lib.data.pictures import ImageError
+from course_lib.data.layout import Layout, find_layout, say_deeper, say_left_out
+from course_lib.data.listing import Folder, enumerate_some, list_folder
+from course_lib.data.pictures import ImageError, shown
 from course_lib.files.places import data_folder
+from course_lib.validate import check_count
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -39,10 +41,17 @@ def image_folder(
 ) -> ImageSet:
     """An `ImageSet` of the images in a folder that has a folder for each class: images (n, 3, h, w) uint8.
 
-    The folder holds train/ and test/ and perhaps val/, each with the classes' folders in it; or the classes' folders
-    alone. Without val/, the last tenth of each class in train/ is the validation split. With the classes' folders
-    alone, the last tenth of each class is the test split, the tenth before it the validation split, and the rest is
-    for training. Classes and files go in the order of their names.
+    | the folder holds | training | validation | test |
+    |:--|:--|:--|:--|
+    | the classes' folders, or train/ alone | the rest | the last tenth but one of each class | the last tenth |
+    | train/ and test/ | the rest of train/ | the last tenth of each class of train/ | test/ |
+    | train/ and val/ | the rest of train/ | the last tenth of each class of train/ | val/ |
+    | train/, val/ and test/ | train/ | val/ | test/ |
+
+    The classes' folders lie in train/, val/ and test/, which may also be called training, valid, validation, dev and
+    testing, in capitals or not, with "_set" behind; and all may lie one or more levels deeper. Classes and files go in
+    the order of their names; pictures in folders within a class's folder belong to the class. What is no picture, or of
+    a kind that is not read here, is left out. All that a person may not expect is said, a line each, once.
 
     Images of every kind become RGB: what is transparent becomes white, and photographs are turned as the camera says.
     The first call reads every file; what it read is kept in the data folder until a file changes.
@@ -52,28 +61,37 @@ def image_folder(
         split: "train", "val" or "test".
         size: every image becomes `size` x `size` pixels: the middle square, bilinear with antialiasing. None if all
             have one size and should keep it.
-        skip: leave out files that cannot be read, and print how many; otherwise the first one is an error.
+        skip: leave out files that cannot be read, and print how many; otherwise they are an error.
         mean, std: see `ImageSet`; ImageNet's by default.
 
     Raises:
-        ValueError: no such folder or split; a class without images, or with too few to be split; classes that are
-            not the same in all parts; a file that cannot be read; images of several sizes and no `size`. The folder
-            or file is named.
+        ValueError: no such folder or split; pictures without folders for their classes; a class without images, or
+            with too few to be split; classes that are not the same in all parts, or whose names are those of splits;
+            files that cannot be read; images of several sizes and no `size`. The folder or file is named.
 
     Source: the layout of torchvision's ImageFolder. Chapter 09.
     """
     check_split(split)
-    folder = Path(folder).expanduser()
-    part, first, last = find_part(folder, split)
-    classes = class_names(folder / "train" if part != folder else folder)
-    check_classes(part, classes)
-    images, labels = _read_part(part, classes, size, skip)
-    tenths = tenths_from_the_end(labels)
-    rows = ((tenths >= first) & (tenths < last)).nonzero()[:, 0]
-    for label, name in enumerate(classes):
-        if not (labels[rows] == label).any():
-            raise ValueError(f"{part / name} has too few images for a share of them to be {split!r}: add some.")
-    return ImageSet(f"{folder.resolve().name}/{split}", images[rows], labels[rows], classes, mean, std)
+    top = list_folder(folder)
+    return _read(top.path, find_layout(top), split, size, skip, mean, std)
+
+
+def labelled_files(folder: str | Path, split: str | None = None) -> tuple[list[Path], torch.Tensor, tuple[str, ...]]:
+    """(paths, labels (n,), classes) of the pictures of a split, as `image_folder` finds them, unread; None for all splits.
+
+    Raises:
+        ValueError: as `image_folder`, but for what only reading shows.
+
+    Source: chapter 09.
+    """
+    layout = find_layout(list_folder(folder))
+    found: dict[Path, int] = {}
+    for name in [split] if split else layout.shares:
+        share = layout.share(name)
+        paths, labels, numbers = share.sorted_files()
+        rows = share.rows(numbers)
+        found |= dict(zip(paths[rows], labels[rows].tolist(), strict=True))
+    return list(found), torch.tensor(list(found.values())), layout.classes
 
 
 def cifar10_jpeg(split: str, folder: str | Path | None = None) -> ImageSet:
@@ -93,76 +111,69 @@ def cifar10_jpeg(split: str, folder: str | Path | None = None) -> ImageSet:
     """
     check_split(split)
     folder = data_folder(folder)
+    parts = {}
     for part in (folder / "train", folder / "test"):
-        if not part.is_dir() or class_names(part) != CIFAR10_CLASSES:
+        parts[part.name] = list_folder(part) if part.is_dir() else Folder(part)
+        if tuple(parts[part.name].folders) != CIFAR10_CLASSES:
             raise ValueError(
                 f"{part} does not hold the ten classes of CIFAR-10: unpack a copy of CIFAR-10 as JPEG files into "
                 f"{folder}, so that {part / 'airplane'} is there. cifar10 has the original; digits and toy_shapes need no files."
             )
-    return replace(image_folder(folder, split, mean=CIFAR10_MEAN, std=CIFAR10_STD), name=f"cifar10_jpeg/{split}")
+    layout = find_layout(Folder(folder, folders=parts))  # other data sets lie beside the two
+    data = _read(folder, layout, split, None, False, CIFAR10_MEAN, CIFAR10_STD)
+    return replace(data, name=f"cifar10_jpeg/{split}")
 
 
-def find_part(folder: Path, split: str) -> tuple[Path, float, float]:
-    """(the folder whose classes' folders hold the split, the first and the last but one of the tenths that are it)."""
-    train = folder / "train"
-    if not (train.is_dir() and any(path.is_dir() for path in train.iterdir())):  # a class may be called train
-        return folder, *{"train": (2, torch.inf), "val": (1, 2), "test": (0, 1)}[split]
-    if split == "test" or (folder / "val").is_dir():
-        return folder / split, 0, torch.inf
-    return train, *{"train": (1, torch.inf), "val": (0, 1)}[split]
-
-
-def class_names(part: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, in order.
-
-    Raises:
-        ValueError: there is no such folder, or none in it.
-    """
-    if not part.is_dir():
-        raise ValueError(f"{part} is not a folder: give one that holds a folder of images for each class.")
-    names = tuple(sorted(path.name for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")))
-    if not names:
-        raise ValueError(f"{part} holds no folders: it needs one for each class, with its images.")
-    return names
-
-
-def check_classes(part: Path, classes: Sequence[str]) -> None:
-    """Raise a `ValueError` unless the folders in `part` are those of the classes."""
-    found = class_names(part)
-    missing, unknown = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
-    if missing or unknown:
-        names = [f"lacks {name!r}" for name in missing] + [f"has {name!r} besides" for name in unknown]
-        raise ValueError(f"{part} must have the classes of the training images, but {', '.join(names[:5])}.")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The images in a folder, in the order of the names.
-
-    Raises:
-        ValueError: there is none.
-    """
-    with os.scandir(folder) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".") and entry.is_file()
-        )
-    if not names:
-        raise ValueError(f"{folder} has no images ({', '.join(ENDINGS)}): add some, or delete the folder.")
-    return [folder / name for name in names]
-
-
-def _read_part(part: Path, classes: Sequence[str], size: int | None, skip: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(images (n, 3, h, w) uint8, labels (n,)) of all classes' folders in `part`."""
-    files = [(path, label) for label, name in enumerate(classes) for path in list_images(part / name)]
-    paths, labels = zip(*files, strict=True)
-    place = hashlib.sha256(repr((str(part.resolve()), size, skip)).encode()).hexdigest()[:16]
+def _read(
+    folder: Path,
+    layout: Layout,
+    split: str,
+    size: int | None,
+    skip: bool,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> ImageSet:
+    """The `ImageSet` of a split: `image_folder`, once it is known what lies where."""
+    if size is not None:
+        check_count("size", size)
+    share, name = layout.share(split), folder.resolve().name
+    place = "/".join((name, *share.part.path.relative_to(folder).parts))
+    for note in layout.notes:
+        say(f"{shown(name)}: {note}")
+    for note in filter(None, (say_left_out(share.part), say_deeper(share.part))):
+        say(f"{shown(place)}: {note}")
+    paths, labels, numbers = share.sorted_files()
+    piece = share.rows(numbers)
+    layout.check_all_there(split, labels[piece])
+    part = share.part.path.resolve()
+    here = hashlib.sha256(repr((str(part), size, skip)).encode()).hexdigest()[:16]
     try:
-        images, rows = read_files(paths, size, f"{part.resolve().name}-{place}", skip=skip)
+        images, rows = read_files(paths, size, f"{part.name[:60]}-{here}", skip=skip, wanted=piece)
     except ImageError as error:
         raise ImageError(f"{error} Or leave such files out with skip=True.") from error
-    if len(rows) < len(paths):
-        skipped = sorted(set(range(len(paths))) - set(rows.tolist()))
-        names = ", ".join(str(paths[row]) for row in skipped[:3])
-        print(f"Skipped {len(skipped)} of {len(paths)} files in {part} that cannot be read: {names}")
-    return images, torch.tensor(labels)[rows]
+    layout.check_all_there(split, labels[rows])
+    chosen = tuple(paths[row] for row in rows.tolist())
+    _say_skipped(name, split, paths[piece], chosen)
+    fingerprint = _fingerprint(layout, chosen)
+    return ImageSet(
+        f"{name}/{split}", images, labels[rows], layout.classes, mean, std, paths=chosen, fingerprint=fingerprint
+    )
+
+
+@cache
+def say(line: str) -> None:
+    """Print a line once in a process: the three splits of a folder have much in common."""
+    print(line, flush=True)
+
+
+def _say_skipped(name: str, split: str, paths: Sequence[Path], chosen: Sequence[Path]) -> None:
+    """Name the files that could not be read."""
+    if skipped := sorted(set(paths) - set(chosen)):
+        files = enumerate_some(skipped, 3)
+        say(f"{shown(name)}/{split}: skipped {len(skipped)} of {len(paths)} files that cannot be read: {files}")
+
+
+def _fingerprint(layout: Layout, paths: Sequence[Path]) -> str:
+    """Of files and classes: the same wherever the folder is, and whenever it was copied there."""
+    files = [(path.relative_to(layout.root).as_posix(), os.stat(path).st_size) for path in paths]
+    return hashlib.sha256(repr((layout.classes, files)).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -26,11 +27,14 @@ class ImageSet:
         mean, std: one number per channel, for pixels between 0 and 1: what the model's input is normalised with.
         input_size: side of the model's input; smaller images are enlarged to it batch by batch, since all of them at
             that size need not fit into memory. None for the images' own size.
+        paths: the file of each image, so that one that is wrong can be named; None if they are not made of files.
+        fingerprint: of the files that were read (names, sizes in bytes, classes): as long as it is the same, so are
+            they. None if they are not your own. What is done to the set later does not change it.
 
     `images, labels = image_set` works too.
 
     Raises:
-        ValueError: there are no images, not as many labels, or a label without a class.
+        ValueError: there are no images, not as many labels or paths, or a label without a class.
 
     Source: chapter 07.
     """
@@ -42,9 +46,13 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_size: int | None = field(default=None, kw_only=True)
+    paths: tuple[Path, ...] | None = field(default=None, kw_only=True, repr=False)
+    fingerprint: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_labels(self.name, self.images, self.labels, len(self.classes))
+        if self.paths is not None and len(self.paths) != len(self.images):
+            raise ValueError(f"{self.name}: {len(self.paths)} paths must be as many as the {len(self.images)} images.")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,7 +66,11 @@ class ImageSet:
 
     def take(self, rows: torch.Tensor | slice | list[int]) -> Self:
         """Some of the images: `rows` is a slice, a list or a tensor of numbers."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows])
+        paths = self.paths
+        if paths is not None:
+            numbers = torch.arange(len(paths))[rows.cpu() if isinstance(rows, torch.Tensor) else rows]
+            paths = tuple(paths[number] for number in numbers.tolist())
+        return replace(self, images=self.images[rows], labels=self.labels[rows], paths=paths)
 
     def only(self, classes: Sequence[str]) -> Self:
         """The images of some classes, which are numbered anew in the order of `classes`, a list of names.
@@ -75,7 +87,7 @@ class ImageSet:
         numbers[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
         labels = numbers.to(self.labels.device)[self.labels]
         rows = labels >= 0
-        return replace(self, images=self.images[rows], labels=labels[rows], classes=tuple(classes))
+        return replace(self.take(rows), labels=labels[rows], classes=tuple(classes))
 
     def resized(self, size: int) -> Self:
         """The same at `size` x `size` pixels, bilinear with antialiasing."""
@@ -87,21 +99,35 @@ class ImageSet:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
-        most = 255 if images.dtype == torch.uint8 else 1
-        mean, std = (  # (C, 1, 1) each, sent without making a GPU wait
-            torch.tensor(value).to(images.device, non_blocking=True)[:, None, None] for value in (self.mean, self.std)
-        )
-        images = images.to(torch.float32, copy=True)
-        images = images.mul_(1 / (most * std)).sub_(mean / std)  # in place: asking for memory costs more than the sums
-        size = self.input_size
-        if size is None or images.shape[-2:] == (size, size):
-            return images
-        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        size = self.input_size and (self.input_size, self.input_size)
+        return as_input(images, self.mean, self.std, size)
 
     def batches(self, size: int = 1000) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The images in their order, normalised, with their labels, `size` at a time; the last may be smaller."""
         for rows in torch.arange(len(self)).split(size):
             yield self.normalised(self.images[rows]), self.labels[rows]
+
+
+def as_input(
+    images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...], size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Pixels (n, C, h, w) -> a model's input (n, C, *size), float32: each channel less its mean, over its deviation.
+
+    Args:
+        images: uint8, or floating point between 0 and 1.
+        mean, std: one number per channel, for pixels between 0 and 1.
+        size: (height, width), bilinear with antialiasing; None for the images' own.
+    """
+    most = 255 if images.dtype == torch.uint8 else 1
+    # (C, 1, 1) each, sent without making a GPU wait
+    middle, spread = (torch.tensor(value).to(images.device, non_blocking=True)[:, None, None] for value in (mean, std))
+    images = images.to(torch.float32, copy=True)
+    images = images.mul_(1 / (most * spread)).sub_(
+        middle / spread
+    )  # in place: asking for memory costs more than the sums
+    if size is None or tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def check_labels(name: str, images: torch.Tensor, labels: torch.Tensor, classes: int) -> None:

@@ -3,6 +3,8 @@
 `image_folder`, Flowers and Pets read files with it, and `Preprocessing.transform()` takes pictures through it.
 """
 
+import contextlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,41 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
+ENDINGS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# Kinds that not every installation reads, and what makes it read them.
+READERS = {
+    ".avif": "pip install --upgrade pillow",
+    ".heic": "pip install pillow-heif",
+    ".heif": "pip install pillow-heif",
+    ".hif": "pip install pillow-heif",
+}
+
 
 class ImageError(ValueError):
     """A file that should be an image and cannot be read as one."""
+
+
+def shown(path: str | Path) -> str:
+    """A path as it can be printed on one line, whatever bytes are in it."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+@cache
+def picture_endings() -> frozenset[str]:
+    """The endings, in small letters, of the files that are read as pictures: `ENDINGS`, and of `READERS` what is installed.
+
+    Source: chapter 09.
+    """
+    from PIL import Image
+
+    with contextlib.suppress(ImportError):
+        import pillow_heif  # pyright: ignore[reportMissingImports]
+
+        pillow_heif.register_heif_opener()
+    known = Image.registered_extensions()
+    return frozenset(ending for ending in (*ENDINGS, *READERS) if ending in known)
 
 
 def read_image(path: Path, size: int | None = None) -> np.ndarray:
@@ -22,29 +56,46 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
     Raises:
         ImageError: it is damaged, empty, or no image.
     """
+    return to_array(open_picture(path), size)
+
+
+def open_picture(path: Path) -> "Image.Image":
+    """One file as a PIL image, RGB.
+
+    Raises:
+        ImageError: it is damaged, empty, or no image.
+    """
     from PIL import Image
 
+    readable = picture_endings()  # before the first picture is opened: it makes Pillow know the rarer kinds
     try:
         with Image.open(path) as image:
-            return to_array(image, size)
+            return to_rgb(image)
     except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
+        if not path.exists():
+            raise ImageError(f"{shown(path)} is not there: see to its name and its folder.") from error
         length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
+        ending = path.suffix.lower()
+        reader = f"{READERS[ending]} reads this kind" if ending in READERS.keys() - readable else ""
         raise ImageError(
-            f"{path}{length} cannot be read as an image ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:100]}): replace or delete it."
+            f"{shown(path)}{length} cannot be read as an image ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:100]}): {reader or 'replace or delete it'}."
         ) from error
 
 
 def to_array(image: "Image.Image", size: int | None = None) -> np.ndarray:
     """A PIL image of any kind -> (3, h, w) uint8 RGB; or its middle square, bilinear with antialiasing, (3, size, size)."""
-    from PIL import Image, ImageOps
-
-    if size:  # a large JPEG need not be decoded at its full size
-        image.draft("", (2 * size, 2 * size))
     image = to_rgb(image)
     if size:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        image = cover(image, (size, size))
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # (h, w, 3) -> (3, h, w)
+
+
+def cover(image: "Image.Image", size: tuple[int, int], interpolation: str = "bilinear") -> "Image.Image":
+    """The middle of a PIL image, as much of it as has the shape of `size`, brought to `size` = (height, width)."""
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, size[::-1], Image.Resampling[interpolation.upper()])
 
 
 def to_rgb(image: "Image.Image") -> "Image.Image":

@@ -5,6 +5,7 @@ Three tiers: bundled (`photographs`, `digits`, and `toy_shapes`), downloaded (`m
 """
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,31 @@ def load_data(name: str, split: str, **options: Any) -> ImageSet:
         name: one of `DATA_SETS`; with some of its classes only, such as "cifar10:cat,dog"; or "folder:" and the path
             of a folder of class folders.
         split: "train", "val" or "test".
-        options: what the set's own function takes besides, such as `folder` for mnist, `size` for a folder.
+        options: what the set's own function takes besides, such as `folder` for mnist, `size` and `skip` for a folder.
+            Those that it does not take may be None or False.
 
     Raises:
-        ValueError: no such name or split; or the files cannot be had, and then the message says how to get them.
+        ValueError: no such name, split or option; or the files cannot be had, and then the message says how to get them.
 
     Source: chapter 07.
     """
-    if name.startswith("folder:"):
-        return image_folder(name.removeprefix("folder:"), split, **options)
-    name, _, classes = name.partition(":")
+    name, _, rest = name.partition(":")
+    if name == "folder" and rest:
+        return image_folder(rest, split, **_taken(name, image_folder, options))
     if name not in DATA_SETS:
         raise ValueError(f"data {name!r} must be one of {', '.join(DATA_SETS)}, or folder:PATH for your own images.")
-    data = DATA_SETS[name](split, **options)
-    return data.only(classes.split(",")) if classes else data
+    data = DATA_SETS[name](split, **_taken(name, DATA_SETS[name], options))
+    return data.only(rest.split(",")) if rest else data
+
+
+def _taken(name: str, function: Callable[..., ImageSet], options: dict[str, Any]) -> dict[str, Any]:
+    """The options that a set's function takes; others must ask for nothing."""
+    known = list(signature(function).parameters)[1:]  # after the split, or the folder
+    known = [option for option in known if option != "split"]
+    for option, value in options.items():
+        if option not in known and value not in (None, False):
+            raise ValueError(f"data {name!r} takes no {option}={value!r}; it takes {', '.join(known)}.")
+    return {option: value for option, value in options.items() if option in known}
 
 
 def photographs() -> dict[str, torch.Tensor]:

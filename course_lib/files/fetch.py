@@ -46,7 +46,7 @@ def fetch(url: str | tuple[str, ...], path: Path, *, sha256: str | None = None, 
     """
     urls = (url,) if isinstance(url, str) else url
     if not path.is_file():
-        if os.environ.get("COURSE_LIB_OFFLINE", "") not in ("", "0"):
+        if is_offline():
             raise ValueError(f"{path.name} is not here yet and COURSE_LIB_OFFLINE is set: {_by_hand(urls, path)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,11 @@ def fetch(url: str | tuple[str, ...], path: Path, *, sha256: str | None = None, 
         with contextlib.suppress(OSError):  # a folder that cannot be written in keeps what it has
             write_atomically(_record(path), f"{file_digest(path)}  {path.name}\n".encode())
     return path
+
+
+def is_offline() -> bool:
+    """Whether the environment variable COURSE_LIB_OFFLINE forbids downloads. 0, false, no and off do not."""
+    return os.environ.get("COURSE_LIB_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def verify(path: Path, *, sha256: str | None = None, md5: str | None = None, advice: str = "download it again") -> None:

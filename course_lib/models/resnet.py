@@ -112,7 +112,7 @@ def create_resnet(name: str, *, pretrained: bool | str | Path = False, num_class
 
     check_choice("model", name, NAMES)
     model: Any = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
-    model.preprocessing = None
+    model.config, model.preprocessing = TorchvisionResNet(name, num_classes), None
     if not pretrained:
         return model
     load_strictly(model, _locate(name, pretrained), head="fc", what=f"a {name}")
@@ -154,8 +154,8 @@ def _locate(name: str, weights: bool | str | Path) -> Path:
     return fetch(entry.url, weights_folder() / Path(entry.url).name)
 
 
-def load_strictly(model: nn.Module, path: Path, *, head: str, what: str) -> None:
-    """Load a file's tensors, all of them, but for a `head` with another number of classes.
+def load_strictly(model: nn.Module, path: Path, *, what: str, head: str | None = None) -> None:
+    """Load a file's tensors, all of them, but for a `head` with another number of classes, if one is named.
 
     Raises:
         ValueError: a tensor is missing, left over, of another shape than in `what`, or holds NaN or infinity.
@@ -169,10 +169,13 @@ def load_strictly(model: nn.Module, path: Path, *, head: str, what: str) -> None
             f"{path} does not fit {what}: {len(missing)} tensors missing, {len(left_over)} left over, "
             f"such as {min(missing or left_over)}. Use the file that belongs to it."
         )
-    theirs, ours = state[f"{head}.weight"].shape, wanted[f"{head}.weight"].shape
-    if theirs != ours and theirs[1:] == ours[1:]:
-        print(f"{path.name}: its head ({theirs[0]} classes) is left out; the new one ({ours[0]} classes) is untrained.")
-        state |= {name: wanted[name] for name in (f"{head}.weight", f"{head}.bias")}
+    if head:
+        theirs, ours = state[f"{head}.weight"].shape, wanted[f"{head}.weight"].shape
+        if theirs != ours and theirs[1:] == ours[1:]:
+            print(
+                f"{path.name}: its head ({theirs[0]} classes) is left out; the new one ({ours[0]} classes) is untrained."
+            )
+            state |= {name: wanted[name] for name in (f"{head}.weight", f"{head}.bias")}
     other = [name for name, value in wanted.items() if state[name].shape != value.shape]
     if other:
         raise ValueError(

@@ -12,16 +12,10 @@ from torch import Tensor, nn
 from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import load_data
 from course_lib.models.backbones import load_backbone, weights_preprocessing
-from course_lib.models.cnn import CNN, CNNConfig
-from course_lib.models.resnet import (
-    NAMES,
-    ResNet,
-    ResNetConfig,
-    TorchvisionResNet,
-    create_resnet,
-    load_strictly,
-)
-from course_lib.models.variants import PostNormConfig, PostNormViT
+from course_lib.models.cnn import CNNConfig
+from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
+from course_lib.models.saved import build
+from course_lib.models.variants import PostNormConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
 from course_lib.validate import as_pair, check_choice, check_count
@@ -30,13 +24,6 @@ from course_lib.weights.load import load_pretrained
 
 CPU = torch.device("cpu")
 ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
-MODELS = {
-    ViTConfig: VisionTransformer,
-    PostNormConfig: PostNormViT,
-    CNNConfig: CNN,
-    ResNetConfig: ResNet,
-    TorchvisionResNet: lambda config: create_resnet(config.name, num_classes=config.num_classes),
-}
 LARGEST = 4096  # pixels
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
@@ -107,7 +94,7 @@ class Recipe:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
         if self.weights and not isinstance(self.model, CNNConfig | PostNormConfig):
             return load_backbone(self.model, self.weights)
-        model = MODELS[type(self.model)](self.model)
+        model = build(self.model)
         if self.weights and isinstance(model, VisionTransformer):
             load_pretrained(model, self.weights, num_classes=self.model.num_classes)
         elif self.weights:

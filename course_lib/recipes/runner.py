@@ -13,8 +13,8 @@ from torch import nn
 
 from course_lib.data.image_set import SPLITS, ImageSet
 from course_lib.files import places
-from course_lib.files.atomic import write_atomically
 from course_lib.metrics import predict, score
+from course_lib.models.saved import save_model
 from course_lib.recipes import folders
 from course_lib.recipes.finetuning import FINE_TUNING
 from course_lib.recipes.recipe import Recipe, check_images, check_processor
@@ -24,8 +24,6 @@ from course_lib.train import distributed
 from course_lib.train.device import count_parameters, describe, get_device, memory_shortage, peak_memory
 from course_lib.train.loop import complete, errors_explained, evaluate_set
 from course_lib.train.run import Run
-from course_lib.vit import VisionTransformer
-from course_lib.weights.load import save_weights
 from course_lib.weights.preprocessing import Preprocessing
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING)}
@@ -85,8 +83,8 @@ def run_recipe(
         train, val, test = load_splits(recipe)
         model = recipe.build()
         check_forward(model, train)
-        files = zip(SPLITS, (getattr(data, "fingerprint", None) for data in (train, val, test)), strict=True)
-        mine = folders.about(recipe, {split: fingerprint for split, fingerprint in files if fingerprint})
+        images = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
+        mine = folders.about(recipe, {split: known for split, known in images.items() if known})
         if distributed.is_main():
             folders.prepare(folder, copy_to, mine, again=again, allow_change=allow_change, after=after)
         distributed.from_main(None)  # the others wait for the folder
@@ -99,7 +97,9 @@ def run_recipe(
             record = keep(recipe, run, val, test, folder)
         else:
             recipe.finish(run.model)
-    return run.model, record
+    trained: Any = run.model
+    trained.classes, trained.preprocessing = test.classes, Preprocessing.of(test)
+    return trained, record
 
 
 def load_splits(recipe: Recipe) -> tuple[ImageSet, ImageSet, ImageSet]:
@@ -160,13 +160,18 @@ def kept_record(recipe: Recipe, run: Run, folder: Path) -> dict[str, Any] | None
 
 def keep(recipe: Recipe, run: Run, val: ImageSet, test: ImageSet, folder: Path) -> dict[str, Any]:
     """Judge the model of a run that has come to its end, and write it and its record into the folder."""
-    model, progress, device = run.model, run.progress, run.device
+    progress, device = run.progress, run.device
+    model = run.model
     trained = count_parameters(model)
+    facts: dict[str, Any] = {"classes": test.classes, "preprocessing": Preprocessing.of(test)}
+    who = {"recipe": recipe.name, "settings": recipe.settings(), "seed": recipe.train.seed}
     if run.best and distributed.is_main():
         best = copy.deepcopy(model)
         best.load_state_dict(run.best)
         recipe.finish(best)
-        save_model(best, test, folder / "best.safetensors")
+        row = progress.history[progress.best_epoch - 1]
+        told = who | {"epoch": progress.best_epoch, "val_accuracy": row["val_accuracy"]}
+        save_model(best, folder / "best.safetensors", **facts, record=told)
     recipe.finish(model)
     val_loss, val_accuracy = evaluate_set(model, val.to(device))
     scores = score(predict(model, test), test.labels)
@@ -193,7 +198,8 @@ def keep(recipe: Recipe, run: Run, val: ImageSet, test: ImageSet, folder: Path) 
     if progress.changes:
         record["changes"] = progress.changes
     if distributed.is_main():
-        save_model(model, test, folder / "model.safetensors")
+        told = who | {name: record[name] for name in ("val_accuracy", "test_accuracy", "versions", "commit")}
+        save_model(model, folder / "model.safetensors", **facts, record=told)
         write_json(folder / folders.RECORD, about(recipe) | {"runs": [record]})
     return record
 
@@ -219,19 +225,6 @@ def check_classes(data: ImageSet, outputs: int) -> None:
         raise ValueError(
             f"{data.name} has {count} classes ({some}), the model {outputs} outputs: set model.num_classes={count}."
         )
-
-
-def save_model(model: nn.Module, data: ImageSet, path: Path) -> None:
-    """Write the weights as `.safetensors`; those of a ViT with its config and how it wants its images."""
-    if isinstance(model, VisionTransformer):
-        height, width = data.images.shape[-2:]
-        size = (data.input_size or height, data.input_size or width)
-        model.preprocessing = Preprocessing(data.mean, data.std, size, resize=size, interpolation="bilinear")
-        save_weights(model, path)
-    else:
-        from safetensors.torch import save
-
-        write_atomically(path, save({name: value.cpu() for name, value in model.state_dict().items()}))
 
 
 def about(recipe: Recipe) -> dict[str, Any]:

@@ -33,7 +33,7 @@ TORCHVISION = (
     (r"mlp\.(linear_1|0)\.", "mlp.fc1."),  # linear_1 in the published files, 0 in memory
     (r"mlp\.(linear_2|3)\.", "mlp.fc2."),
     (r"encoder\.ln\.", "norm."),
-    (r"heads\.head\.", "head."),
+    (r"^heads\.(?:head\.|\d+\.)?(?=weight$|bias$)", "head."),  # also where `model.heads` was replaced
     (r"heads\.pre_logits\.", "pre_logits.fc."),
 )
 

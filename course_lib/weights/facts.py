@@ -15,8 +15,9 @@ from course_lib.vit import VIT_CONFIGS
 from course_lib.weights.preprocessing import Preprocessing
 from course_lib.weights.registry import WeightsEntry
 
-# What LayerNorm adds to the variance, where nothing says otherwise: the value in each library's ViT.
-DEFAULT_EPS = {"timm": 1e-6, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
+# What LayerNorm adds to the variance, where nothing says otherwise: the value in each library's ViT. Files with timm's
+# names come from everywhere, also from a model of ours, so nothing is taken for granted there.
+DEFAULT_EPS = {"timm": None, "torchvision": 1e-6, "google": 1e-6, "huggingface": 1e-12}
 
 
 @dataclass
@@ -31,7 +32,7 @@ class WeightFacts:
         preprocessing: a `Preprocessing`.
     """
 
-    norm_eps: float
+    norm_eps: float | None
     num_heads: int | None = None
     grid_size: tuple[int, int] | None = None
     activation: str = "gelu"
@@ -107,24 +108,41 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """What JSON gives back as a list was a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _read_own_metadata(path: Path, facts: WeightFacts) -> None:
+def as_preprocessing(images: dict[str, Any] | None) -> Preprocessing | None:
+    """A `Preprocessing` from what was written of it; None where nothing was."""
+    return Preprocessing(**{name: frozen(value) for name, value in images.items()}) if images else None
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What the course has written of a model into its weights file; {} if it has not.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     try:
         with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("course_lib", "{}")
+            about = json.loads((file.metadata() or {}).get("course_lib", "{}"))
     except SafetensorError:
-        return  # a .pth
+        return {}  # a .pth
+    except ValueError:
+        about = None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.")
+    return about
+
+
+def _read_own_metadata(path: Path, facts: WeightFacts) -> None:
+    about = read_about(path)
     try:
-        about = json.loads(text)
         if config := about.get("config"):
             size = config["img_size"] if isinstance(config["img_size"], list) else [config["img_size"]] * 2
             facts.grid_size = tuple(side // config["patch_size"] for side in size)
             facts.norm_eps, facts.num_heads = float(config["norm_eps"]), config["num_heads"]
-        if images := about.get("preprocessing"):
-            facts.preprocessing = Preprocessing(**{name: _frozen(value) for name, value in images.items()})
+        facts.preprocessing = as_preprocessing(about.get("preprocessing"))
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -79,14 +79,17 @@ def load_pretrained(
         state = _fit_positions(state, model, facts, notes)
         _check_names(state, model, classes)
         _check_numbers(state)
-        replace(model.config, norm_eps=facts.norm_eps)  # raises for an epsilon that no model can have
+        eps = facts.norm_eps or model.config.norm_eps
+        replace(model.config, norm_eps=eps)  # raises for an epsilon that no model can have
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
     if classes is not None:
         model.reset_classifier(classes)
     model.load_state_dict(model.state_dict() | state)
-    _set_eps(model, facts.norm_eps, notes)
+    if facts.norm_eps is None:
+        notes.append(f"LayerNorm's epsilon does not stand in the file: the model's own, {eps:g}, stays.")
+    _set_eps(model, eps, notes)
     if facts.preprocessing:
         model.preprocessing = facts.preprocessing.at(model.patch_embed.img_size)
     else:
@@ -108,13 +111,22 @@ def save_weights(model: VisionTransformer, path: str | Path) -> None:
 
     Source: chapter 06.
     """
+    _check_plain(model, "save")
+    images = model.preprocessing.facts() if model.preprocessing else None
+    write_weights(model.state_dict(), path, {"config": asdict(model.config), "preprocessing": images})
+
+
+def write_weights(state: State, path: str | Path, about: dict[str, Any]) -> None:
+    """Write tensors as `.safetensors`, and what there is to say about them; complete or not at all.
+
+    Raises:
+        ValueError: they are no plain numbers (any more).
+    """
     from safetensors.torch import save
 
-    _check_plain(model, "save")
-    images = asdict(model.preprocessing) if model.preprocessing else None
-    about = {"config": asdict(model.config), "preprocessing": images}
-    state = model.state_dict()
-    if strange := next((name for name, value in state.items() if not _is_plain(value)), None):
+    counters = "num_batches_tracked"  # of batch norm, whole numbers
+    plain = {name: _is_plain(value) or name.endswith(counters) for name, value in state.items()}
+    if strange := next((name for name in plain if not plain[name]), None):
         raise ValueError(
             f"{strange} is no plain tensor of floating-point numbers (quantised, or without memory): save the model as it "
             "was before, or its state_dict() with torch.save."
@@ -258,8 +270,10 @@ def _fit_positions(state: State, model: VisionTransformer, facts: WeightFacts, n
     count = positions.shape[1] - prefix
     side = round(max(count, 0) ** 0.5)
     square = side * side == count
-    old = facts.grid_size or ((side, side) if square else new)
+    old = facts.grid_size or (new if count == new[0] * new[1] or not square else (side, side))
     if old == new and count == new[0] * new[1]:
+        if square and facts.grid_size is None and new != (side, side):
+            notes.append(f"its {count} patch positions are taken for {new[0]} x {new[1]}: its grid is not in the file.")
         return state
     if not square or old != (side, side):
         raise ValueError(

@@ -1,12 +1,13 @@
 """How a model wants its images: what travels with weights beside the numbers. Chapter 06."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import torch
 
-from course_lib.data.pictures import to_rgb
+from course_lib.data.image_set import ImageSet, as_input
+from course_lib.data.pictures import cover, to_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,15 +23,31 @@ class Preprocessing:
     Args:
         mean, std: one number per channel, for pixels between 0 and 1.
         input_size: (height, width) that the model takes.
-        resize: before the crop: the length of the shorter side; or (height, width), which squeezes; or None.
+        resize: before the crop: the length of the shorter side; or (height, width), which squeezes; or "cover": as
+            large as covers the crop; or None.
         interpolation: "bilinear" or "bicubic".
+        enlarged_from: (height, width) that the pictures are brought to first, where a model was trained on small ones
+            that were enlarged to its input size; None where they were not.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_size: tuple[int, int]
-    resize: int | tuple[int, int] | None
+    resize: int | tuple[int, int] | Literal["cover"] | None
     interpolation: str
+    enlarged_from: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, data: ImageSet) -> Self:
+        """How a model wants its images that is trained on `data`: files are brought there by `data.pictures.cover`."""
+        height, width = data.images.shape[-2:]
+        size = (data.input_size, data.input_size) if data.input_size else (height, width)
+        small = (height, width) if size != (height, width) else None
+        return cls(data.mean, data.std, size, resize="cover", interpolation="bilinear", enlarged_from=small)
+
+    def facts(self) -> dict[str, Any]:
+        """Its fields as they are written into files: `enlarged_from` only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name != "enlarged_from" or value}
 
     def transform(self) -> Callable[["Image.Image | torch.Tensor"], torch.Tensor]:
         """A function from a picture to the model's input (C, height, width), float32.
@@ -41,17 +58,15 @@ class Preprocessing:
         """
         from torchvision.transforms import v2
 
+        crop = self.enlarged_from or self.input_size
         steps: list[Callable[[Any], Any]] = [self._in_channels]
-        if self.resize is not None:
+        if self.resize == "cover":
+            steps.append(lambda picture: _cover(picture, crop, self.interpolation))
+        elif self.resize is not None:
             size = self.resize if isinstance(self.resize, int) else list(self.resize)
             steps.append(v2.Resize(size, interpolation=v2.InterpolationMode(self.interpolation), antialias=True))
-        steps += [
-            v2.CenterCrop(list(self.input_size)),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(self.mean), list(self.std)),
-            v2.ToPureTensor(),
-        ]
+        steps += [v2.CenterCrop(list(crop)), v2.ToImage(), v2.ToPureTensor()]
+        steps.append(lambda pixels: as_input(pixels[None], self.mean, self.std, self.input_size)[0])
         return v2.Compose(steps)
 
     def _in_channels(self, picture: Any) -> Any:
@@ -86,9 +101,23 @@ class Preprocessing:
         resize = self.resize
         if isinstance(resize, int):
             resize = round(resize * max(scales))
-        elif resize is not None:
+        elif isinstance(resize, tuple):
             resize = tuple(round(side * scale) for side, scale in zip(resize, scales, strict=True))
         return replace(self, input_size=tuple(input_size), resize=resize)
+
+
+def _cover(picture: Any, size: tuple[int, int], interpolation: str) -> Any:
+    """`pictures.cover`, of a tensor (C, h, w) too; one of floating-point numbers is cut at whole pixels."""
+    from torchvision.transforms import v2
+
+    if not isinstance(picture, torch.Tensor):
+        return cover(picture, size, interpolation)
+    if picture.dtype == torch.uint8:
+        return cover(v2.functional.to_pil_image(picture), size, interpolation)
+    scale = max(wanted / given for wanted, given in zip(size, picture.shape[-2:], strict=True))
+    middle = [round(wanted / scale) for wanted in size]
+    mode = v2.InterpolationMode(interpolation)
+    return v2.functional.resize(v2.functional.center_crop(picture, middle), list(size), mode, antialias=True)
 
 
 @dataclass(frozen=True)

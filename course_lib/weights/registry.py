@@ -58,6 +58,7 @@ class WeightsEntry:
         num_classes: outputs of its head; 0 if it has none.
         top1, top1_from: accuracy in percent, and whose figure it is: its publisher's, except for the course's own.
         licence: as its publisher states it.
+        classes: the name of each output; () where none stand with the weights (see `imagenet_classes`).
     """
 
     name: str
@@ -72,6 +73,7 @@ class WeightsEntry:
     top1: float | None
     top1_from: str | None
     licence: str | None
+    classes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str | None:
@@ -92,7 +94,7 @@ def _entry(facts: dict[str, Any]) -> WeightsEntry:
     if mean is not None and interpolation is not None:
         resize = tuple(resize) if isinstance(resize, list) else resize
         preprocessing = Preprocessing(tuple(mean), tuple(std), (size, size), resize, interpolation)
-    return WeightsEntry(preprocessing=preprocessing, **facts)
+    return WeightsEntry(preprocessing=preprocessing, classes=tuple(facts.pop("classes", ())), **facts)
 
 
 def _read() -> dict[str, WeightsEntry]:
@@ -102,6 +104,13 @@ def _read() -> dict[str, WeightsEntry]:
 
 
 REGISTRY = _read()
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1000 classes in the order that all published heads have, as torchvision knows them."""
+    from torchvision.models import ViT_B_16_Weights
+
+    return tuple(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def find_entry(name: str) -> WeightsEntry:

@@ -26,7 +26,7 @@ def softmax_by_moving_the_axis(scores, dim=-1):
     return (e / e.sum(0)).transpose(0, dim)
 
 
-def softmax(s, axis):
+def softmax(s, axis=-1):
     """Its parameters have names of its own, by which the answers below call it."""
     shifted = s - s.amax(axis, keepdim=True)
     return shifted.exp() / shifted.exp().sum(axis=axis, keepdim=True)
@@ -45,7 +45,7 @@ class SoftmaxLayer(nn.Module):
         return (scores - functools.reduce(torch.logaddexp, scores.unbind(dim)).unsqueeze(dim)).exp()
 
 
-def softmax_to_a_base(base, s, dim):
+def softmax_to_a_base(base, s, dim=-1):
     powers = base ** ((s - s.amax(dim, keepdim=True)) / math.log(base))
     return powers / powers.sum(dim, keepdim=True)
 
@@ -76,6 +76,16 @@ def softmax_below_the_mean(scores, dim=-1):
 def softmax_with_a_constant_sum(scores, dim=-1):
     e = torch.exp(scores - scores.amax(dim, keepdim=True))
     return e / e.sum(dim, keepdim=True).detach()
+
+
+def softmax_of_clamped_scores(scores, dim=-1):
+    e = torch.exp(torch.clamp(scores, max=80.0))
+    return e / e.sum(dim, keepdim=True)
+
+
+def softmax_to_base_two(scores, dim=-1):
+    powers = torch.pow(2, scores - scores.max(dim, keepdim=True)[0])
+    return powers / powers.sum(dim, keepdim=True)
 
 
 def softmax_along_the_first_axis(scores, dim=-1):
@@ -128,6 +138,12 @@ def weights_by_a_function(normalise, q, k):
 
 def weights_without_a_shift(query, key):
     e = (torch.einsum("...id,...jd->...ij", query, key) / math.sqrt(key.size(-1))).exp()
+    return e / e.sum(dim=-1, keepdim=True)
+
+
+def weights_below_the_highest_of_all(query, key):
+    scores = torch.matmul(query, key.transpose(-1, -2)) / math.sqrt(key.size(-1))
+    e = (scores - torch.max(scores)).exp()
     return e / e.sum(dim=-1, keepdim=True)
 
 
@@ -200,6 +216,19 @@ def attention_squeezed(q, k, v):
     return (weights @ v).squeeze(), weights
 
 
+def attention_without_a_shift(q, k, v):
+    e = torch.exp(torch.einsum("...id,...jd->...ij", q, k) / math.sqrt(q.shape[-1]))
+    weights = e / e.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+def attention_below_the_highest_of_all(q, k, v):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    e = torch.exp(scores - scores.max())
+    weights = e / e.sum(-1, keepdim=True)
+    return torch.matmul(weights, v), weights
+
+
 def attention_with_two_softmaxes(q, k, v):
     weights = softmax(softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1), -1)
     return weights @ v, weights
@@ -250,6 +279,12 @@ def masked_row_by_row(q, k, v, mask):
     return weights @ v, weights
 
 
+def masked_far_below(q, k, v, mask):
+    scores = q @ k.mT / q.shape[-1] ** 0.5 - 1e9 * ~mask
+    weights = (scores - torch.logsumexp(scores, -1, keepdim=True)).exp() * mask
+    return weights @ v, weights
+
+
 def masked_by_a_function(fill, q, k, v, mask):
     weights = fill(torch.softmax(fill(q @ k.mT / q.shape[-1] ** 0.5, ~mask, -1e30), -1), ~mask, 0)
     return weights @ v, weights
@@ -269,9 +304,42 @@ def masked_below_the_highest_of_all(query, key, value, mask):
     return weights @ value, weights
 
 
-def masked_with_minus_hundred(query, key, value, mask):
-    scores = torch.where(mask, query @ key.mT / math.sqrt(query.size(-1)), -100.0)
-    weights = scores.softmax(-1) * mask
+def masked_below_the_maximum_of_the_tensor(query, key, value, mask):
+    scores = torch.where(mask, query @ key.mT / math.sqrt(query.size(-1)), -torch.inf)
+    e = torch.exp(scores - scores.max())
+    weights = e / torch.sum(e, -1, keepdim=True)
+    weights = torch.where(weights.isnan(), 0.0, weights)
+    return weights @ value, weights
+
+
+def masked_with_minus_thousand(query, key, value, mask):
+    scores = (query @ key.mT / math.sqrt(query.size(-1))).masked_fill(~mask, -1000)
+    weights = torch.softmax(scores, -1) * mask
+    return weights @ value, weights
+
+
+def masked_output_first(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1))
+    weights = torch.softmax(torch.where(mask, scores, torch.finfo(scores.dtype).min), -1)
+    output = weights @ value
+    return output, weights.masked_fill(~mask, 0)
+
+
+def masked_output_alone(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1))
+    weights = torch.softmax(torch.where(mask, scores, torch.finfo(scores.dtype).min), -1)
+    return torch.where(mask.any(-1, keepdim=True), weights @ value, 0.0), weights
+
+
+def masked_unless_nothing_is_allowed(query, key, value, mask):
+    mask = mask | ~mask.any(-1, keepdim=True)
+    weights = torch.softmax((query @ key.mT / math.sqrt(query.size(-1))).masked_fill(~mask, -math.inf), -1)
+    return weights @ value, weights
+
+
+def masked_by_multiplication(query, key, value, mask):
+    scores = query @ key.mT / math.sqrt(query.size(-1)) * mask
+    weights = scores.softmax(-1).masked_fill(~mask, 0)
     return weights @ value, weights
 
 
@@ -344,12 +412,27 @@ RIGHT = {
         masked_by_a_bias,
         MaskedAttention(-1e9),
         masked_row_by_row,
+        masked_far_below,
         functools.partial(masked_by_a_function, torch.masked_fill),
     ),
 }
 
 SLIPS = {
     "softmax": """
+        your default for `dim` is the first
+            dim=-1 ⇒ dim=0
+        largest absolute value
+            scores.amax(dim, keepdim=True) ⇒ scores.abs().max(dim, keepdim=True).values
+        you divide by the maximum
+            scores - ⇒ scores /
+        scores from the maximum
+            scores - scores.amax(dim, keepdim=True) ⇒ -scores + scores.amax(dim, keepdim=True)
+        math.exp takes one plain number
+            (scores - scores.amax(dim, keepdim=True)).exp() ⇒ __import__("math").exp(scores)
+        np.exp leaves PyTorch
+            (scores - scores.amax(dim, keepdim=True)).exp() ⇒ __import__("numpy").exp(scores - scores.amax(dim, keepdim=True))
+        whatever `dim` is
+            exponentials.sum(dim, keepdim=True) ⇒ sum(exponentials)
         returns two things
             scores.amax(dim, keepdim=True) ⇒ scores.max(dim, keepdim=True)
         the sum lost its dimension
@@ -381,18 +464,23 @@ SLIPS = {
 WRONG = {
     "softmax": {
         softmax_along_the_first_axis: "your columns sum to 1",
+        softmax_of_clamped_scores: "your bounds make different scores the same",
+        softmax_to_base_two: "is not e",
         softmax_squeezed: "a dimension of size 1 is missing",
         softmax_below_the_mean: "you subtract the mean",
         softmax_with_a_constant_sum: "it is cut off on the way",
     },
     "attention_weights": {
         weights_without_a_shift: "exp overflows",
+        weights_below_the_highest_of_all: "the maximum of all scores",
         weights_with_a_root_of_an_int: "torch.sqrt takes a tensor",
         weights_over_dimension_two: "the keys' dimension from the front",
         weights_by_the_third_size: "the width from the front",
         weights_squeezed: "a dimension of size 1 is missing",
     },
     "scaled_dot_product_attention": {
+        attention_without_a_shift: "exp overflows",
+        attention_below_the_highest_of_all: "the maximum of all scores",
         attention_squeezed: "a dimension of size 1 is missing",
         attention_with_two_softmaxes: "the softmax twice",
     },
@@ -401,7 +489,12 @@ WRONG = {
         masked_with_score_zero: "exp(0) = 1",
         masked_along_queries: "queries compete",
         masked_by_renormalising: "you exponentiate before you mask",
-        masked_with_minus_hundred: "not low enough",
+        masked_below_the_maximum_of_the_tensor: "the maximum of all scores",
+        masked_with_minus_thousand: "not low enough",
+        masked_output_first: "the mean of the values as output",
+        masked_output_alone: "weights that are not",
+        masked_unless_nothing_is_allowed: "is left unmasked",
+        masked_by_multiplication: "multiplying by the mask",
         masked_with_the_sign_of_a_mask: "a mask is of type bool",
         masked_with_a_root_of_an_int: "torch.sqrt takes a tensor",
         masked_keys: "the task is to return",
@@ -413,6 +506,7 @@ EQUIVALENT = {
     "attention_weights": """
         -1 is the default.
             attention_weights: return softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ return softmax(scores / query.shape[-1] ** 0.5)
+            weights_with_an_axis: return softmax(q @ k.mT / math.sqrt(q.shape[-1]), axis=-1) ⇒ return softmax(q @ k.mT / math.sqrt(q.shape[-1]))
         """,
     "scaled_dot_product_attention": """
         (..., 1, d) either way.
@@ -421,6 +515,9 @@ EQUIVALENT = {
     "masked_attention": """
         -1 is the default.
             masked_attention: weights = softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ weights = softmax(scores).masked_fill(~mask, 0.0)
+            masked_in_place: weights = softmax(scores, axis=-1) * allowed ⇒ weights = softmax(scores) * allowed
+        As low as it is, it may be lower still.
+            masked_far_below: scores = q @ k.mT / q.shape[-1] ** 0.5 - 1000000000.0 * ~mask ⇒ scores = q @ k.mT / q.shape[-1] ** 0.5 - 2000000000.0 * ~mask
         Where the mask is False the weight is 0 anyway.
             masked_by_minus_infinity: weights = torch.where(mask.any(-1, keepdim=True), weights, torch.zeros_like(weights)) ⇒ weights = torch.where(mask, weights, torch.zeros_like(weights))
         """,

@@ -233,6 +233,19 @@ def multi_head_among_the_heads_of_a_token(x, params, num_heads):
     return out @ params["proj.weight"].T + params["proj.bias"]
 
 
+def multi_head_along_the_heads(x, params, num_heads):
+    q, k, v = (split_heads(part, num_heads) for part in linear(x, params, "qkv").chunk(3, -1))
+    weights = F.softmax(torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(q.shape[-1]), dim=-3)
+    return linear(rearrange(weights @ v, "b h n d -> b n (h d)"), params, "proj")
+
+
+def multi_head_below_the_highest_of_all(x, params, num_heads):
+    q, k, v = (split_heads(part, num_heads) for part in linear(x, params, "qkv").chunk(3, dim=-1))
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    e = (scores - torch.max(scores)).exp()
+    return linear(rearrange(e @ v / e.sum(-1, keepdim=True), "b h n d -> b n (h d)"), params, "proj")
+
+
 def multi_head_packed_per_head(x, params, num_heads):
     B, N, D = x.shape
     d = D // num_heads
@@ -292,6 +305,14 @@ SLIPS = {
             chunk(3, dim=-1) ⇒ chunk(3)
         F.linear transposes for you
             x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
+        you cut dimension 1
+            chunk(3, dim=-1) ⇒ chunk(3, dim=1)
+        not cut into heads
+            (split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1)) ⇒ qkv.split(x.shape[-1], dim=-1)
+        the width of a head for their number
+            part, num_heads ⇒ part, x.shape[-1] // num_heads
+        the task is to project
+            chunk(3, dim=-1)) ⇒ chunk(num_heads, dim=-1))
         never use num_heads
             part, num_heads ⇒ part, 1
         """,
@@ -310,6 +331,8 @@ WRONG = {
     "multi_head_self_attention": {
         multi_head_squeezed: "a dimension of size 1 is missing",
         multi_head_without_a_shift: "exp overflows",
+        multi_head_below_the_highest_of_all: "the maximum of all scores",
+        multi_head_along_the_heads: "dimension 1, the heads",
         multi_head_scaled_twice: "by √d twice",
         multi_head_split_by_three: "pieces of 3 columns",
         multi_head_split_along_the_batch: "split(D) cuts the batch",

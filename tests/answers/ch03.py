@@ -304,6 +304,43 @@ RIGHT = {
 
 SLIPS = {
     "layer_norm": """
+        a root already
+            variance + eps ⇒ torch.sqrt(variance) + eps
+        comes after the division
+            (x - mean) / (variance + eps) ** 0.5 ⇒ ((x - mean) / torch.sqrt(variance) + eps)
+        is that of epsilon alone
+            (variance + eps) ** 0.5 ⇒ (variance + __import__("math").sqrt(eps))
+        the square of the mean is subtracted
+            x.var(dim=-1, correction=0, keepdim=True) ⇒ mean * mean + (x * x).mean(-1, keepdim=True)
+        square the mean
+            x.var(dim=-1, correction=0, keepdim=True) ⇒ -mean + (x * x).mean(-1, keepdim=True)
+        the distances from the mean
+            x.var(dim=-1, correction=0, keepdim=True) ⇒ (mean - x).abs().mean(-1, keepdim=True)
+        math.sqrt takes one plain number
+            (variance + eps) ** 0.5 ⇒ __import__("math").sqrt(eps + variance)
+        np.sqrt leaves PyTorch
+            (variance + eps) ** 0.5 ⇒ __import__("numpy").sqrt(eps + variance)
+        far too small
+            eps=1e-6 ⇒ eps=1e-12
+        one mean for the whole tensor
+            x.mean(dim=-1, keepdim=True) ⇒ torch.mean(x)
+        one variance for the whole tensor
+            x.var(dim=-1, correction=0, keepdim=True) ⇒ torch.var(x, correction=0)
+        `weight` is missing
+            * weight + bias ⇒ + bias
+        you subtract `bias`
+            + bias ⇒ - bias
+        you add `weight`
+            * weight + bias ⇒ + (weight + bias)
+        by 1 + `weight`
+            * weight + bias ⇒ * (weight + 1) + bias
+        you add the mean
+            x - mean ⇒ mean + x
+        you subtract x from the mean
+            x - mean ⇒ -x + mean
+        come before the norm
+            ⇒ x = torch.addcmul(bias, x, weight)
+            | return (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, correction=0, keepdim=True) + eps)
         mean and variance lost
             mean(dim=-1, keepdim=True) ⇒ mean(dim=-1)
             correction=0, keepdim=True ⇒ correction=0
@@ -325,6 +362,20 @@ SLIPS = {
             fc2_weight.T ⇒ fc2_weight
         """,
     "encoder_block": """
+        norms have changed places
+            params["norm2.weight"], params["norm2.bias"] ⇒ params["norm2.bias"], params["norm2.weight"]
+        you return two things
+            return x + mlp( ⇒ return x, mlp(
+        `num_heads` have changed places
+            read, params, num_heads ⇒ read, num_heads, params
+        reads what the attention has read
+            read = layer_norm(x, params["norm2.weight"], params["norm2.bias"]) ⇒ x = x
+        reads what norm1 has made
+            layer_norm(x, params["norm2.weight"] ⇒ layer_norm(read, params["norm2.weight"]
+        you multiply where you should add
+            x = x + ⇒ x = x *
+        x is added twice
+            x = x + ⇒ x = 2 * x +
         the names are those of the real weights
             params["norm1.weight"], params["norm1.bias"] ⇒ *params["norm1"]
         with eps=1e-5

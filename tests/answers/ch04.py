@@ -96,6 +96,26 @@ def cut_column_by_column(images, patch_size):
     return torch.stack(patches, dim=1)
 
 
+def cut_and_numbered_by_the_height(images, patch_size):
+    B, C, H, W = images.shape
+    gh, gw = H // patch_size, W // patch_size
+    patches = images.new_zeros(B, gh * gw, C, patch_size, patch_size)
+    for row in range(gh):
+        for column in range(gw):
+            top, left = row * patch_size, column * patch_size
+            patches[:, row * gh + column] = images[:, :, top : top + patch_size, left : left + patch_size]
+    return patches.flatten(2)
+
+
+def cut_until_one_patch_before_the_end(images, patch_size):
+    _, _, H, W = images.shape
+    patches = []
+    for top in range(0, H - patch_size, patch_size):
+        for left in range(0, W - patch_size, patch_size):
+            patches.append(images[:, :, top : top + patch_size, left : left + patch_size].flatten(1))
+    return torch.stack(patches, 1)
+
+
 def cut_with_unfolds_alone(images, patch_size):
     B, C = images.shape[:2]
     windows = images.unfold(2, patch_size, patch_size).unfold(3, patch_size, patch_size)
@@ -147,6 +167,14 @@ def joined_by_moving_axes(patches, grid_size, in_chans=3):
     P = torch.tensor(patches.shape[-1] / in_chans).sqrt().round().int().item()
     squares = patches.unflatten(2, (in_chans, P, P)).unflatten(1, grid_size)
     return squares.movedim(3, 1).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+
+
+def joined_and_numbered_by_the_height(patches, grid_size, in_chans=3):
+    gh, gw = grid_size
+    P = math.isqrt(patches.shape[-1] // in_chans)
+    squares = patches.unflatten(-1, (in_chans, P, P))
+    rows = [torch.cat([squares[:, row * gh + column] for column in range(gw)], dim=3) for row in range(gh)]
+    return torch.cat(rows, dim=2)
 
 
 def joined_channels_at_the_end_then_forced(patches, grid_size, in_chans=3):
@@ -235,6 +263,12 @@ def embed_square_by_square(x, w, b):
 def embed_by_our_pieces(images, weight, bias):
     patches = patchify(images, patch_size=weight.shape[-1])  # noqa: F821 - the check puts it there
     return torch.stack([torch.addmm(bias, rows, weight.flatten(1).T) for rows in patches])
+
+
+def embed_padded(images, weight, bias):
+    P = weight.shape[-1]
+    padded = F.pad(images, (P // 2, P // 2, P // 2, P // 2))
+    return F.conv2d(padded, weight, bias, stride=P).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def embed_channels_last(images, weight, bias):
@@ -346,6 +380,8 @@ SLIPS = {
             -1 ⇒ 50
         """,
     "patch_embedding": """
+        you subtract `bias`
+            + bias ⇒ - bias
         C·P·P meets C·P·P
             .T ⇒
         the weight has four axes
@@ -363,11 +399,17 @@ SLIPS = {
 
 WRONG = {
     "patchify": {
+        cut_and_numbered_by_the_height: "row * gw + column",
+        cut_until_one_patch_before_the_end: "one square too early",
         cut_column_by_column: "the patches come column by column",
         cut_with_unfolds_alone: "the channels stay in front",
     },
-    "unpatchify": {joined_channels_at_the_end_then_forced: "have not moved to the front"},
+    "unpatchify": {
+        joined_and_numbered_by_the_height: "row * gw + column",
+        joined_channels_at_the_end_then_forced: "have not moved to the front",
+    },
     "patch_embedding": {
+        embed_padded: "leave `padding` out",
         embed_channels_last: "laid flat as (p q c)",
         embed_bias_on_the_wrong_axis: "where D is not the last axis",
         embed_by_unfold_without_transpose: "features before patches",

@@ -130,6 +130,17 @@ def sincos_by_complex_numbers(g, d, t=10_000.0):
     return torch.cat([col.imag, col.real, row.imag, row.real], dim=-1)
 
 
+def sincos_numbered_by_the_height(grid_size, embed_dim, temperature=10_000.0):
+    gh, gw = grid_size
+    speeds = temperature ** (torch.arange(embed_dim // 4) / (-embed_dim // 4))
+    table = torch.zeros(gh * gw, embed_dim)
+    for row in range(gh):
+        for column in range(gw):
+            a, b = column * speeds, row * speeds
+            table[row * gh + column] = torch.cat([torch.sin(a), torch.cos(a), torch.sin(b), torch.cos(b)])
+    return table
+
+
 def sincos_in_turn(grid_size, embed_dim, temperature=10_000.0):
     sin_c, cos_c, sin_r, cos_r = sincos_by_all_pairs(grid_size, embed_dim, temperature).chunk(4, dim=1)
     table = torch.zeros(len(sin_c), embed_dim)
@@ -258,6 +269,10 @@ SLIPS = {
             dim=1 ⇒ dim=0
         along the features
             dim=1 ⇒ dim=2
+        torch.stack makes a new dimension
+            torch.cat( ⇒ torch.stack(
+        takes one list
+            [cls_tokens, tokens], dim=1 ⇒ cls_tokens, tokens, dim=1
         overwrite the first patch
             ⇒ tokens[:, 0] = cls_token[0]
             | return tokens
@@ -267,6 +282,10 @@ SLIPS = {
             tokens.shape[0] ⇒ tokens.shape[1]
         """,
     "sincos_pos_embed_2d": """
+        the row slowest
+            repeat_interleave(gw) ⇒ repeat(gw)
+        a factor of π
+            column * speeds, row * speeds ⇒ column * speeds * 2 * torch.pi, row * speeds * 2 * torch.pi
         speeds grow
             ** - ⇒ **
         row comes before the column
@@ -282,6 +301,16 @@ SLIPS = {
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]
         is a float
             round ⇒
+        where you lay the rows on their grid
+            patches.reshape(1, g, g, -1) ⇒ pos_embed.reshape(1, g, g, -1)
+        without the prefix
+            round(patches.shape[1] ** 0.5) ⇒ int(pos_embed.shape[1] ** 0.5)
+        leave rows out at the end
+            patches = pos_embed[:, num_prefix_tokens:] ⇒ patches = pos_embed[:, :-num_prefix_tokens]
+        along dimension 0
+            dim=1 ⇒ dim=0
+        the corners are aligned: leave
+            antialias=True ⇒ align_corners=True, antialias=True
         as a line, class token and all
             ⇒ N = num_prefix_tokens + new_grid_size[0] * new_grid_size[1]
             | return F.interpolate(pos_embed.transpose(1, 2), N, mode="linear").transpose(1, 2)
@@ -293,7 +322,10 @@ WRONG = {
         replace_first_patch: "takes the place of the first patch",
         prepend_to_first_image_only: "only the first image",
     },
-    "sincos_pos_embed_2d": {sincos_in_turn: "alternate"},
+    "sincos_pos_embed_2d": {
+        sincos_numbered_by_the_height: "row * gw + column",
+        sincos_in_turn: "alternate",
+    },
     "resample_pos_embed": {
         resample_if_the_count_differs: "compare the sides",
         resample_unless_a_side_is_kept: "compare both",

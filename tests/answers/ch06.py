@@ -371,6 +371,12 @@ class VitAtInference:
             return torch.nn.Softmax(dim=1)(logits_of(pictures, weights, heads))
 
 
+def vit_below_the_highest_of_all(images, state, num_heads):
+    scores = logits_of(images, state, num_heads)
+    e = torch.exp(scores - torch.max(scores))
+    return e / e.sum(dim=1, keepdim=True)
+
+
 vit_by_logarithms = functools.partial(
     lambda logits, x, state, H: F.log_softmax(logits(x, state, H), 1).exp(), logits_of
 )
@@ -429,6 +435,17 @@ SLIPS = {
             len(numbers) ⇒ 12
         12 heads
             block, num_heads ⇒ block, 12
+        only blocks 0 to 9 run
+            range(len(numbers)) ⇒ range(int(max(name.split(".")[1] for name in params if "blocks." in name)) + 1)
+        off the last name
+            range(len(numbers)) ⇒ range(int([name.split(".")[1] for name in params if "blocks." in name][-1]) + 1)
+        inside the loop
+            x = encoder_block(x, block, num_heads) ⇒ x = encoder_block(x, block, num_heads)
+            | x = layer_norm(x, params["norm.weight"], params["norm.bias"], eps=1e-6)
+        weight and bias of the last norm
+            params["norm.weight"], params["norm.bias"] ⇒ params["norm.bias"], params["norm.weight"]
+        has added it already
+            x = encoder_block( ⇒ x = x + encoder_block(
         head.weight.T
             .T ⇒
         another epsilon
@@ -441,6 +458,12 @@ SLIPS = {
             params, num_heads ⇒ params, 12
         over the images
             dim=-1 ⇒ dim=0
+        `images` and `params` have changed places
+            images, params, num_heads ⇒ params, images, num_heads
+        `params` and `num_heads` have changed places
+            images, params, num_heads ⇒ images, num_heads, params
+        neither divided by 255
+            images, params, num_heads ⇒ images / 255.0, params, num_heads
         """,
 }
 
@@ -454,6 +477,7 @@ WRONG = {
         convert_by_order: "you go by order: torchvision",
         convert_with_one_digit: "the first digit",
     },
+    "my_vit": {vit_below_the_highest_of_all: "the maximum of all logits"},
 }
 
 EQUIVALENT = {

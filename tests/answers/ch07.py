@@ -72,7 +72,14 @@ def rate_with_a_least(step, total_steps, warmup_steps, peak):
 
 def groups_by_the_layers(model, weight_decay):
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    decay = [layer.weight for layer in layers]
+    ids = {id(layer.weight) for layer in layers}
+    decay = [p for p in model.parameters() if id(p) in ids]
+    rest = [p for p in model.parameters() if id(p) not in ids]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def groups_of_each_layer(model, weight_decay):
+    decay = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     ids = {id(p) for p in decay}
     rest = [p for p in model.parameters() if id(p) not in ids]
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -106,6 +113,12 @@ def groups_with_decaying_biases(model, weight_decay):
     norms = (nn.LayerNorm, nn.BatchNorm2d, nn.GroupNorm)
     kept = {id(m.weight) for m in model.modules() if isinstance(m, norms)}
     special = ("cls_token", "pos_embed", "bias_table")
+    return two_groups(model, weight_decay, lambda name, p: id(p) not in kept and not name.endswith(special))
+
+
+def groups_with_decaying_batch_norms(model, weight_decay):
+    kept = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
+    special = ("bias", "cls_token", "pos_embed", "bias_table")
     return two_groups(model, weight_decay, lambda name, p: id(p) not in kept and not name.endswith(special))
 
 
@@ -325,9 +338,44 @@ RIGHT = {
 }
 
 SLIPS = {
+    "warmup_cosine_lr": """
+        during nearly all of the warm-up
+            (step + 1) / warmup_steps ⇒ (step + 1) // warmup_steps
+        in nearly all of the warm-up and in all of the fall
+            return peak * (step + 1) / warmup_steps ⇒ return (step + 1) // warmup_steps * peak
+            (step - warmup_steps) / (total ⇒ (step - warmup_steps) // (total
+        with / and not //
+            (step - warmup_steps) / (total ⇒ (step - warmup_steps) // (total
+        a sine is 0 at both ends
+            math.cos(math.pi * progress) ⇒ math.sin(progress * math.pi)
+        use math.cos and math.pi
+            math.cos(math.pi * progress) ⇒ torch.tensor(math.pi * progress).cos()
+        """,
+    "param_groups": """
+        and no biases
+            special or parameter.ndim < 2 ⇒ special or "norm" in name
+        "embed" is a part of
+            special or parameter.ndim < 2 ⇒ any(part in name for part in ("norm", "bias", "cls", "embed"))
+        is all that you find by name
+            special = name.endswith(("cls_token", "pos_embed", "bias_table")) ⇒ special = ("cls_token" or "pos_embed" or "bias_table") in name
+        not into [...]
+            special = name.endswith(("cls_token", "pos_embed", "bias_table")) ⇒ endings = ["cls_token", "pos_embed", "bias_table"]
+            | special = name.endswith(endings)
+        what has one does not
+            < 2 ⇒ <= 2
+        """,
     "evaluate": """
         no length
             loss / count ⇒ loss / len(batches)
+        by the size of one batch
+            count += len(labels) ⇒ count += 1
+            loss / count, right / count ⇒ loss / (count * len(labels)), right / (count * len(labels))
+        you count channels
+            len(labels) ⇒ len(images[0])
+        you clear gradients
+            model.eval() ⇒ model.eval()
+            | for parameter in model.parameters():
+            |     parameter.grad = None
         argmax runs over the images
             dim=-1 ⇒ dim=0
         the largest logit itself
@@ -340,6 +388,14 @@ SLIPS = {
             model.eval() ⇒ model.training = False
         """,
     "train_step": """
+        the loss is a sum over the images
+            loss = F.cross_entropy(model(images), labels) ⇒ loss = F.cross_entropy(model(images), labels, reduction="none").sum()
+            loss.item() ⇒ loss.item() / len(labels)
+        has done it already
+            loss.backward() ⇒ loss = loss / len(labels)
+            | loss.backward()
+        one for each image
+            loss = F.cross_entropy(model(images), labels) ⇒ loss = -model(images).log_softmax(-1)[torch.arange(len(labels)), labels]
         squeeze() takes away the batch
             loss = F.cross_entropy(model(images), labels) ⇒ logits = torch.squeeze(model(images))
             | loss = F.cross_entropy(logits, labels)
@@ -360,7 +416,9 @@ WRONG = {
     },
     "param_groups": {
         groups_with_decaying_biases: "the biases decay",
+        groups_with_decaying_batch_norms: "other norms than nn.LayerNorm",
         groups_of_linear_layers: "convolutions do not decay",
+        groups_of_each_layer: "that two layers share",
         groups_by_looking_into_a_list: "`parameter in list`",
         groups_of_children: "cls_token and pos_embed are in no group",
         groups_of_all_modules: "uses in two places",

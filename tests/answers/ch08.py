@@ -361,6 +361,15 @@ SLIPS = {
             shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] + 1, shifts[:, 1] + 1
         padding + shift
             shifts[:, 0], shifts[:, 1] ⇒ shifts[:, 0] + padding, shifts[:, 1] + padding
+        that is empty
+            padded = F.pad(images, (padding, padding, padding, padding)) ⇒ padded = images.new_zeros(*images.shape[:2], h + 2 * padding, w + 2 * padding)
+            | padded[..., padding:-padding, padding:-padding] = images
+        height and width are exchanged
+            h, w = images ⇒ w, h = images
+        as high as they are wide
+            unfold(2, h, 1) ⇒ unfold(2, w, 1)
+        the last two sizes
+            images.shape[-2:] ⇒ images.size()[1:3]
         you pad with a mirror image
             padding, padding)) ⇒ padding, padding), "reflect")
         only the width
@@ -370,7 +379,34 @@ SLIPS = {
         lines it up with the columns
             flips[:, None, None, None] ⇒ flips
         """,
+    "soft_cross_entropy": """
+        you clamp the logits
+            logits.log_softmax ⇒ torch.clamp(logits, -80, 80).log_softmax
+        you clamp the logarithms
+            logits.log_softmax(dim=-1) ⇒ logits.log_softmax(dim=-1).clamp_min(-100)
+        of each column
+            logits.log_softmax(dim=-1) ⇒ (logits - logits.max(dim=0).values - (logits - logits.max(dim=0).values).exp().sum(-1, keepdim=True).log())
+        the largest by size
+            return ⇒ size = logits.abs().max(-1, True).values
+            | return
+            logits.log_softmax(dim=-1) ⇒ (logits - size - (logits - size).exp().sum(-1, True).log())
+        a small number inside
+            logits.log_softmax(dim=-1) ⇒ torch.log(torch.softmax(logits, -1) + torch.finfo(logits.dtype).tiny)
+        """,
     "mixup": """
+        own and partner have the same weight
+            (1 - w) * images[partners] ⇒ images[partners] * w
+            (1 - w) * targets[partners] ⇒ targets[partners] * w
+        the partner's weight is taken too
+            (1 - w) * images[partners] ⇒ (w * images)[partners]
+            (1 - w) * targets[partners] ⇒ (w * targets)[partners]
+        scaled before their partners are read
+            mixed = w * images + (1 - w) * images[partners] ⇒ mixed = images.mul_(w).add_((1 - w) * images[partners])
+        that it has mixed already
+            return mixed, ⇒ mixed = images.clone()
+            | for i in range(len(images)):
+            |     mixed[i] = torch.lerp(mixed[partners[i]], mixed[i], weight[i])
+            | return mixed,
         lines it up with the columns
             weight[:, None, None, None] ⇒ weight
         targets are (B, classes)
@@ -379,6 +415,26 @@ SLIPS = {
             | return
         """,
     "ema_update": """
+        the wrong way round
+            old.mul_(decay).add_(new, alpha=1 - decay) ⇒ old.lerp_(new, decay)
+        the average moves, the model stays
+            for old, new in zip(average.parameters(), model.parameters()):
+            |     old ⇒ mean = average.state_dict()
+            | for name, old in model.state_dict().items():
+            |     new = mean[name]
+            |     old
+            for old, new in zip(average.buffers(), model.buffers()):
+            |     old.copy_(new) ⇒ pass
+        you average the running statistics and leave
+            for old, new in zip(average.parameters(), model.parameters()):
+            |     old ⇒ now = model.state_dict()
+            | for name, old in average.state_dict().items():
+            |     if not old.is_floating_point():
+            |         continue
+            |     new = now[name]
+            |     old
+            for old, new in zip(average.buffers(), model.buffers()):
+            |     old.copy_(new) ⇒ pass
         a state dict holds buffers too
             average.parameters(), model.parameters() ⇒ average.state_dict().values(), model.state_dict().values()
         gradients are recorded

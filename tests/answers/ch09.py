@@ -399,6 +399,10 @@ SLIPS = {
         rows of the old head
             nn.init.zeros_(model.head.weight) ⇒ model.head.weight = nn.Parameter(old.weight[:num_classes].detach().clone())
             nn.init.zeros_(model.head.bias) ⇒ model.head.bias = nn.Parameter(old.bias[:num_classes].detach().clone())
+        the number of inputs is written
+            old.in_features ⇒ 768
+        the number of classes is written
+            nn.Linear(old.in_features, num_classes) ⇒ nn.Linear(old.in_features, 10)
         not a layer
             nn.init.zeros_(model.head.weight) ⇒ nn.init.zeros_(model.head)
         must be an nn.Parameter
@@ -408,12 +412,27 @@ SLIPS = {
             nn.init.zeros_(model.head.bias) ⇒ model.head.bias.data = torch.zeros(num_classes)
         """,
     "macro_f1": """
+        as one fraction for all classes is
+            scores = [] ⇒ above = below = 0
+            scores.append(2 * (true & said).sum().item() / both) ⇒ above += 2 * (true & said).sum().item()
+            | below += both
+            sum(scores) / len(scores) ⇒ above / below
         is 0 for a class that occurs nowhere
             if both: ⇒ if k >= 0:
         `and` wants one truth
             (true & said) ⇒ (true and said)
         """,
     "freeze_except": """
+        is more than a beginning
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.replace("*", "")) for
+        startswith compares the star
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ name.startswith(tuple(patterns))
+        endswith compares the star
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ name.endswith(tuple(patterns))
+        after the first star
+            fnmatchcase(name, pattern) for ⇒ name[: len(pattern.split("*")[0])] == pattern.split("*")[0] for
+        between two stars
+            fnmatchcase(name, pattern) for ⇒ name.startswith(pattern[: pattern.find("*")]) and name.endswith(pattern[pattern.rfind("*") + 1 :]) if "*" in pattern else name.startswith(pattern) and name.endswith(pattern) for
         takes one pattern
             any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ fnmatchcase(name, patterns)
         you return the parameters
@@ -445,6 +464,16 @@ SLIPS = {
             F.linear(x, down) ⇒ F.linear(F.linear(x, weight, bias), down)
         """,
     "layerwise_lr": """
+        where a power is needed
+            decay**below ⇒ (decay * below or 1.0)
+        the head decays too
+            "head": 0 ⇒ "head": 1
+        the head is taken for
+            "head": 0,  ⇒
+        head and norm are taken for
+            {"head": 0, "norm": 1} ⇒ {}
+        one layer too low
+            {"head": 0, "norm": 1} ⇒ {"head": 1, "norm": 2}
         a piece of text
             int(parts[1]) ⇒ parts[1]
         """,

@@ -169,12 +169,29 @@ SLIPS = {
             .gather(1, largest).sign() ⇒ [torch.arange(n), largest[:, 0]].sign()
         from the side of the filters
             .Vh[:n] ⇒ .U.T[:n]
+        rows are counted from 0
+            .Vh[:n] ⇒ .Vh[1:][:n]
+        in the place of the mean filter
+            filters - filters.mean(dim=0) ⇒ filters
+            .Vh[:n] ⇒ .Vh[1 : n + 1]
         you count on 3 channels
             components.unflatten(1, weight.shape[1:]) ⇒ components.view(n, 3, *weight.shape[2:])
         """,
     "pos_embed_similarity": """
         have lost a dimension
             F.normalize(table, dim=-1) ⇒ table / table.norm(dim=-1)
+        the squared length
+            F.normalize(table, dim=-1) ⇒ table / (table**2).sum(-1, keepdim=True)
+        one of the two lengths twice
+            table = F.normalize(table, dim=-1) ⇒ lengths = (table**2).sum(-1, keepdim=True)
+            cosines = table @ table.T ⇒ cosines = table @ table.T / lengths
+        you add the two lengths
+            table = F.normalize(table, dim=-1) ⇒ lengths = table.norm(dim=-1, keepdim=True)
+            cosines = table @ table.T ⇒ cosines = table @ table.T / (lengths + lengths.T)
+        the root of its length
+            F.normalize(table, dim=-1) ⇒ table / table.norm(dim=-1, keepdim=True) ** 0.5
+        the root of the mean square
+            F.normalize(table, dim=-1) ⇒ F.rms_norm(table, table.shape[-1:], eps=0.0)
         each position with each position
             table @ table.T ⇒ table.T @ table
         from the second on

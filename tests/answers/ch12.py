@@ -6,6 +6,7 @@ with words of the hint that it must get. EQUIVALENT: mutants of the right answer
 """
 
 import copy
+import functools
 import math
 from contextlib import ExitStack, suppress
 
@@ -35,18 +36,15 @@ def heard(maps):
 
 
 def record_by_asking(model, images):
-    maps = []
-    layers = [part for part in model.modules() if hasattr(part, "recorder")]
-    for layer in layers:
-        layer.recorder = maps.append
-    try:
+    answers = {}
+    with ExitStack() as stack:
+        for number, block in enumerate(model.blocks):
+            stack.callback(setattr, block.attn, "recorder", block.attn.recorder)
+            block.attn.recorder = functools.partial(answers.__setitem__, number)
         model(images)
-    finally:
-        for layer in layers:
-            layer.recorder = None
-    if not maps:
+    if len(answers) == 0:
         raise ValueError("silence")
-    return maps
+    return list(answers.values())
 
 
 def record_by_replacing_the_kernel(model, images):
@@ -197,6 +195,19 @@ def record_and_go_on_asking(model, images):
     for block in model.blocks:
         block.attn.recorder = lambda weights: maps.append(weights)
     model(images)
+    return heard(maps)
+
+
+def record_asking_alone(model, images):
+    maps = []
+    layers = [part for part in model.modules() if hasattr(part, "recorder")]
+    for layer in layers:
+        layer.recorder = maps.append
+    try:
+        model(images)
+    finally:
+        for layer in layers:
+            layer.recorder = None
     return heard(maps)
 
 
@@ -360,7 +371,7 @@ SLIPS = {
             maps = [] ⇒ maps = model.maps = []
             if not maps: ⇒ del model.maps
             | if not maps:
-        waits in vain
+        which are among model.modules()
             layer.register_forward_pre_hook(hook) for layer in layers ⇒ block.attn.attn_drop.register_forward_hook(lambda part, args, output: maps.append(output)) for block in model.blocks
         return nothing
             maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1))
@@ -416,6 +427,23 @@ SLIPS = {
             k.mT ⇒ q.mT
         keys with the values
             q, k, _ ⇒ _, q, k
+        a reshape moves nothing
+            reshape(B, N, 3, layer.num_heads, -1) ⇒ reshape(B, 3, N, layer.num_heads, -1)
+            2, 0, 3, 1, 4 ⇒ 1, 0, 3, 2, 4
+        have not changed places
+            reshape(B, N, 3, layer.num_heads, -1) ⇒ unflatten(2, (3, layer.num_heads, -1))
+            q, k, _ = qkv.permute(2, 0, 3, 1, 4) ⇒ q, k, _ = qkv.unbind(2)
+        lie on their sides
+            2, 0, 3, 1, 4 ⇒ 2, 0, 3, 4, 1
+        one largest score for many rows
+            maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)) ⇒ scores = q @ k.mT / q.shape[-1] ** 0.5
+            | powers = torch.exp(scores - torch.max(scores))
+            | maps.append(powers / powers.sum(-1, True))
+        the last layer is missing
+            for layer in layers] ⇒ for layer in list(layers)[: len(layers) - 1]]
+        the first layer is missing
+            return maps ⇒ maps.pop(0)
+            | return maps
         before q, k and v
             N, 3, layer.num_heads, -1 ⇒ N, layer.num_heads, 3, -1
             2, 0, 3, 1, 4 ⇒ 3, 0, 2, 1, 4
@@ -451,6 +479,8 @@ SLIPS = {
     "attention_rollout": """
         without keepdim
             , keepdim=True ⇒
+        and nothing that works in place
+            mixed = layer.mean(dim=1) + identity ⇒ mixed = layer.add_(identity).mean(dim=1)
         these maps are float64
             , dtype=maps.dtype ⇒
         does not multiply with float64 maps
@@ -458,6 +488,22 @@ SLIPS = {
             identity.expand(len(maps), -1, -1) ⇒ identity
         """,
     "mean_attention_distance": """
+        the square root comes too late
+            .sum(dim=-1).sqrt() ⇒ .sum(dim=-1)
+            far.mean(dim=(0, 3)) ⇒ far.mean(dim=(0, 3)).sqrt()
+        square root is missing
+            patch_size * steps.square().sum(dim=-1).sqrt() ⇒ (patch_size * steps).square().sum(dim=-1)
+        a distance of 0 to everything
+            weights = maps[..., 1:, 1:] ⇒ weights = maps
+            pixels = patch_size ⇒ pixels = maps.new_zeros(gh * gw + 1, gh * gw + 1)
+            | pixels[1:, 1:] = patch_size
+        has no place for it
+            maps[..., 1:, 1:] ⇒ maps[..., 1:, :]
+        still in as a query
+            maps[..., 1:, 1:] ⇒ maps[:, :, :, :, 1:]
+        and nothing that works in place
+            weights = maps[..., 1:, 1:] ⇒ maps[..., 0] = 0
+            | weights = maps[..., 1:, 1:]
         need not be square
             gh, gw = grid_size ⇒ gh = gw = int(maps[0, 0, 0, 0, 1:].numel() ** 0.5)
         """,
@@ -470,7 +516,8 @@ WRONG = {
         record_block_by_block: "does not run",
         record_with_a_kernel_for_good: "for everybody",
         record_with_a_kernel_until_it_breaks: "what you have replaced in the library is your own still: set",
-        record_and_go_on_asking: "never set back to None",
+        record_and_go_on_asking: "never set back",
+        record_asking_alone: "somebody else may be recording",
         record_asking_until_it_breaks: "layer.recorder stays set",
     },
     "attention_rollout": {rollout_number_by_number: "number by number"},

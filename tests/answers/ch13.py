@@ -59,6 +59,12 @@ def pointing_from_zero(maps, masks):
     return results
 
 
+def pointing_of_cut_masks(maps, masks):
+    side = masks.shape[1] // maps.shape[1]
+    share = masks.reshape(*maps.shape, side, side).to(maps.dtype).mean(dim=(3, 4))
+    return torch.stack([s[one == one.max()].mean() for one, s in zip(maps, share, strict=True)])
+
+
 def pointing_in_single_precision(maps, masks):
     return pointing_by_loops(maps.float(), masks).to(maps.dtype)
 
@@ -211,8 +217,47 @@ RIGHT = {
     "randomise_from_top": (randomise_by_names, randomise_by_modules, randomise_a_copy_of_fresh),
 }
 
+SLIPS = {
+    "pointing_game": """
+        whole maps stand side by side
+            maps.repeat_interleave(P, dim=1).repeat_interleave(
+            |     P, dim=2
+            | ) ⇒ maps.tile(1, P, P)
+        as wide as it is high
+            masks.shape[1] // ⇒ masks.size(2) //
+        """,
+    "deletion_curve": """
+        sorts each of its rows
+            saliency.flatten().argsort(descending=True) ⇒ saliency.argsort(dim=1, descending=True).flatten()
+        a mean of fill
+            fill[here] ⇒ fill.mean()
+        a mean of the image
+            fill[here] ⇒ image.mean()
+        a list of plain numbers
+            return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return [model(x[None]).softmax(dim=-1)[0, label].item() for x in steps]
+        a list of tensors
+            return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return [model(x[None]).softmax(dim=-1)[0, label] for x in steps]
+        is in float32
+            return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return torch.tensor(model(torch.stack(steps)).softmax(dim=-1)[:, label].tolist())
+        """,
+    "randomise_from_top": """
+        with i = 0 is the first block
+            for i in range(depth - blocks, depth):
+            |     result ⇒ for i in range(blocks):
+            |     i = -i
+            |     result
+        the same block of fresh
+            fresh.blocks[i] ⇒ fresh.blocks[::-1][i]
+        the first blocks are random
+            for i in range(depth - blocks, depth):
+            |     result.blocks[i] ⇒ for i in range(-blocks, 0):
+            |     result.blocks[i + blocks]
+        """,
+}
+
 WRONG = {
     "pointing_game": {
+        pointing_of_cut_masks: "lie apart",
         pointing_from_zero: "below 0 everywhere",
         pointing_in_single_precision: "own dtype",
         pointing_without_enlarging: "the maps have patches and the masks pixels",

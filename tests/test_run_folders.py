@@ -425,7 +425,7 @@ def test_a_folder_in_the_way(tiny, capsys):
 
 
 def test_any_error_of_a_file_is_one_line(tiny, monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise PermissionError(13, "Permission denied", "somewhere/model.safetensors")
 
     monkeypatch.setattr(runner, "save_model", fail)

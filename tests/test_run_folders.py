@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from test_recipes import TINY
 
 from course_lib import cli
-from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import DATA_SETS, digits
 from course_lib.recipes import folders, runner
 from course_lib.recipes.recipe import Recipe
@@ -361,20 +360,12 @@ def test_other_commands_do_not_go_on(monkeypatch, capsys):
 # The images have changed
 
 
-class Listed(ImageSet):
-    """Images whose files are known."""
-
-    fingerprint = None
-
-
 PRINTS = {}
 
 
 def listed(split):
-    data = digits(split)
-    found = Listed(data.name, data.images, data.labels, data.classes, data.mean, data.std)
-    object.__setattr__(found, "fingerprint", PRINTS.get(split))
-    return found
+    """Images whose files are known."""
+    return replace(digits(split), fingerprint=PRINTS.get(split))
 
 
 @pytest.fixture
@@ -434,7 +425,7 @@ def test_a_folder_in_the_way(tiny, capsys):
 
 
 def test_any_error_of_a_file_is_one_line(tiny, monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise PermissionError(13, "Permission denied", "somewhere/model.safetensors")
 
     monkeypatch.setattr(runner, "save_model", fail)

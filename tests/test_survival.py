@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,6 @@ import tiny
 import torch
 from tiny import same
 
-from course_lib.data.image_set import ImageSet
 from course_lib.train import checkpoint, distributed, watch
 from course_lib.train import device as machine
 from course_lib.train import loop as train
@@ -348,16 +347,9 @@ def test_other_data_are_refused(folder, data, words):
         fit(model(), data, val, tiny.config(**EVERYTHING), folder=folder, quiet=True)
 
 
-@dataclass(frozen=True)
-class Listed(ImageSet):
-    """Images whose files are known."""
-
-    fingerprint: str | None = field(default=None, kw_only=True)
-
-
 def listed(fingerprint, count=tiny.TRAIN):
-    data = tiny.image_set(count)
-    return Listed(data.name, data.images, data.labels, data.classes, data.mean, data.std, fingerprint=fingerprint)
+    """Images whose files are known."""
+    return replace(tiny.image_set(count), fingerprint=fingerprint)
 
 
 @pytest.mark.parametrize("count", [tiny.TRAIN, tiny.TRAIN - 2])

@@ -84,8 +84,8 @@ def run_recipe(
         train, val, test = load_splits(recipe)
         model = recipe.build()
         check_forward(model, train)
-        files = zip(SPLITS, (getattr(data, "fingerprint", None) for data in (train, val, test)), strict=True)
-        mine = folders.about(recipe, {split: fingerprint for split, fingerprint in files if fingerprint})
+        images = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
+        mine = folders.about(recipe, {split: known for split, known in images.items() if known})
         if distributed.is_main():
             folders.prepare(folder, copy_to, mine, again=again, allow_change=allow_change, after=after)
         distributed.from_main(None)  # the others wait for the folder
@@ -98,7 +98,9 @@ def run_recipe(
             record = keep(recipe, run, val, test, folder)
         else:
             recipe.finish(run.model)
-    return run.model, record
+    trained: Any = run.model
+    trained.classes, trained.preprocessing = test.classes, Preprocessing.of(test)
+    return trained, record
 
 
 def load_splits(recipe: Recipe) -> tuple[ImageSet, ImageSet, ImageSet]:
@@ -160,7 +162,7 @@ def kept_record(recipe: Recipe, run: Run, folder: Path) -> dict[str, Any] | None
 def keep(recipe: Recipe, run: Run, val: ImageSet, test: ImageSet, folder: Path) -> dict[str, Any]:
     """Judge the model of a run that has come to its end, and write it and its record into the folder."""
     progress, device = run.progress, run.device
-    model: Any = run.model
+    model = run.model
     trained = count_parameters(model)
     facts: dict[str, Any] = {"classes": test.classes, "preprocessing": Preprocessing.of(test)}
     who = {"recipe": recipe.name, "settings": recipe.settings(), "seed": recipe.train.seed}
@@ -172,7 +174,6 @@ def keep(recipe: Recipe, run: Run, val: ImageSet, test: ImageSet, folder: Path) 
         told = who | {"epoch": progress.best_epoch, "val_accuracy": row["val_accuracy"]}
         save_model(best, folder / "best.safetensors", **facts, record=told)
     recipe.finish(model)
-    model.classes, model.preprocessing = facts["classes"], facts["preprocessing"]
     val_loss, val_accuracy = evaluate_set(model, val.to(device))
     scores = score(predict(model, test), test.labels)
     record = {

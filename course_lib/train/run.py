@@ -142,8 +142,8 @@ class Run:
         """What makes it this run and no other: settings, data and model, in words and numbers."""
         config = {name: value for name, value in self.config.settings().items() if name not in SAME_MEANING}
         data = {"name": self.data.name, "images": self.data.images.shape, "classes": len(self.data.classes)}
-        if fingerprint := getattr(self.data, "fingerprint", None):
-            data["fingerprint"] = fingerprint
+        if self.data.fingerprint:
+            data["fingerprint"] = self.data.fingerprint
         model = {name: value.shape for name, value in self.model.state_dict().items()}
         trained = {"parameters": count_parameters(self.model), "rates": self.rates}
         return json.loads(json.dumps({"config": config, "data": data, "model": model, "trained": trained}))

@@ -21,7 +21,7 @@ from course_lib.models.cnn import CNN, CNNConfig
 from course_lib.models.resnet import ResNet, ResNetConfig
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.recipes import runner as runs
-from course_lib.recipes.finetuning import FINE_TUNING
+from course_lib.recipes.finetuning import FINE_TUNING, PHOTOS
 from course_lib.recipes.recipe import Recipe, balanced_rows
 from course_lib.recipes.runner import RECIPES, find_recipe
 from course_lib.recipes.settings import override
@@ -44,7 +44,9 @@ TINY = Recipe(
     expect="nothing",
     source="the tests",
 )
-FINE_TUNED = {recipe.name for recipe in FINE_TUNING}  # these want published weights: see test_finetune_recipes.py
+FINE_TUNED = {
+    recipe.name for recipe in (*FINE_TUNING, PHOTOS)
+}  # these want published weights: see test_finetune_recipes.py
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def add_reproduce(commands: Any) -> None:
 def _add_run_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("settings", nargs="*", metavar="name=value", help="epochs=5, augment.crop=2, model.depth=3")
     train.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each (default: 0)")
+    train.add_argument("--name", dest="name_of_runs", metavar="NAME", help="of their folder (default: by the settings)")
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     train.add_argument("--copy-to", type=Path, help="second folder for checkpoints, such as one on Google Drive")
     train.add_argument("--allow-change", action="store_true", help="go on although settings were changed")
@@ -48,18 +49,18 @@ def _train(options: argparse.Namespace) -> int:
 
     keep_memory()
     standing = runner.find_recipe(options.name)
-    recipe = override(standing, options.settings)
+    recipe = override(standing, options.settings).settled()
     if options.record:
         _check_recordable(options, folders.changed(recipe, standing))
     if options.seeds and any(word.startswith(("seed=", "train.seed=")) for word in options.settings):
         raise ValueError(f"seed= and --seeds {' '.join(map(str, options.seeds))} are both given: leave one out.")
     seeds = options.seeds or [recipe.train.seed]
-    name = folders.run_name(recipe, standing)
+    name = folders.checked_name(options.name_of_runs) or folders.run_name(recipe, standing)
     done = folders.done_again(options.out / name) if options.again else []
     for seed in seeds:
         seeded, place = folders.seeded(recipe, seed), Path(name) / f"seed-{seed}"
         again = options.again and seed not in done
-        longer = name != options.name and recipe.train.epochs != standing.train.epochs and not again
+        longer = recipe.train.epochs != standing.train.epochs and not again
         _, record = runner.run_recipe(
             seeded,
             options.out / place,

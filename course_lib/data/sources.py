@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from course_lib.data.downloads import DIGITS, cifar10, cifar100, flowers102, mnist, pets
-from course_lib.data.folders import cifar10_jpeg, image_folder
+from course_lib.data.folders import cifar10_jpeg, image_folder, labelled_files
 from course_lib.data.image_set import ImageSet, check_split
 from course_lib.data.toy_shapes import toy_shapes
 
@@ -49,6 +49,17 @@ def _taken(name: str, function: Callable[..., ImageSet], options: dict[str, Any]
         if option not in known and value not in (None, False):
             raise ValueError(f"data {name!r} takes no {option}={value!r}; it takes {', '.join(known)}.")
     return {option: value for option, value in options.items() if option in known}
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """The names of a data set's classes, in the order of its labels; of a folder without reading its pictures.
+
+    Raises:
+        ValueError: as `load_data`.
+    """
+    if name.startswith("folder:"):
+        return labelled_files(name.removeprefix("folder:"))[2]
+    return load_data(name, "test").classes
 
 
 def photographs() -> dict[str, torch.Tensor]:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
-from course_lib.data.sources import load_data
+from course_lib.data.sources import classes_of, load_data
 from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
@@ -36,7 +36,8 @@ class Recipe:
         name: what to call it.
         what: one sentence about it.
         data: a name that `course_lib.data.load_data` knows.
-        model: a `ViTConfig`, `CNNConfig`, `ResNetConfig` or `TorchvisionResNet`.
+        model: a `ViTConfig`, `CNNConfig`, `ResNetConfig` or `TorchvisionResNet`; with 0 for `num_classes`, it gets as many
+            outputs as the data has classes.
         train: a `TrainConfig`.
         cost: about how long it takes, and on what.
         expect: what it reached, and where that is recorded; or what it is meant to reach, said so.
@@ -73,6 +74,12 @@ class Recipe:
         if self.skip and not self.data.startswith("folder:"):
             raise ValueError(f"skip=True leaves out files of a folder, and data is {self.data}: use data=folder:PATH.")
         check_model(self.model)
+
+    def settled(self) -> Self:
+        """The same, with as many outputs as the data has classes, if their number was left open."""
+        if self.model.num_classes:
+            return self
+        return replace(self, model=replace(self.model, num_classes=len(classes_of(self.data))))
 
     def build(self) -> nn.Module:
         """The model with its starting weights, which depend on the seed only.

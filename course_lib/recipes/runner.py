@@ -16,7 +16,7 @@ from course_lib.files import places
 from course_lib.metrics import predict, score
 from course_lib.models.saved import save_model
 from course_lib.recipes import folders
-from course_lib.recipes.finetuning import FINE_TUNING
+from course_lib.recipes.finetuning import FINE_TUNING, PHOTOS
 from course_lib.recipes.recipe import Recipe, check_images, check_processor
 from course_lib.recipes.scratch import FROM_SCRATCH
 from course_lib.records import code_digest, commit, versions, write_json
@@ -26,7 +26,7 @@ from course_lib.train.loop import complete, errors_explained, evaluate_set
 from course_lib.train.run import Run
 from course_lib.weights.preprocessing import Preprocessing
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FROM_SCRATCH, *FINE_TUNING, PHOTOS)}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -80,20 +80,21 @@ def run_recipe(
     folder, copy_to = Path(folder).expanduser(), Path(copy_to).expanduser() if copy_to else None
     with errors_explained():
         distributed.start(get_device(recipe.train.device))
+        recipe = recipe.settled()
         train, val, test = load_splits(recipe)
         model = recipe.build()
         check_forward(model, train)
-        images = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
-        mine = folders.about(recipe, {split: known for split, known in images.items() if known})
+        files = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
+        images = {split: fingerprint for split, fingerprint in files.items() if fingerprint}
         if distributed.is_main():
-            folders.prepare(folder, copy_to, mine, again=again, allow_change=allow_change, after=after)
+            folders.prepare(folder, copy_to, recipe, images, again=again, allow_change=allow_change, after=after)
         distributed.from_main(None)  # the others wait for the folder
         run = Run(model, train, recipe.train, recipe.rates(model))
         epochs = complete(run, val, folder=folder, copy_to=copy_to, allow_change=allow_change, **options)
         record = None if epochs else distributed.from_main(kept_record(recipe, run, folder))
         if record is None:
             if distributed.is_main():
-                folders.note_changes(folder, mine)
+                folders.note_changes(folder, recipe, images)
             record = keep(recipe, run, val, test, folder)
         else:
             recipe.finish(run.model)

@@ -370,6 +370,8 @@ SLIPS = {
             unfold(2, h, 1) ⇒ unfold(2, w, 1)
         the last two sizes
             images.shape[-2:] ⇒ images.size()[1:3]
+        however late they begin
+            cut = windows[batch, :, shifts[:, 0], shifts[:, 1]] ⇒ cut = torch.stack([padded[i, :, shifts[i, 0] : h, shifts[i, 1] : w] for i in batch])
         you pad with a mirror image
             padding, padding)) ⇒ padding, padding), "reflect")
         only the width

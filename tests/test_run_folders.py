@@ -268,6 +268,20 @@ def test_more_epochs_go_on(tiny, monkeypatch, capsys):
     assert "changes" not in folders.read_record(next(Path("runs").glob("tiny-epochs=6-*/seed-0")))["runs"][0]
 
 
+def test_more_epochs_of_a_run_with_a_name(tiny, monkeypatch, capsys):
+    """Its folder has a run that is not touched; the advice works."""
+    assert course("--name", "mine") == 0
+    seen = steps(monkeypatch)
+    assert course("--name", "mine", "epochs=5") == 1
+    error = capsys.readouterr().err
+    assert "mine/seed-0 has a run of 3 epochs, and keeps it: give the one of 5 another --name" in error.replace(
+        "\\", "/"
+    )
+    assert error.count("\n") == 1 and not seen
+    assert course("--name", "longer", "epochs=5") == 0 and seen == [6, 7, 8, 9]
+    assert course("--name", "mine") == 0 and "already finished after 3 epochs" in capsys.readouterr().out
+
+
 def test_the_recipe_as_it_stands_never_goes_on_from_a_trial(tiny, monkeypatch):
     """Its record must be of its own schedule."""
     assert course("epochs=1") == 0  # 0.5 of it is warm-up
@@ -295,6 +309,15 @@ def test_a_run_of_an_older_version_goes_on_for_longer(tiny, monkeypatch):
     (tiny / "seed-0" / "settings.json").unlink()
     seen = steps(monkeypatch)
     assert course("epochs=4") == 0 and seen == [6, 7]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 5}', "5"])
+def test_a_damaged_settings_file_is_no_obstacle(tiny, capsys, content):
+    assert course() == 0
+    (tiny / "seed-0" / "settings.json").write_text(content)
+    (tiny / "again.json").write_text(content)
+    assert course() == 0 and course("epochs=4") == 0 and course("--again") == 0
+    assert (tiny / "seed-0.before-1").is_dir()
 
 
 def test_a_run_with_patience_is_trained_anew(tiny, monkeypatch):

@@ -60,7 +60,7 @@ def _train(options: argparse.Namespace) -> int:
     for seed in seeds:
         seeded, place = folders.seeded(recipe, seed), Path(name) / f"seed-{seed}"
         again = options.again and seed not in done
-        longer = name != options.name and recipe.train.epochs != standing.train.epochs and not again
+        longer = recipe.train.epochs != standing.train.epochs and not again
         _, record = runner.run_recipe(
             seeded,
             options.out / place,

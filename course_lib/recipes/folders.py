@@ -7,6 +7,7 @@ all, so that the same settings are the same folder in whatever order they were g
 
 import hashlib
 import json
+import math
 import os
 import re
 from dataclasses import replace
@@ -84,6 +85,12 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a run says of itself; of an older version its record, which says the same. Empty if neither can be read."""
+    found = [read_json(folder / name) for name in (ABOUT, RECORD)]
+    return next((said for said in found if isinstance(said, dict) and isinstance(said.get("settings"), dict)), {})
+
+
 def read_record(folder: str | Path) -> dict[str, Any]:
     """The record of a finished run, from its folder: what add_to_record keeps, with one run.
 
@@ -107,7 +114,8 @@ def about(recipe: Recipe, images: dict[str, str]) -> dict[str, Any]:
 def prepare(
     folder: Path,
     copy_to: Path | None,
-    mine: dict[str, Any],
+    recipe: Recipe,
+    images: dict[str, str],
     *,
     again: bool = False,
     allow_change: bool = False,
@@ -117,16 +125,18 @@ def prepare(
 
     Args:
         folder, copy_to: as in `fit`.
-        mine: what the run says of itself, from `about`.
+        recipe: with its settings.
+        images: the fingerprint of each split whose files are known.
         again: begin anew; what is there is set aside. But a run that was begun anew, and stopped, goes on.
         allow_change: go on although images have changed.
         after: the folder of a shorter run that it goes on from, if there is nothing in `folder` yet.
 
     Raises:
-        ValueError: the images have changed; or the folder cannot be used. Nothing is changed then.
+        ValueError: the images have changed; the folder holds a shorter run; or it cannot be used. Nothing is changed then.
     """
+    mine = about(recipe, images)
     with Store(folder, copy_to):
-        there = read_json(folder / ABOUT) or {}  # where nobody else is at work
+        there = read_about(folder)  # where nobody else is at work
     both = mine["images"].keys() & there.get("images", {}).keys()
     split = next((name for name in sorted(both) if mine["images"][name] != there["images"][name]), None)
     stopped = there.get("again") and not (folder / RECORD).exists()
@@ -136,17 +146,23 @@ def prepare(
             set_aside(place)
     elif split and not allow_change:
         raise ValueError(images_changed(f"{mine['settings']['data']} ({split})"))
-    begun = any(list_checkpoints(place) for place in (folder, copy_to) if place)
-    if begun:
+    if any(list_checkpoints(place) for place in (folder, copy_to) if place):
+        if is_shorter(there, recipe) and not (again or allow_change):
+            raise ValueError(
+                f"{folder} has a run of {there['settings']['train']['epochs']} epochs, and keeps it: give the one of "
+                f"{recipe.train.epochs} another --name (in Python another folder, and after={str(folder)!r}), and it goes "
+                "on from there; or train it anew, with --again."
+            )
         return
     if after:
         _go_on_from(after, folder, copy_to, mine)
     write_json(folder / ABOUT, mine | {"again": again})
 
 
-def note_changes(folder: Path, mine: dict[str, Any]) -> None:
+def note_changes(folder: Path, recipe: Recipe, images: dict[str, str]) -> None:
     """Let `settings.json` say what the run is now, after changes half way."""
-    there = read_json(folder / ABOUT) or {}
+    mine = about(recipe, images)
+    there = read_about(folder)
     if there | {"again": False} != mine:
         write_json(folder / ABOUT, mine | {"again": there.get("again", False)})
 
@@ -171,17 +187,20 @@ def find_shorter(folder: Path, recipe: Recipe) -> Path | None:
         recipe: with its settings.
     """
     found = {}
-    for other in folder.parent.parent.glob(f"{recipe.name[:30]}*/{folder.name}"):
-        there = read_json(other / ABOUT) or read_json(other / RECORD) or {}
-        epochs = there.get("settings", {}).get("train", {}).get("epochs")
-        if other == folder or there.get("recipe") != recipe.name or epochs is None or recipe.train.patience:
-            continue
-        shorter = flat(there["settings"]) | {"epochs": recipe.train.epochs}
-        same = {name: value for name, value in shorter.items() if name not in SAME_MEANING} == identity(recipe)
+    for other in folder.parent.parent.glob(f"*/{folder.name}"):
+        there = read_about(other)
         checkpoints = list_checkpoints(other)
-        if same and epochs < recipe.train.epochs and checkpoints:
+        if other != folder and checkpoints and not recipe.train.patience and is_shorter(there, recipe):
             found[checkpoints[0].name] = other
     return found[max(found)] if found else None
+
+
+def is_shorter(there: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a run that says `there` of itself is one of the recipe, but for fewer epochs."""
+    settings = flat(there.get("settings", {}))
+    longer = settings | {"epochs": recipe.train.epochs}
+    same = {name: value for name, value in longer.items() if name not in SAME_MEANING} == identity(recipe)
+    return same and there.get("recipe") == recipe.name and settings.get("epochs", math.inf) < recipe.train.epochs
 
 
 def _go_on_from(after: Path, folder: Path, copy_to: Path | None, mine: dict[str, Any]) -> None:
@@ -200,7 +219,8 @@ def _go_on_from(after: Path, folder: Path, copy_to: Path | None, mine: dict[str,
 
 def done_again(folder: Path) -> list[int]:
     """The seeds that an interrupted command with --again has done already: they are not begun anew once more."""
-    return read_json(folder / AGAIN) or []
+    seeds = read_json(folder / AGAIN)
+    return seeds if isinstance(seeds, list) else []
 
 
 def note_again(folder: Path, seeds: list[int]) -> None:

@@ -84,17 +84,17 @@ def run_recipe(
         train, val, test = load_splits(recipe)
         model = recipe.build()
         check_forward(model, train)
-        images = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
-        mine = folders.about(recipe, {split: known for split, known in images.items() if known})
+        files = {split: data.fingerprint for split, data in zip(SPLITS, (train, val, test), strict=True)}
+        images = {split: fingerprint for split, fingerprint in files.items() if fingerprint}
         if distributed.is_main():
-            folders.prepare(folder, copy_to, mine, again=again, allow_change=allow_change, after=after)
+            folders.prepare(folder, copy_to, recipe, images, again=again, allow_change=allow_change, after=after)
         distributed.from_main(None)  # the others wait for the folder
         run = Run(model, train, recipe.train, recipe.rates(model))
         epochs = complete(run, val, folder=folder, copy_to=copy_to, allow_change=allow_change, **options)
         record = None if epochs else distributed.from_main(kept_record(recipe, run, folder))
         if record is None:
             if distributed.is_main():
-                folders.note_changes(folder, mine)
+                folders.note_changes(folder, recipe, images)
             record = keep(recipe, run, val, test, folder)
         else:
             recipe.finish(run.model)

@@ -93,7 +93,7 @@ def _net(words, images):
     elif words == "whose blocks do not run":
         net.blocks.forward = nn.Identity().forward
         for block in net.blocks:
-            block.attn.recorder = _recorder_of_another  # pyright: ignore[reportAttributeAccessIssue] (a layer)
+            block.attn.recorder = _recorder_of_another  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     elif "breaks" in words:
         setattr(net, "head" if "head" in words else "pos_drop", _Breaks())
     return net.train("training" in words)

@@ -99,7 +99,7 @@ class ImageSet:
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels -> the model's input: float32, mean 0 and variance 1 over the training images, of `input_size`."""
-        size = self.input_size and (self.input_size, self.input_size)
+        size = (self.input_size, self.input_size) if self.input_size else None
         return as_input(images, self.mean, self.std, size)
 
     def batches(self, size: int = 1000) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -95,7 +95,8 @@ def cover(image: "Image.Image", size: tuple[int, int], interpolation: str = "bil
     """The middle of a PIL image, as much of it as has the shape of `size`, brought to `size` = (height, width)."""
     from PIL import Image, ImageOps
 
-    return ImageOps.fit(image, size[::-1], Image.Resampling[interpolation.upper()])
+    height, width = size
+    return ImageOps.fit(image, (width, height), Image.Resampling[interpolation.upper()])
 
 
 def to_rgb(image: "Image.Image") -> "Image.Image":

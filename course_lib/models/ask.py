@@ -66,7 +66,7 @@ def ask_files(model: nn.Module, paths: Sequence[Path], wants: Preprocessing, bat
             found = list(pool.map(read, paths[start : start + batch_size]))
             unread += [error for error in found if isinstance(error, ImageError)]
             if not unread:
-                rows.append(probabilities(model, torch.stack(found)))
+                rows.append(probabilities(model, torch.stack([image for image in found if isinstance(image, Tensor)])))
     if unread:
         rest = f" So are {len(unread) - 1} others." if len(unread) > 1 else ""
         raise ValueError(f"{unread[0]}{rest}")

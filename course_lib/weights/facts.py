@@ -67,7 +67,8 @@ def _read_hub_files(folder: Path, facts: WeightFacts) -> None:
     """config.json and preprocessor_config.json, as far as they are there."""
     config = _read_json(folder / "config.json")
     try:
-        facts.norm_eps = float(config.get("layer_norm_eps") or facts.norm_eps)
+        if config.get("layer_norm_eps"):
+            facts.norm_eps = float(config["layer_norm_eps"])
         if "num_attention_heads" in config:
             facts.num_heads = int(config["num_attention_heads"])
         facts.activation = config.get("hidden_act") or facts.activation

@@ -172,6 +172,8 @@ def test_a_picture_is_seen_as_in_training(stored, input_size, size):
     assert torch.equal(wants.transform()(picture(*size)), seen[0])
     as_tensor = torch.from_numpy(to_array(picture(*size)))
     assert torch.equal(wants.transform()(as_tensor), seen[0])
+    several = as_tensor.expand(2, 3, -1, -1, -1)
+    assert torch.equal(wants.transform()(several), seen[0].expand(2, 3, -1, -1, -1))
     assert (wants.transform()(as_tensor / 255) - seen[0]).abs().max() < 0.4  # these are cut at whole pixels
     assert (
         Preprocessing(

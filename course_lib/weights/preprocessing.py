@@ -52,8 +52,8 @@ class Preprocessing:
     def transform(self) -> Callable[["Image.Image | torch.Tensor"], torch.Tensor]:
         """A function from a picture to the model's input (C, height, width), float32.
 
-        The picture is a PIL image of any kind, or a tensor (C, height, width): uint8, or floating point between 0
-        and 1. PIL images are read as `data.pictures` reads files, and resized before they become tensors, as the
+        The picture is a PIL image of any kind, or a tensor (C, height, width), or many of one size as (n, C, height,
+        width): uint8, or floating point between 0 and 1. PIL images are read as `data.pictures` reads files, and resized before they become tensors, as the
         libraries do it.
         """
         from torchvision.transforms import v2
@@ -66,8 +66,12 @@ class Preprocessing:
             size = self.resize if isinstance(self.resize, int) else list(self.resize)
             steps.append(v2.Resize(size, interpolation=v2.InterpolationMode(self.interpolation), antialias=True))
         steps += [v2.CenterCrop(list(crop)), v2.ToImage(), v2.ToPureTensor()]
-        steps.append(lambda pixels: as_input(pixels[None], self.mean, self.std, self.input_size)[0])
-        return v2.Compose(steps)
+        return v2.Compose([*steps, self._as_input])
+
+    def _as_input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(..., C, h, w) -> (..., C, height, width)."""
+        images = as_input(pixels.reshape(-1, *pixels.shape[-3:]), self.mean, self.std, self.input_size)
+        return images.reshape(*pixels.shape[:-2], *images.shape[-2:])
 
     def _in_channels(self, picture: Any) -> Any:
         """The picture, in grey or RGB as the model wants it, and with pixels of a range that is known."""
@@ -107,11 +111,15 @@ class Preprocessing:
 
 
 def _cover(picture: Any, size: tuple[int, int], interpolation: str) -> Any:
-    """`pictures.cover`, of a tensor (C, h, w) too; one of floating-point numbers is cut at whole pixels."""
+    """`pictures.cover`, of a tensor (..., C, h, w) too; one of floating-point numbers is cut at whole pixels."""
     from torchvision.transforms import v2
 
     if not isinstance(picture, torch.Tensor):
         return cover(picture, size, interpolation)
+    if tuple(picture.shape[-2:]) == size:
+        return picture
+    if picture.ndim > 3:
+        return torch.stack([_cover(one, size, interpolation) for one in picture])
     if picture.dtype == torch.uint8:
         return cover(v2.functional.to_pil_image(picture), size, interpolation)
     scale = max(wanted / given for wanted, given in zip(size, picture.shape[-2:], strict=True))

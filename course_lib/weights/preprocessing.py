@@ -121,7 +121,7 @@ def _cover(picture: Any, size: tuple[int, int], interpolation: str) -> Any:
     if picture.ndim > 3:
         return torch.stack([_cover(one, size, interpolation) for one in picture])
     if picture.dtype == torch.uint8:
-        return cover(v2.functional.to_pil_image(picture), size, interpolation)
+        return v2.functional.pil_to_tensor(cover(v2.functional.to_pil_image(picture), size, interpolation))
     scale = max(wanted / given for wanted, given in zip(size, picture.shape[-2:], strict=True))
     middle = [round(wanted / scale) for wanted in size]
     mode = v2.InterpolationMode(interpolation)

@@ -22,7 +22,7 @@ REPORTS = {
 }
 
 BY_HAND = {
-    "dogs_vs_cats": "kaggle.com/c/dogs-vs-cats: train.zip, with its images sorted into",
+    "dogs_vs_cats": "kaggle.com/c/dogs-vs-cats: train.zip, which `course sort` sorts into",
     "shoes": "kaggle.com/datasets/hasibalmuzdadid/shoe-vs-sandal-vs-boot-dataset-15k-images: with its folders moved to",
 }
 CLASSES = {"dogs_vs_cats": ("cat", "dog"), "shoes": ("boot", "sandal", "shoe")}

@@ -191,6 +191,21 @@ def test_files_that_cannot_be_read_are_left_out(photographs, tmp_path, recipe):
     assert train.labels.bincount().tolist()[1:] == [9, 9] and len(train) < 27
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_folder_that_was_repaired(photographs, tmp_path, here, capsys, part):
+    """As many photographs as before, one of them another."""
+    folder = shutil.copytree(photographs, tmp_path / "images")
+    command = ["train", "mnist_cnn", f"data=folder:{folder}", "model.num_classes=3", "model.in_chans=3", *QUICK]
+    assert cli.main(command) == 0 and cli.main(command) == 0
+    assert "already finished" in capsys.readouterr().out
+    Image.new("RGB", (70, 36), (1, 2, 3)).save(folder / part / "boot" / "2.png")
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "have changed since this run began: --again trains anew" in error
+    assert str(folder) in error
+    assert cli.main([*command, "--again"]) == 0 and cli.main(command) == 0
+
+
 def test_only_files_can_be_left_out():
     with pytest.raises(
         ValueError, match="skip=True leaves out files of a folder, and data is mnist: use data=folder:PATH"

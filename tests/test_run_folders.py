@@ -447,6 +447,15 @@ def test_a_folder_in_the_way(tiny, capsys):
     assert error.count("\n") == 1 and "cannot write in" in error and "choose another folder with --out" in error
 
 
+@pytest.mark.parametrize("words", [(), ("epochs=4",), ("--again",)])
+def test_a_folder_whose_own_name_is_too_long(tiny, capsys, words):
+    """There --out is what helps."""
+    assert course("--out", "x" * 300, *words) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "choose another folder with --out" in error
+    assert course("--out", "x" * 30, *words) == 0
+
+
 def test_any_error_of_a_file_is_one_line(tiny, monkeypatch, capsys):
     def fail(*_, **__):
         raise PermissionError(13, "Permission denied", "somewhere/model.safetensors")

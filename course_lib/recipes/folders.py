@@ -5,6 +5,7 @@ the recipe's for the recipe as it stands. With other settings there are some of 
 all, so that the same settings are the same folder in whatever order they were given, on every system.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -187,7 +188,10 @@ def find_shorter(folder: Path, recipe: Recipe) -> Path | None:
         recipe: with its settings.
     """
     found = {}
-    for other in folder.parent.parent.glob(f"*/{folder.name}"):
+    others: list[Path] = []
+    with contextlib.suppress(OSError):  # a folder that cannot be looked into will be named when the run begins in it
+        others = [*folder.parent.parent.glob(f"*/{folder.name}")]
+    for other in others:
         there = read_about(other)
         checkpoints = list_checkpoints(other)
         if other != folder and checkpoints and not recipe.train.patience and is_shorter(there, recipe):

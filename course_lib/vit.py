@@ -17,6 +17,7 @@ from course_lib.pos_embed import POS_EMBEDS, RelativePositionBias, sincos_pos_em
 from course_lib.validate import as_pair, check_choice, check_count, check_rate, is_number
 
 STD = 0.02  # of the starting values: see `init_weights`
+DEEPEST = 1000  # blocks; the deepest that anybody has trained have a tenth of it
 
 
 class MLP(nn.Module):
@@ -180,6 +181,8 @@ class ViTConfig:
         for name in ("patch_size", "in_chans", "embed_dim", "depth", "num_heads"):
             check_count(name, getattr(self, name))
         check_count("num_classes", self.num_classes, least=0)
+        if self.depth > DEEPEST:
+            raise ValueError(f"depth {self.depth} must be at most {DEEPEST} blocks.")
         if self.representation_size is not None:
             check_count("representation_size", self.representation_size)
         if not (is_number(self.mlp_ratio) and self.embed_dim * self.mlp_ratio >= 1):

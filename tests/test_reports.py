@@ -69,7 +69,7 @@ def test_an_experiment_of_a_chapter(capsys):
         ("A.nothing", "no experiment 'A.nothing'; there are A.parts"),
         (
             "C.all",
-            "train.zip, with its images sorted into train/cat, train/dog, and the same in test, in data/cache/dogs_vs_cats",
+            "train.zip, which `course sort` sorts into train/cat, train/dog, and the same in test, in data/cache/dogs_vs_cats",
         ),
         ("E.vit", "train/boot, train/sandal, train/shoe"),
     ],

@@ -58,6 +58,9 @@ def test_it_comes_back_ready_to_be_asked(model, tmp_path, capsys):
         )
         assert (again.classes, again.preprocessing) == (CLASSES, IMAGES)
         assert again.record == {"recipe": "tiny", "test_accuracy": 0.5}
+    for seed in ("seed-10", "seed-2", "seed-0.before-1"):  # of a run with several seeds, the first
+        save_model(model, tmp_path / "runs" / seed / "model.safetensors", classes=(seed, "b", "c"))
+    assert load_model(tmp_path / "runs").classes[0] == "seed-2"
     assert capsys.readouterr().out == ""
     save_model(again, tmp_path / "again.safetensors", classes=CLASSES, preprocessing=IMAGES, record=again.record)
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()

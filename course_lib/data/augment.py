@@ -57,7 +57,12 @@ class Augment:
         for name in ("crop", "rand_augment", "magnitude"):
             check_count(name, getattr(self, name), least=0)
         limits = {"rotate": 180, "scale": 0.99, "shear": 2, "translate": 1, "magnitude": 30, "erase": 1}
-        limits |= {"mixup": 1000, "cutmix": 1000, "mix_share": 1}  # Beta(1000, 1000) is one half, nearly
+        limits |= {
+            "rand_augment": 100,
+            "mixup": 1000,
+            "cutmix": 1000,
+            "mix_share": 1,
+        }  # Beta(1000, 1000) is one half, nearly
         for name, limit in limits.items():
             value = getattr(self, name)
             if not (is_number(value) and 0 <= value <= limit):

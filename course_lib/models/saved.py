@@ -95,7 +95,10 @@ def load_model(weights: str | Path) -> Any:
     """
     path = Path(weights).expanduser()
     if path.is_dir():
-        found = [*path.glob(FILE), *sorted(path.glob(f"seed-*/{FILE}"))]  # one seed, or several: the first of them
+        seeds = sorted(
+            (run for run in path.glob("seed-*") if run.name[5:].isdigit()), key=lambda run: int(run.name[5:])
+        )
+        found = [run / FILE for run in (path, *seeds) if (run / FILE).is_file()]
         if not found:
             raise ValueError(f"{path} holds no {FILE}: it is no run, or one that has not finished.")
         path = found[0]

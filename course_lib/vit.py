@@ -17,7 +17,7 @@ from course_lib.pos_embed import POS_EMBEDS, RelativePositionBias, sincos_pos_em
 from course_lib.validate import as_pair, check_choice, check_count, check_rate, is_number
 
 STD = 0.02  # of the starting values: see `init_weights`
-DEEPEST = 1000  # blocks; the deepest that anybody has trained have a tenth of it
+DEEPEST = 1000  # blocks: a number with thirty digits would be built for ever
 
 
 class MLP(nn.Module):

@@ -1031,7 +1031,7 @@ plt.show()
 #
 # ### Look again
 #
-# A digit that is moved by one pixel is the same digit. For a ViT every one of its patches has changed. Has the model learned that it does not matter? Show it each image five times, as it is and moved by one pixel to each side, and average the probabilities.
+# A digit that is moved by one pixel is the same digit. For a ViT nearly every patch with ink in it has changed. Has the model learned that it does not matter? Show it each image five times, as it is and moved by one pixel to each side, and average the probabilities.
 #
 # > **Predict.** The same weights, five looks instead of one. Fewer mistakes, more, or the same?
 
@@ -1045,11 +1045,11 @@ for run in load_record("mnist_looks")["runs"]:
         assert five > one
 
 # %% [markdown]
-# Fewer, for both models and on both splits; the fast one loses a third of its mistakes on the test. So a ViT has *nearly* learned it: which answer it gives depends, for some digits, on where the cuts between the patches fall. The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 8: a convolution need not learn this.
+# Fewer, for both models and on both splits; the fast one loses a third of its mistakes on the test. So a ViT has *nearly* learned it: which answer it gives depends, for some digits, on where the digit stands. (For `mnist_vit` that is 4 of 5000 images and 8 of 10,000, from one run.) The price is five times the work for each answer. (The table above has one look.) Keep the thought for chapter 8: a convolution need not learn this.
 #
 # ### Ink and paper
 #
-# This page draws digits as a pen does, dark on light. MNIST stores them the other way round: the paper is 0, the ink 255. Take a photograph of your own notebook, and you have digits of the one kind that the model has never seen.
+# This page draws digits as a pen does, dark on light. MNIST stores them the other way round: the paper is 0, the ink 255. Take a photograph of your own notebook, and you have digits of a kind that the model has never seen.
 #
 # > **Predict.** Ten test digits, a 0, a 1, and so on, turned round: dark on light. How many does `mnist_vit` still read? And how sure is it of its answers?
 

@@ -73,9 +73,9 @@ with torch.device("meta"):
 assert [count_parameters(model) for model in pair] == [86_567_656, 60_192_808]  # fmt: skip
 
 # %% [markdown]
-# The interval is that of two shares (chapter 7), as if the two models had been tested on different images. For Flowers and Pets it is wider than the difference, eleven times and nearly three times.
+# The interval is that of two shares (chapter 7), as if the two models had been tested on different images. For Flowers half of it is eleven times the difference, for Pets nearly three times.
 #
-# They were tested on the same images, and that helps: what both get right, or both get wrong, drops out. What counts are the images on which *one* of them is right. If there are $m$ of these and nothing but chance decides, the difference scatters by $\sqrt m$ images. So a difference of $d$ images is more than noise only if $m$ is below $(d / 1.96)^2$: the last column. On the CIFARs that is more than the mistakes of both together, and always so. For Pets, two models of different kinds, each wrong on more than 230 images, would have to disagree on fewer than 60. For Flowers on fewer than 10. The report does not say on how many they do.
+# They were tested on the same images, and that helps: what both get right, or both get wrong, drops out. What counts are the images on which *one* of them is right. If there are $m$ of these and nothing but chance decides, the difference scatters by $\sqrt m$ images. So a difference of $d$ images is more than noise only if $m$ is below $(d / 1.96)^2$: the last column. On the CIFARs this bound is above all mistakes of both together, so there the difference is more than noise however often they disagree. For Pets, two models of different kinds, each wrong on more than 230 images, would have to disagree on fewer than 60. For Flowers on fewer than 10. The report does not say on how many they do.
 #
 # And this is only the noise of the test images. The noise of training comes on top: another seed, another order, another head. There was one run each.
 #
@@ -90,9 +90,9 @@ assert [count_parameters(model) for model in pair] == [86_567_656, 60_192_808]  
 # | as many tries for the learning rate for both | not known |
 # | several seeds, and an interval | one seed |
 # | the same data before fine-tuning, the same image size | the ViT from ImageNet-1k; the ResNet: not known |
-# | what is left over, named: parameters, cost | 86 million parameters and 60 million |
+# | what is left over, named: parameters, cost | 87 million parameters and 60 million, with a thousand classes each |
 #
-# You have seen in chapter 9 what the first line can cost. (Fine-tuning repairs some of it, and not necessarily as much for both.) In whose favour the others work, nobody can say. That is the trouble with an unfair comparison: not that its result is wrong, but that one does not know.
+# You have seen in chapter 9 what the first line can cost. (Fine-tuning may repair some of it, and not necessarily as much for both.) In whose favour the others work, nobody can say. That is the trouble with an unfair comparison: not that its result is wrong, but that one does not know.
 #
 # None of this belittles the report. Two of its four results stand well outside the noise of the test images, and may well be right: about *two recipes*, and not yet about two architectures.
 
@@ -298,8 +298,8 @@ for kind, tries in (("vit", 13), ("resnet", 9)):
 # The answers, for this budget:
 #
 # 1. **A trained body buys 8 to 16 points.** But look at the loss before you turn that into examples. With 1000 and 4000 examples the ViT from random numbers ends just below $\log 2$: in 16,000 images it hardly begins to learn, so it has nothing to catch up with. The ResNet from random numbers does learn. With 4000 examples it cannot be told from the trained body that has seen 100.
-# 2. **The head alone is never clearly better.** For the ViT with 100 or 1000 examples it cannot be told from everything. With 4000 the frozen body costs 4.7 points. The ResNet's costs something with every number of examples, 10.2 points with 4000. Some of that may be the augmentation that the head went without.
-# 3. **The ResNet wins where everything is trained**, by 6 to 9 points. With the head alone the two cannot be told apart. It had the better body, and nearly twice the computing. In report A the ViT's body had seen the 1.3 million images of ImageNet; here it had seen 36,000. Probably a ViT needs what chapter 8 could not give it, but this table does not show that.
+# 2. **The head alone is never clearly better.** For the ViT with 100 or 1000 examples it cannot be told from everything. With 4000 the frozen body costs 4.7 points. The ResNet's costs something clearly with 1000 and 4000 examples, 10.2 points with 4000, and only just with 100. Some of that may be the augmentation that the head went without.
+# 3. **The ResNet wins where a trained body is trained on as a whole**, by 6 to 9 points. With the head alone the two cannot be told apart. It had the better body, and nearly twice the computing. In report A the ViT's body had seen the 1.3 million images of ImageNet; here it had seen 36,000. Probably a ViT needs what chapter 8 could not give it, but this table does not show that.
 #
 # And two things that nobody asked. For the ViT, attention, LoRA and everything end within two points of each other, less than the noise; LoRA trains a tenth of the numbers. And the rates. With 4000 examples validation chose 0.01 for the ViT's head. At that rate attention gets 60 % of the validation split and LoRA 51, which is chance; at their own both get 73. The head has thirty to a hundred times the rate of everything, and attention lies between. (A step to the next lower rate costs less than 3 points everywhere, which is noise on 1000 images. And LoRA does not fit the rule: it trains fewer numbers than attention, and twice has a smaller rate.)
 
@@ -310,7 +310,7 @@ for kind, tries in (("vit", 13), ("resnet", 9)):
 #
 # A model that says "80 %" a hundred times, and is right eighty times, is **calibrated**. To measure it, sort the answers into fifteen bins by their probability, and compare in each how sure the model was with how often it was right. The mean distance, weighted by the images in a bin, is the expected calibration error ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).
 #
-# > **Predict.** The ViT, all of it trained, on 100 examples and on 4000. Which is more often surer than it should be?
+# > **Predict.** The ViT, all of it trained, on 100 examples and on 4000. Which is further from being as sure as it should be?
 
 # %% tags=["hide-input", "hide-output"]
 #| alt: Three panels about the ViT of which everything was trained, first seed. Left, loss against images seen, 4000 to 16,000: with 100 examples training falls to 0.14 while validation rises to 0.8, with 4000 both end near 0.55. Middle, the confusion matrix for 4000 examples, 1000 cats and 1000 dogs: 356 cats are called dogs, 236 dogs cats. Right, how often it is right against how sure it is, from one half on: with 100 examples far below the diagonal where it is surest, at 0.91 right 0.69, and the disc there is by far the largest; with 4000 close to the diagonal.
@@ -360,7 +360,7 @@ assert max(v for key, v in apart.items() if key[1] != "scratch") < 0.4
 
 # %% [markdown]
 # * **Loss.** With 100 examples, each seen 160 times, the model learns them by heart: training falls, validation rises.
-# * **Mistakes** are coloured in the matrix, and what is right is left white. With 4000 examples more cats are called dogs than dogs cats, in each of the three seeds. With 100 it is a matter of the seed: in the third it is 316 against 464. Macro-F1 says little more than accuracy here. With a trained body it is never further from it than 0.4 points, and at most 4.2: a ViT from random numbers that calls 742 of 1000 cats dogs.
+# * **Mistakes** are coloured in the matrix, and what is right is left white. With 4000 examples more cats are called dogs than dogs cats, in each of the three seeds. With 100 it is a matter of the seed: in the third it is 316 against 464. Macro-F1 says little more than accuracy here. With a trained body it is never further from it than 0.4 points. Without one it is at most 4.2: a ViT from random numbers that calls 742 of 1000 cats dogs.
 # * **Calibration.** Each disc is as large as its share of the images, and of two classes the likelier has at least one half. With 100 examples, whichever way the body is moved, the model is surer than it has a right to be, by more than 20 points. The ViT's head, at its small rate, has not got that far: its training loss is still 0.50, and it is off by 8. The ResNet's, at ten times the rate, is at 0.37, and off by 14. With 4000 examples nobody is off by more than 5. But the least off is the ViT from random numbers, which has hardly learned anything. Calibrated does not mean good.
 #
 # What does each way cost? Time was recorded. What a training step keeps in memory can be counted: the weights, for each one that is trained a gradient and AdamW's two averages, and the activations that the backward pass wants.
@@ -403,7 +403,7 @@ axes[0].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# *Minutes* are for 16,000 images; for the head they include the one pass that computes the features. In memory, a small model with 40 images is nearly all activations, and the backward pass has to come through every block: LoRA and attention still want three quarters of them. For the same reason LoRA is no faster than everything here. What it saves besides are gradients and averages, which weigh more the larger the model is. Only the head with kept features saves time and memory.
+# *Minutes* are for 16,000 images; for the head they include the one pass that computes the features. In memory, a small model with 40 images is nearly all activations, and the backward pass has to come through every block: LoRA and attention still want three quarters of them. For the same reason LoRA is no faster than everything here. What it saves besides are gradients and averages, which weigh more the larger the model is. Only the head with kept features saves most of both.
 #
 # **What this comparison does not show.** Two small models, one trained body of each, one pair of classes, images of 32 pixels, one recipe. Eight classes are no ImageNet, and cats are much closer to deer than X-rays are to photographs. What carries over are the questions.
 
@@ -423,7 +423,7 @@ plt.show()
 # | VTAB, 19 tasks | 77.63 | 76.28 | 72.72 | 76.29 | |
 # | TPUv3-core-days | 2.5k | 0.68k | 0.23k | 9.9k | 12.3k |
 #
-# BiT-L is a ResNet-152x4, and Noisy Student an EfficientNet-L2. JFT is a data set of 300 million images which is not public, I21k is ImageNet-21k, with 14 million. ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), table 2; the figures for Noisy Student are as quoted there, 88.5 from a later paper that improved it slightly.)
+# BiT-L is a ResNet-152x4, and Noisy Student an EfficientNet-L2, another convolutional network. ReaL are ImageNet's test images with better labels, VTAB is a collection of 19 small tasks. JFT is a data set of 300 million images which is not public, I21k is ImageNet-21k, with 14 million. ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), table 2; the figures for Noisy Student are as quoted there, 88.5 from a later paper that improved it slightly.)
 #
 # Which columns would you compare? Draw the row for ImageNet against the cost.
 
@@ -461,7 +461,7 @@ print(f"on ImageNet it is behind by {ahead:.0f} of 50,000 images:")
 print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 
 # %% [markdown]
-# One pair is on the same data: ViT-L/16 and BiT-L, both from JFT. There the ViT is level or ahead in every row, by less than half a point but for Pets, at about a fifteenth of the cost. Is the lead on ImageNet more than noise? Each is wrong on some 6200 images. The paper does not say on how many they disagree, so nobody can tell. So the strong result is not the accuracy but the cost. And it compares two recipes, years of tuning apart, on data that nobody else has.
+# Three columns are on the same data, from JFT. Take the closer pair, ViT-L/16 and BiT-L. There the ViT is ahead or level in every row (on VTAB 0.01 behind), by less than half a point but for Pets, at about a fifteenth of the cost. Is the lead on ImageNet more than noise? Each is wrong on some 6200 images. The paper does not say on how many they disagree, so nobody can tell. So the strong result is not the accuracy but the cost. And it compares two recipes, years of tuning apart, on data that nobody else has.
 #
 # Three more pictures of the paper, each with what not to conclude:
 #
@@ -490,7 +490,7 @@ print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 # %% [markdown]
 # ### Exercise 10.1 · Reproduce a report, and do better
 #
-# *Hard, for a GPU: about two hours on a modern one.* Fine-tune ViT-B/16 to more than report A's 97.97 % on CIFAR-10, with a validation split and the test looked at once. There is no check for this one. The record is the proof:
+# *Hard, for a GPU: about two hours on a modern one, by estimate; it has not been run.* Fine-tune ViT-B/16 to more than report A's 97.97 % on CIFAR-10, with a validation split and the test looked at once. There is no check for this one. The record is the proof:
 #
 # ```
 # course train cifar10_vit_b16
@@ -550,7 +550,7 @@ else:
 # <details>
 # <summary>Answer</summary>
 #
-# 915 against 905, so 1.0 point. They disagree on $m = 20$; by chance alone the difference scatters by $\sqrt{20} = 4.5$ images. 10 images are 2.2 times that, just more than noise (an exact binomial test gives 4 %). If you treat them as tested on different images, the interval is ± 2.5 points, and you see nothing. Keep the answers image by image.
+# 915 against 905, so 1.0 point. They disagree on $m = 20$; by chance alone the difference scatters by $\sqrt{20} = 4.5$ images. 10 images are 2.2 times that, just more than noise (a coin falls 15 to 5 or more unevenly in 4 % of all rows of 20 tosses). If you treat them as tested on different images, the interval is ± 2.5 points, and you see nothing. Keep the answers image by image.
 #
 # </details>
 

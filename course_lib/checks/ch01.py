@@ -306,15 +306,14 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 def _mask_probes(generator):
     """Random masks. Where there are three queries, one may attend to all keys, every other one to none, one to some.
 
-    The last key of the second batch is for nobody. The large scores lie millions apart. Where gradients are asked
-    for, each query may attend to something: many a way to make zeros of nothing has the gradient nan, and the task
-    does not speak of it.
+    The last key of the second batch is for nobody. The large scores lie millions apart. Gradients are asked for where
+    there is a row for nobody too: some ways to make zeros of nothing have the gradient nan.
     """
     probes = _value_probes(generator)
     for number, probe in enumerate(probes):
         query, key = probe["query"], probe["key"]
         mask = torch.rand((*query.shape[:-1], key.shape[-2]), generator=generator) < 0.6
-        if query.requires_grad or query.shape[-2] < 3:
+        if query.shape[-2] < 3:
             mask[..., 0] = True
         else:
             mask[..., 0, :] = True
@@ -444,7 +443,7 @@ MASKED_ATTENTION = Exercise(
             float("-inf") ⇒ 0.0
         adding the mask shifts allowed scores by 1 and forbids nothing: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores + mask
-        multiplying by the mask makes forbidden scores 0, and exp(0) = 1: fill them with a very large negative number.
+        a forbidden score of 0 counts in the sum, since exp(0) = 1, even if its weight is set to 0 afterwards: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores * mask
             .nan_to_num(nan=0.0) ⇒ * mask
         the mask is not used at all.

@@ -263,9 +263,9 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             + params["qkv.bias"] ⇒
         you leave out proj.bias: add it after the last product.
             + params["proj.bias"] ⇒
-        you multiply by proj.weight as it is stored, and being square it fits either way: transpose it, nn.Linear computes x @ weight.T + bias.
+        proj.weight goes in the wrong way round, and being square it fits either way: `@` takes proj.weight.T, and F.linear takes it without .T.
             params["proj.weight"].T ⇒ params["proj.weight"]
-        you multiply by qkv.weight as it is stored, (3D, D): transpose it, x @ weight.T + bias. (F.linear transposes for you, so it takes the weight without .T.)
+        qkv.weight goes in the wrong way round: it is (3D, D), so `@` takes qkv.weight.T. F.linear transposes for you, so it takes the weight without .T.
             params["qkv.weight"].T ⇒ params["qkv.weight"]
           or
             x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])

@@ -256,7 +256,7 @@ MLP = Exercise(
         GELU comes after the second layer and not between: move it to the middle.
             F.gelu(h) ⇒ h
             h @ fc2_weight.T + fc2_bias ⇒ F.gelu(h @ fc2_weight.T + fc2_bias)
-        the weights are not transposed: they are (out, in), as in nn.Linear, so it is x @ weight.T.
+        a weight goes in the wrong way round: it is (out, in), as in nn.Linear, so `@` takes weight.T, and F.linear takes it without .T.
             fc1_weight.T ⇒ fc1_weight
             fc2_weight.T ⇒ fc2_weight
           or

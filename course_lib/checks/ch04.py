@@ -93,7 +93,7 @@ PATCHIFY = Exercise(
             | gh, gw = images.shape[2] // P, images.shape[3] // P
             | squares = [images[:, :, i : i + P, j : j + P] for i in range(gh) for j in range(gw)]
             | return torch.stack([square.flatten(1) for square in squares], dim=1)
-        the number of a square is row * gw + column: a row of the grid has gw squares.
+        the grid has gh rows of gw squares each, so the number of a square is row * gw + column.
             return squares.reshape(B, gh * gw, C * P * P) ⇒ patches = squares.reshape(B, gh * gw, C * P * P)
             | result = torch.zeros_like(patches)
             | for n in range(gh * gw):
@@ -391,7 +391,7 @@ PATCH_EMBEDDING = Exercise(
             _cut(images, weight.shape[-1]) ⇒ images.reshape(len(images), -1, weight[0].numel())
         you reshape the weight to (C·P·P, D), which mixes the filters: lay it flat to (D, C·P·P) and transpose.
             flatten(1).T ⇒ reshape(-1, len(weight))
-        the weight laid flat is (D, C·P·P): transpose it, so that C·P·P meets C·P·P.
+        the weight laid flat is (D, C·P·P), and C·P·P meets C·P·P: `@` takes it with .T, F.linear without.
             .T ⇒
         the weight has four axes: lay it flat to (D, C·P·P) before you multiply patches with it.
             patches @ weight.flatten(1).T + bias ⇒ F.linear(patches, weight, bias)

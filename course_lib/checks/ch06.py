@@ -210,7 +210,7 @@ VIT_FORWARD = Exercise(
             x[:, 0] ⇒ x[0]
         the head's bias is missing: add head.bias.
             + params["head.bias"] ⇒
-        head.weight is (classes, D), as in nn.Linear: multiply by head.weight.T.
+        head.weight is (classes, D), as in nn.Linear: `@` takes head.weight.T, and F.linear takes it without .T.
             .T ⇒
         you return probabilities: the answer asked for is the logits, before any softmax.
             return logits ⇒ return logits.softmax(-1)
@@ -285,14 +285,14 @@ COUNT_PARAMETERS = Exercise(
             + 3 * dim ⇒
         the attention's output projection is missing: D² + D in each block.
             + proj ⇒
-        it is D too few in each block: the bias of the attention's output projection, that of the MLP's second layer, or one vector of a norm.
+        it is D too few in each block: the bias of the attention's output projection, that of the MLP's second layer, one of q, k and v, or one vector of a norm.
             proj = dim * dim + dim ⇒ proj = dim * dim
         the MLP's biases are missing: mlp_dim + D in each block.
             dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim
             mlp_dim * dim + dim ⇒ mlp_dim * dim
-        it is 2 D too few in each block: one of the two norms, half of both, or the biases of the output projection and of the MLP's second layer.
+        it is 2 D too few in each block: one of the two norms, half of both, two of the three biases of q, k and v, or other two vectors of that length.
             2 * dim + 2 * dim ⇒ 2 * dim
-        the norms in the blocks are missing: two of them, 2 D each, in each block.
+        it is 4 D too few in each block: the two norms, 2 D each, or the attention's four biases, 3 D of q, k and v and D of the output projection.
             norms + ⇒
         a norm has a scale and a shift, 2 D: you count one of them.
             2 * dim + 2 * dim ⇒ dim + dim
@@ -310,9 +310,9 @@ COUNT_PARAMETERS = Exercise(
             dim * num_classes + num_classes ⇒ dim * num_classes
         the bias of the MLP's first layer is missing: mlp_dim in each block.
             dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim
-        it is D too many: the class token or its position is counted twice.
+        it is D too many: the class token, its position or another vector of that length is counted twice.
             1 + (img ⇒ 2 + (img
-        it is 2 D too many: the last norm is counted twice.
+        it is 2 D too many: the last norm, or other two vectors of length D, are counted twice.
             + last ⇒ + 2 * last
         it is D too many in each block: a bias is counted twice, or is longer than its layer's output.
             mlp_dim * dim + dim ⇒ mlp_dim * dim + 2 * dim

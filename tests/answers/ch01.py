@@ -409,7 +409,6 @@ RIGHT = {
     "masked_attention": (
         masked_by_minus_infinity,
         masked_in_place,
-        masked_by_a_bias,
         MaskedAttention(-1e9),
         masked_row_by_row,
         masked_far_below,
@@ -494,7 +493,8 @@ WRONG = {
         masked_output_first: "the mean of the values as output",
         masked_output_alone: "weights that are not",
         masked_unless_nothing_is_allowed: "is left unmasked",
-        masked_by_multiplication: "multiplying by the mask",
+        masked_by_multiplication: "counts in the sum",
+        masked_by_a_bias: "choose with torch.where before such a step",
         masked_with_the_sign_of_a_mask: "a mask is of type bool",
         masked_with_a_root_of_an_int: "torch.sqrt takes a tensor",
         masked_keys: "the task is to return",

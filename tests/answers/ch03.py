@@ -358,7 +358,7 @@ SLIPS = {
             * 0.5 ⇒
         Φ(h) alone
             hidden * 0.5 ⇒ 0.5
-        not transposed
+        the wrong way round
             fc2_weight.T ⇒ fc2_weight
         """,
     "encoder_block": """

@@ -155,6 +155,12 @@ VIT_FORWARD = Exercise(
             [cls, x] ⇒ [cls, x + params["pos_embed"]]
           or
             torch.cat([cls, x], dim=1) ⇒ x
+        the class token is missing, and you read the first patch in its place: put cls_token in front, then add all of pos_embed.
+            torch.cat([cls, x], dim=1) ⇒ x
+            + params["pos_embed"] ⇒ + params["pos_embed"][:, 1:]
+        you average the tokens before the last norm: this model normalises, then answers from the class token alone, x[:, 0].
+            x = _layer_norm(x, ⇒ x = _layer_norm(x.mean(1),
+            x[:, 0] @ ⇒ x @
         the class token stands last: it is token 0, in front of the patches, and its position is row 0 of pos_embed.
             [cls, x] ⇒ [x, cls]
             x[:, 0] ⇒ x[:, -1]
@@ -208,6 +214,8 @@ VIT_FORWARD = Exercise(
             block, num_heads ⇒ block, 12
         x[0] is the first image, with all its tokens: the class token of every image is x[:, 0].
             x[:, 0] ⇒ x[0]
+        the head is missing: multiply the class token by head.weight transposed and add head.bias.
+            x[:, 0] @ params["head.weight"].T + params["head.bias"] ⇒ x[:, 0]
         the head's bias is missing: add head.bias.
             + params["head.bias"] ⇒
         head.weight is (classes, D), as in nn.Linear: `@` takes head.weight.T, and F.linear takes it without .T.
@@ -271,6 +279,15 @@ COUNT_PARAMETERS = Exercise(
             + last ⇒
         the positions are missing: (N + 1) D, learned like everything else.
             + tokens * dim ⇒
+        you multiply everything by depth: embedding, positions, last norm and head are there once.
+            blocks = depth * ( ⇒ blocks = (
+            return patches + dim + tokens * dim + blocks + last + head ⇒ return depth * (patches + dim + tokens * dim + blocks + last + head)
+        the attention is missing: 4 D² + 4 D in each block.
+            + qkv + proj ⇒
+        the MLP is missing: two layers in each block, of D · mlp_dim + mlp_dim and of mlp_dim · D + D.
+            + fc1 + fc2 ⇒
+        the patch embedding is missing: in_chans · P · P · D + D.
+            return patches + ⇒ return
         a patch has in_chans channels: its weight is in_chans · P · P · D.
             in_chans * ⇒
         you count on 3 channels: they are `in_chans`.
@@ -461,6 +478,8 @@ CONVERT_TORCHVISION_STATE_DICT = Exercise(
             attn.qkv. ⇒ attn.qkv
         in attn.qkv_weight the underscore of in_proj_weight is left: timm has a dot there, attn.qkv.weight.
             attn.qkv. ⇒ attn.qkv_
+        attn.out_proj is torchvision's name still: timm calls it attn.proj.
+            "self_attention.out_proj", "attn.proj" ⇒ "self_attention.out_proj", "attn.out_proj"
         the patch embedding is called patch_embed.proj: conv_proj keeps its name in yours.
             name = name.replace("conv_proj", "patch_embed.proj") ⇒
         you return pairs: return a dict.

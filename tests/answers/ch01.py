@@ -443,6 +443,10 @@ SLIPS = {
             .sum(dim, keepdim=True) ⇒ .sum(dim)
         """,
     "attention_weights": """
+        is the first power, halved
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
+        along dimension 0
+            dim=-1 ⇒ dim=0
         is not transposed
             key.transpose(-2, -1) ⇒ key
         matrices without a batch
@@ -455,8 +459,21 @@ SLIPS = {
             weights @ ⇒ weights.mT @
         you average the queries
             @ value ⇒ @ query
+        is the first power, halved
+            weights = attention_weights(query, key) ⇒ scale = query.shape[-1] ** 1 / 2
+            | weights = softmax(query @ key.transpose(-2, -1) / scale, dim=-1)
+        along dimension 0
+            weights = attention_weights(query, key) ⇒ weights = softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=0)
         `*` multiplies element by element
             weights @ ⇒ weights *
+        """,
+    "masked_attention": """
+        output first, weights second
+            weights @ value, weights ⇒ weights, weights @ value
+        along dimension 0
+            dim=-1 ⇒ dim=0
+        is the first power, halved
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
         """,
 }
 

@@ -97,6 +97,10 @@ PATCHIFY = Exercise(
             ⇒ P = patch_size
             | windows = images.unfold(2, P, 1).unfold(3, P, 1)
             | return windows.permute(0, 2, 3, 1, 4, 5).reshape(len(images), -1, images.shape[1] * P * P)
+          or
+            ⇒ P = patch_size
+            | corners = [(i, j) for i in range(images.shape[2]) for j in range(images.shape[3])]
+            | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i, j in corners], dim=1)
         the grid has gh rows of gw squares each, so the number of a square is row * gw + column.
             return squares.reshape(B, gh * gw, C * P * P) ⇒ patches = squares.reshape(B, gh * gw, C * P * P)
             | result = torch.zeros_like(patches)

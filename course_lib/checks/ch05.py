@@ -64,7 +64,7 @@ PREPEND_CLASS_TOKEN = Exercise(
             [first, tokens] ⇒ [tokens[:, :1], first, tokens[:, 1:]]
           or
             [first, tokens] ⇒ [tokens[:, :-1], first, tokens[:, -1:]]
-        cls_token[0] has one dimension less, and torch.cat joins tensors of as many: expand cls_token itself to (B, 1, D).
+        your class token has lost a dimension, as by an index or squeeze, and torch.cat joins tensors of as many: expand cls_token itself to (B, 1, D).
             cls_token.expand(len(tokens), -1, -1) ⇒ cls_token[0]
           or
             cls_token.expand(len(tokens), -1, -1) ⇒ cls_token[0, 0]

@@ -260,7 +260,7 @@ RIGHT = {
 
 SLIPS = {
     "prepend_class_token": """
-        has one dimension less
+        has lost a dimension
             cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_token[0].expand(tokens.shape[0], -1)
         stands behind a patch
             ⇒ first, others = tokens.split([1, tokens.shape[1] - 1], dim=1)

@@ -347,6 +347,8 @@ RESAMPLE_POS_EMBED = Exercise(
             picture.flatten(2).mT ⇒ picture
           or
             picture.flatten(2).mT ⇒ picture.movedim(1, -1)
+        the patches lie on their side, (1, D, gh·gw): after flatten(2) comes transpose(1, 2), so that they are rows as the prefix is.
+            picture.flatten(2).mT ⇒ picture.flatten(2)
         you concatenate along dimension 0: the rows are counted by dimension 1.
             dim=1 ⇒ dim=0
         you keep one row of the prefix: put back all `num_prefix_tokens` of them.

@@ -161,6 +161,9 @@ VIT_FORWARD = Exercise(
         you average the tokens before the last norm: this model normalises, then answers from the class token alone, x[:, 0].
             x = _layer_norm(x, ⇒ x = _layer_norm(x.mean(1),
             x[:, 0] @ ⇒ x @
+          or
+            x = _layer_norm(x, ⇒ x = _layer_norm(x[:, 1:].mean(1),
+            x[:, 0] @ ⇒ x @
         the class token stands last: it is token 0, in front of the patches, and its position is row 0 of pos_embed.
             [cls, x] ⇒ [x, cls]
             x[:, 0] ⇒ x[:, -1]
@@ -282,6 +285,22 @@ COUNT_PARAMETERS = Exercise(
         you multiply everything by depth: embedding, positions, last norm and head are there once.
             blocks = depth * ( ⇒ blocks = (
             return patches + dim + tokens * dim + blocks + last + head ⇒ return depth * (patches + dim + tokens * dim + blocks + last + head)
+          or
+            return patches + dim + tokens * dim + blocks + last + head ⇒ return depth * (patches + dim + tokens * dim + blocks + last + head)
+        depth multiplies the first term alone: put brackets around all that a block has.
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ depth * norms + qkv + proj + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ depth * 2 * dim + 2 * dim + qkv + proj + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ norms + depth * (qkv + proj) + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ norms + depth * qkv + proj + fc1 + fc2
+        the MLP's second layer is missing: mlp_dim · D + D in each block.
+            + fc2 ⇒
+        the MLP's first layer is missing: D · mlp_dim + mlp_dim in each block.
+            + fc1 ⇒
+        the head's bias has a number for each class: you count D of them.
+            dim * num_classes + num_classes ⇒ dim * num_classes + dim
         the attention is missing: 4 D² + 4 D in each block.
             + qkv + proj ⇒
         the MLP is missing: two layers in each block, of D · mlp_dim + mlp_dim and of mlp_dim · D + D.

@@ -303,6 +303,8 @@ SLIPS = {
     "resample_pos_embed": """
         is the first power, halved
             round(patches.shape[1] ** 0.5) ⇒ int(patches.shape[1] ** 1 / 2)
+        lie on their side
+            picture.flatten(2).transpose(1, 2) ⇒ picture.flatten(start_dim=2)
         still lie on their grid
             picture.flatten(2).transpose(1, 2) ⇒ picture.permute(0, 2, 3, 1)
         prefix is still in

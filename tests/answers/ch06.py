@@ -458,6 +458,8 @@ SLIPS = {
         you multiply everything by depth
             depth * (norm + attention + norm + mlp) ⇒ norm + attention + norm + mlp
             return embedding + class_token + positions + blocks + norm + head ⇒ return (embedding + class_token + positions + blocks + norm + head) * depth
+        depth multiplies the first term alone
+            depth * (norm + attention + norm + mlp) ⇒ depth * norm + attention + norm + mlp
         the attention is missing
             norm + attention + norm + mlp ⇒ norm + norm + mlp
         the MLP is missing

@@ -708,7 +708,7 @@ print("nn.MultiheadAttention with ~causal looks only back:", looks_back_only)
 #
 # * `query`, `key`, `value` as before; `mask` is boolean, `(..., Nq, Nk)`, `True` = may attend.
 # * Weights are 0 where the mask is `False`, and the rest of the row sums to 1.
-# * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`.
+# * A row in which nothing is allowed gives zeros, in the weights and in the output. Never `nan`, and never in the gradients either.
 # * Scores may be large: an allowed one may lie millions below 0, and below a forbidden one. So fill with the lowest number of the type, `torch.finfo(scores.dtype).min`, or with `-torch.inf`.
 # * Return the pair (output, weights).
 
@@ -741,8 +741,9 @@ check_masked_attention(masked_attention)
 # <details>
 # <summary>I get “nan”</summary>
 #
-# A row of $-\infty$ only. Either replace the `nan` by 0 afterwards, or fill with the lowest finite number, `torch.finfo(scores.dtype).min`: then
-# the softmax of such a row is uniform, and you set the forbidden weights to 0 afterwards. The second way never makes a `nan` in the first place.
+# A row of $-\infty$ only. Fill with the lowest finite number in its place, `scores.masked_fill(~mask, torch.finfo(scores.dtype).min)`: then
+# the softmax of such a row is uniform, and you set the forbidden weights to 0 before they meet the values, `weights.masked_fill(~mask, 0.0)`. No step makes a `nan`.
+# If you replace the `nan` afterwards instead, it can come back in the gradients, where no output shows it.
 #
 # </details>
 

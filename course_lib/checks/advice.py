@@ -22,7 +22,10 @@ ERRORS = {
     r"operator\.invert|\(~\) is only implemented|bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
     r"is invalid for input of size|cannot reshape": "a reshape keeps all numbers: the sizes that you ask for must multiply to as many as there are.",
     r"shapes cannot be multiplied|Expected size for first two dimensions": "in a @ b, the last size of a meets the last but one of b: print both shapes.",
-    r"The size of tensor a|must match the size|cannot be broadcast|Sizes of tensors must match": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
+    r"Sizes of tensors must match except in dimension": "torch.cat joins tensors whose sizes agree in every dimension but `dim`: print their shapes.",
+    r"Tensors must have same number of dimensions": "torch.cat joins tensors of as many dimensions: print their shapes; an index takes a dimension away, and i : i + 1 keeps it.",
+    r"stack expects each tensor to be equal size": "torch.stack takes tensors of one and the same shape: print their shapes.",
+    r"The size of tensor a|must match the size|cannot be broadcast": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
     r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
     r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
     r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
@@ -116,25 +119,37 @@ def _seen_numbers(wanted, given, inputs):
         return ""
     if first.isinf():
         return "some numbers are infinite: a division by 0, or an exp of more than the type can hold."
-    return _seen_factor(wanted, given) or _seen_order(wanted, given) or _seen_place(wanted, bad)
+    return _seen_factor(wanted, given, inputs) or _seen_order(wanted, given) or _seen_place(wanted, bad)
 
 
-def _seen_factor(wanted, given):
+def _seen_factor(wanted, given, inputs):
     if (given == 0).all():
         return "all numbers are 0."
-    factor = (
-        given.flatten()[wanted.abs().argmax()] / wanted.abs().max() * wanted.flatten()[wanted.abs().argmax()].sign()
-    )
-    if wanted.abs().max() > 0.1 and near(wanted * factor, given).all():
-        return (
-            "every number has the wrong sign."
-            if abs(factor + 1) < TOLERANCE
-            else f"every number is {factor:.4g} times what it should be."
-        )
+    if near(-wanted, given).all():
+        return "every number has the wrong sign."
+    if (wanted.abs() > 0.1).sum() >= 4:  # of fewer, and of small ones, a factor says little
+        for factor in _usual_factors((*wanted.shape, *_sizes_of(inputs))):
+            if near(wanted * factor, given).all():
+                return f"every number is {factor:.4g} times what it should be."
     shift = (given - wanted).mean()
-    if near(wanted + shift, given).all():
+    if abs(shift) > 100 * TOLERANCE and near(wanted + shift, given).all():
         return f"every number is too {'large' if shift > 0 else 'small'} by {abs(shift):.4g}."
     return ""
+
+
+def _sizes_of(inputs):
+    """The whole numbers among the inputs, and the sizes of the tensors."""
+    for value in inputs.values():
+        if isinstance(value, torch.Tensor):
+            yield from value.shape
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield value
+
+
+def _usual_factors(sizes):
+    """Numbers that a reader can have multiplied or divided by: sizes and their roots, and simple fractions."""
+    of_sizes = {n**power for n in (*sizes, 255) if n > 1 for power in (1, -1, 0.5, -0.5)}
+    return of_sizes | {a / b for a in range(1, 5) for b in range(1, 5) if a != b}
 
 
 def _seen_order(wanted, given):
@@ -145,7 +160,7 @@ def _seen_order(wanted, given):
         if wanted.shape[i] == wanted.shape[j] > 1 and near(wanted, given.transpose(i, j)).all():
             return f"dimensions {i} and {j} have changed places: transpose."
     if near(wanted.flatten().sort().values, given.flatten().sort().values).all():
-        return "these are the right numbers, in other places: look at the order of the dimensions."
+        return "these are the right numbers, in other places: look at the order in which they are put together or laid out."
     return ""
 
 

@@ -177,6 +177,10 @@ ATTENTION_WEIGHTS = Exercise(
             | return exps / exps.sum(-1, keepdim=True)
         torch.sqrt takes a tensor, and a width is a plain number: write query.shape[-1] ** 0.5.
             query.shape[-1] ** 0.5 ⇒ torch.sqrt(query.shape[-1])
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
+          or
+            query.shape[-1] ** 0.5 ⇒ (query.shape[-1] ** 1 / 2)
         you divide by d: the standard deviation of a dot product is √d, not d.
             ** 0.5 ⇒
         you multiply by √d where you should divide.
@@ -205,6 +209,8 @@ ATTENTION_WEIGHTS = Exercise(
             (-2, -1) ⇒ (1, 2)
           or
             transpose(-2, -1) ⇒ permute(0, 2, 1)
+        you take the softmax along dimension 0, the queries of a matrix or the batch: take it along the keys, dim=-1.
+            dim=-1 ⇒ dim=0
         your columns sum to 1, so the queries compete for each key: take the softmax along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         these are scores, not yet weights: take the softmax along the keys.
@@ -279,6 +285,10 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
             | weights = weights / weights.sum(-1, keepdim=True)
         the scale is missing: divide the scores by √d before the softmax.
             / query.shape[-1] ** 0.5 ⇒
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
+          or
+            query.shape[-1] ** 0.5 ⇒ (query.shape[-1] ** 1 / 2)
         you divide by d, or by √d twice: divide the scores by √d, once.
             ** 0.5 ⇒
         you take the softmax twice: what attention_weights returns are weights already.
@@ -288,6 +298,8 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
             | return weights
         you return the scores: return the weights, which are their softmax.
             value, weights ⇒ value, query @ key.mT / query.shape[-1] ** 0.5
+        you take the softmax along dimension 0, the queries of a matrix or the batch: take it along the keys, dim=-1.
+            dim=-1 ⇒ dim=0
         the queries compete for each key: take the softmax along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         you divide the output by √d: the scale belongs inside the softmax, once.
@@ -306,15 +318,14 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 def _mask_probes(generator):
     """Random masks. Where there are three queries, one may attend to all keys, every other one to none, one to some.
 
-    The last key of the second batch is for nobody. The large scores lie millions apart. Where gradients are asked
-    for, each query may attend to something: many a way to make zeros of nothing has the gradient nan, and the task
-    does not speak of it.
+    The last key of the second batch is for nobody. The large scores lie millions apart. Gradients are asked for where
+    there is a row for nobody too: some ways to make zeros of nothing have the gradient nan.
     """
     probes = _value_probes(generator)
     for number, probe in enumerate(probes):
         query, key = probe["query"], probe["key"]
         mask = torch.rand((*query.shape[:-1], key.shape[-2]), generator=generator) < 0.6
-        if query.requires_grad or query.shape[-2] < 3:
+        if query.shape[-2] < 3:
             mask[..., 0] = True
         else:
             mask[..., 0, :] = True
@@ -444,17 +455,25 @@ MASKED_ATTENTION = Exercise(
             float("-inf") ⇒ 0.0
         adding the mask shifts allowed scores by 1 and forbids nothing: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores + mask
-        multiplying by the mask makes forbidden scores 0, and exp(0) = 1: fill them with a very large negative number.
+        a forbidden score of 0 counts in the sum, since exp(0) = 1, even if its weight is set to 0 afterwards: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores * mask
             .nan_to_num(nan=0.0) ⇒ * mask
         the mask is not used at all.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores
+        the two results are in the wrong order: output first, weights second.
+            weights @ value, weights ⇒ weights, weights @ value
         return two tensors, the output and then the weights.
             , weights ⇒
+        you take the softmax along dimension 0, the queries of a matrix or the batch: take it along the keys, dim=-1.
+            dim=-1 ⇒ dim=0
         the queries compete for each key: take the softmax along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         the scale is missing: divide the scores by √d before masking.
             / query.shape[-1] ** 0.5 ⇒
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
+          or
+            query.shape[-1] ** 0.5 ⇒ (query.shape[-1] ** 1 / 2)
         torch.sqrt takes a tensor, and a width is a plain number: write query.shape[-1] ** 0.5.
             query.shape[-1] ** 0.5 ⇒ torch.sqrt(query.shape[-1])
         """,

@@ -100,6 +100,14 @@ MERGE_HEADS = Exercise(
             (H d) ⇒ (d H)
         after the swap the memory is no longer in order, so .view refuses: use .reshape, or .contiguous() before .view.
             ⇒ return x.transpose(1, 2).view(len(x), x.shape[2], -1)
+        a head is left out: range(H) counts all of them, from 0 to H - 1.
+            ⇒ return torch.cat([x[:, h] for h in range(x.shape[1] - 1)], dim=-1)
+          or
+            ⇒ return torch.cat([x[:, h] for h in range(1, x.shape[1])], dim=-1)
+          or
+            ⇒ return _merge_heads(x[:, :-1])
+          or
+            ⇒ return _merge_heads(x[:, 1:])
         you add the heads up: lay them side by side, so that no number is lost.
             ⇒ return x.sum(dim=1)
         you average the heads: lay them side by side, so that no number is lost.
@@ -235,6 +243,12 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
         exp overflows for large scores and inf/inf is NaN: use torch.softmax, or subtract each row's maximum first.
             torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ torch.exp(q @ k.mT / q.shape[-1] ** 0.5)
             | weights = weights / weights.sum(-1, keepdim=True)
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            q.shape[-1] ** 0.5 ⇒ q.shape[-1] ** 1 / 2
+          or
+            q.shape[-1] ** 0.5 ⇒ (q.shape[-1] ** 1 / 2)
+        you divide the scores by the root of the number of heads: divide by √d, the width of a head, d = D / num_heads.
+            q.shape[-1] ** ⇒ num_heads **
         you divide the scores by d, or by √d twice: divide by √d once. (attention.scaled_dot_product_attention does it for you.)
             ** 0.5 ⇒
         you divide the scores by √D: the dot products run over one head, divide by √d with d = D / num_heads.
@@ -263,9 +277,9 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             + params["qkv.bias"] ⇒
         you leave out proj.bias: add it after the last product.
             + params["proj.bias"] ⇒
-        you multiply by proj.weight as it is stored, and being square it fits either way: transpose it, nn.Linear computes x @ weight.T + bias.
+        proj.weight goes in the wrong way round, and being square it fits either way: `@` takes proj.weight.T, and F.linear takes it without .T.
             params["proj.weight"].T ⇒ params["proj.weight"]
-        you multiply by qkv.weight as it is stored, (3D, D): transpose it, x @ weight.T + bias. (F.linear transposes for you, so it takes the weight without .T.)
+        qkv.weight goes in the wrong way round: it is (3D, D), so `@` takes qkv.weight.T. F.linear transposes for you, so it takes the weight without .T.
             params["qkv.weight"].T ⇒ params["qkv.weight"]
           or
             x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ F.linear(x, params["qkv.weight"].T, params["qkv.bias"])
@@ -276,6 +290,16 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ (weights @ v).reshape(x.shape)
         you cut into heads by reshape alone, so each head gets a few tokens with all their columns: make it (B, N, H, d), then swap N and H.
             rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ (part.reshape(len(x), num_heads, x.shape[1], -1) for part in qkv.chunk(3, dim=-1))
+        you reshape straight to (3, B, H, N, d), which only relabels the numbers: reshape to (B, N, 3, H, d), then permute(2, 0, 3, 1, 4).
+            rearrange(qkv, "B N (three H d) -> three B H N d", three=3, H=num_heads) ⇒ qkv.reshape(3, len(x), num_heads, x.shape[1], -1)
+        these are scores, not yet weights, that you multiply with the values: take their softmax first.
+            torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ q @ k.mT / q.shape[-1] ** 0.5
+          or
+            torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) ⇒ q @ k.mT
+        a new nn.Linear has float32 weights of its own: calculate with those in `params`, F.linear does.
+            x @ params["qkv.weight"].T + params["qkv.bias"] ⇒ torch.nn.Linear(x.shape[-1], 3 * x.shape[-1])(x)
+          or
+            out @ params["proj.weight"].T + params["proj.bias"] ⇒ torch.nn.Linear(x.shape[-1], x.shape[-1])(out)
         you take the softmax along the queries, so rows do not sum to 1: take it along the keys, dim=-1.
             dim=-1 ⇒ dim=-2
         you take the softmax along dimension 1, the heads: take it along the keys, dim=-1.

@@ -72,6 +72,10 @@ LAYER_NORM = Exercise(
             (variance + eps) ** 0.5 ⇒ (variance + eps**0.5)
           or
             (variance + eps) ** 0.5 ⇒ variance + eps**0.5
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            (variance + eps) ** 0.5 ⇒ (variance + eps) ** 1 / 2
+          or
+            (variance + eps) ** 0.5 ⇒ ((variance + eps) ** 1 / 2)
         you subtract epsilon: add it, so that no root of a negative number is taken.
             + eps ⇒ - eps
         epsilon is missing: add `eps` to the variance.
@@ -240,6 +244,8 @@ MLP = Exercise(
             F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h / 2))
           or
             F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h * 2**0.5))
+        `2 ** 1/2` is 1, so h / 2 ** 1/2 is h/4: the root is 2 ** 0.5, and Φ(h) is (1 + erf(h/√2)) / 2.
+            F.gelu(h) ⇒ 0.5 * h * (1 + torch.erf(h / 2**1 / 2))
         the 1 beside erf is missing: Φ(h) is (1 + erf(h/√2)) / 2.
             F.gelu(h) ⇒ 0.5 * h * torch.erf(h / 2**0.5)
         the factor 1/2 is missing: Φ(h) is (1 + erf(h/√2)) / 2.
@@ -256,13 +262,22 @@ MLP = Exercise(
         GELU comes after the second layer and not between: move it to the middle.
             F.gelu(h) ⇒ h
             h @ fc2_weight.T + fc2_bias ⇒ F.gelu(h @ fc2_weight.T + fc2_bias)
-        the weights are not transposed: they are (out, in), as in nn.Linear, so it is x @ weight.T.
+        a weight goes in the wrong way round: it is (out, in), as in nn.Linear, so `@` takes weight.T, and F.linear takes it without .T.
             fc1_weight.T ⇒ fc1_weight
             fc2_weight.T ⇒ fc2_weight
           or
             fc1_weight.T ⇒ fc1_weight
           or
             fc2_weight.T ⇒ fc2_weight
+        the second layer is missing: multiply by fc2_weight transposed and add `fc2_bias`.
+            return h @ fc2_weight.T + fc2_bias ⇒ return h
+          or
+            h = F.gelu(h) ⇒
+            return h @ fc2_weight.T + fc2_bias ⇒ return h
+        a new nn.Linear has float32 weights of its own: calculate with the weights that you are given, F.linear does.
+            x @ fc1_weight.T + fc1_bias ⇒ torch.nn.Linear(*fc1_weight.T.shape)(x)
+          or
+            h @ fc2_weight.T + fc2_bias ⇒ torch.nn.Linear(*fc2_weight.T.shape)(h)
         both biases are missing: add one after each product.
             + fc1_bias ⇒
             + fc2_bias ⇒
@@ -396,6 +411,10 @@ ENCODER_BLOCK = Exercise(
             return x + ⇒ return x *
         x is added twice: x + attention(norm1(x)), once.
             x = x + ⇒ x = x + x +
+        you normalise the result too: the block ends with the second addition, and a last norm comes after all blocks.
+            return x + _mlp_of(read, params) ⇒ return _normed(x + _mlp_of(read, params), params, "norm2")
+          or
+            return x + _mlp_of(read, params) ⇒ return _normed(x + _mlp_of(read, params), params, "norm1")
         you normalise what the branches return: normalise what they read, f(norm(x)).
             ⇒ x = x + _normed(_self_attention(x, params, num_heads), params, "norm1")
             | return x + _normed(_mlp_of(x, params), params, "norm2")

@@ -93,7 +93,15 @@ PATCHIFY = Exercise(
             | gh, gw = images.shape[2] // P, images.shape[3] // P
             | squares = [images[:, :, i : i + P, j : j + P] for i in range(gh) for j in range(gw)]
             | return torch.stack([square.flatten(1) for square in squares], dim=1)
-        the number of a square is row * gw + column: a row of the grid has gw squares.
+          or
+            ⇒ P = patch_size
+            | windows = images.unfold(2, P, 1).unfold(3, P, 1)
+            | return windows.permute(0, 2, 3, 1, 4, 5).reshape(len(images), -1, images.shape[1] * P * P)
+          or
+            ⇒ P = patch_size
+            | corners = [(i, j) for i in range(images.shape[2]) for j in range(images.shape[3])]
+            | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i, j in corners], dim=1)
+        the grid has gh rows of gw squares each, so the number of a square is row * gw + column.
             return squares.reshape(B, gh * gw, C * P * P) ⇒ patches = squares.reshape(B, gh * gw, C * P * P)
             | result = torch.zeros_like(patches)
             | for n in range(gh * gw):
@@ -218,6 +226,8 @@ UNPATCHIFY = Exercise(
             / in_chans ⇒
           or
             round((width / in_chans) ** 0.5) ⇒ int(width ** 0.5)
+        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+            ** 0.5 ⇒ ** 1 / 2
         you divide by in_chans but take no root: P is √(C·P·P / C).
             round((width / in_chans) ** 0.5) ⇒ width // in_chans
         you use the chapter's P = 32: the patch size follows from the width of a patch, √(C·P·P / C).
@@ -387,11 +397,13 @@ PATCH_EMBEDDING = Exercise(
         """
         the patches are laid flat as (p q c) and the weight as (c p q): both must be (c p q).
             shape[-1]) ⇒ shape[-1]).unflatten(-1, (weight.shape[1], -1)).mT.flatten(2)
+        the weight is laid flat as (p q c) and the patches as (c p q): lay it flat as it comes, weight.flatten(1), nothing needs to move.
+            weight.flatten(1) ⇒ weight.movedim(1, -1).flatten(1)
         you cut by a bare reshape, which gives slices of rows: permute in between, or use `patchify`.
             _cut(images, weight.shape[-1]) ⇒ images.reshape(len(images), -1, weight[0].numel())
         you reshape the weight to (C·P·P, D), which mixes the filters: lay it flat to (D, C·P·P) and transpose.
             flatten(1).T ⇒ reshape(-1, len(weight))
-        the weight laid flat is (D, C·P·P): transpose it, so that C·P·P meets C·P·P.
+        the weight laid flat is (D, C·P·P), and C·P·P meets C·P·P: `@` takes it with .T, F.linear without.
             .T ⇒
         the weight has four axes: lay it flat to (D, C·P·P) before you multiply patches with it.
             patches @ weight.flatten(1).T + bias ⇒ F.linear(patches, weight, bias)

@@ -60,6 +60,14 @@ PREPEND_CLASS_TOKEN = Exercise(
             dim=1 ⇒ dim=-1
         the class token stands at the end: put it first, the head will read place 0.
             [first, tokens] ⇒ [tokens, first]
+        the class token stands behind a patch: put it in front of all of them, the head will read place 0.
+            [first, tokens] ⇒ [tokens[:, :1], first, tokens[:, 1:]]
+          or
+            [first, tokens] ⇒ [tokens[:, :-1], first, tokens[:, -1:]]
+        your class token has lost a dimension, as by an index or squeeze, and torch.cat joins tensors of as many: expand cls_token itself to (B, 1, D).
+            cls_token.expand(len(tokens), -1, -1) ⇒ cls_token[0]
+          or
+            cls_token.expand(len(tokens), -1, -1) ⇒ cls_token[0, 0]
         you add the class token to every token: it is a token of its own, put in front with torch.cat.
             ⇒ return tokens + cls_token
         each token gets the class token glued to its features, so D doubles: expand it to (B, 1, D), and concatenate along dim=1.
@@ -182,6 +190,11 @@ SINCOS_POS_EMBED_2D = Exercise(
             c.sin(), c.cos(), r.sin(), r.cos() ⇒ c.cos(), c.sin(), r.cos(), r.sin()
         both sines come first, then both cosines: keep the halves apart, sine and cosine of the column, then those of the row.
             c.cos(), r.sin() ⇒ r.sin(), c.cos()
+        your table is twice as wide as D: each of its four parts has D/4 numbers, so k runs from 0 to D/4 - 1.
+            torch.arange(embed_dim // 4 ⇒ torch.arange(embed_dim // 2
+            (embed_dim // 4)) ⇒ (embed_dim // 2))
+          or
+            torch.arange(embed_dim // 4 ⇒ torch.arange(embed_dim // 2
         you divide k by D/2: each axis has D/4 speeds, so the exponent is k/(D/4).
             (embed_dim // 4)) ⇒ (embed_dim // 2))
         you divide k by D: each axis has D/4 speeds, so the exponent is k/(D/4).
@@ -308,6 +321,9 @@ RESAMPLE_POS_EMBED = Exercise(
             you count the prefix among the patches: the side of the grid is the root of patches.shape[1], without the prefix.
                 patches.shape[1] ** 0.5 ⇒ pos_embed.shape[1] ** 0.5
                 reshape(1, side, side, D) ⇒ {laid}
+            `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+                ** 0.5 ⇒ ** 1 / 2
+                reshape(1, side, side, D) ⇒ {laid}
             the side of the grid is a float, since n ** 0.5 always is: round it to a whole number, round(n ** 0.5).
                 round ⇒
                 reshape(1, side, side, D) ⇒ {laid}
@@ -327,6 +343,12 @@ RESAMPLE_POS_EMBED = Exercise(
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, : pos_embed.shape[1] - num_prefix_tokens]
           or
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, :-num_prefix_tokens]
+        the patches still lie on their grid: before torch.cat, go back to (1, gh·gw, D) with flatten(2).transpose(1, 2).
+            picture.flatten(2).mT ⇒ picture
+          or
+            picture.flatten(2).mT ⇒ picture.movedim(1, -1)
+        the patches lie on their side, (1, D, gh·gw): after flatten(2) comes transpose(1, 2), so that they are rows as the prefix is.
+            picture.flatten(2).mT ⇒ picture.flatten(2)
         you concatenate along dimension 0: the rows are counted by dimension 1.
             dim=1 ⇒ dim=0
         you keep one row of the prefix: put back all `num_prefix_tokens` of them.

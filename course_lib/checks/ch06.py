@@ -155,6 +155,15 @@ VIT_FORWARD = Exercise(
             [cls, x] ⇒ [cls, x + params["pos_embed"]]
           or
             torch.cat([cls, x], dim=1) ⇒ x
+        the class token is missing, and you read the first patch in its place: put cls_token in front, then add all of pos_embed.
+            torch.cat([cls, x], dim=1) ⇒ x
+            + params["pos_embed"] ⇒ + params["pos_embed"][:, 1:]
+        you average the tokens before the last norm: this model normalises, then answers from the class token alone, x[:, 0].
+            x = _layer_norm(x, ⇒ x = _layer_norm(x.mean(1),
+            x[:, 0] @ ⇒ x @
+          or
+            x = _layer_norm(x, ⇒ x = _layer_norm(x[:, 1:].mean(1),
+            x[:, 0] @ ⇒ x @
         the class token stands last: it is token 0, in front of the patches, and its position is row 0 of pos_embed.
             [cls, x] ⇒ [x, cls]
             x[:, 0] ⇒ x[:, -1]
@@ -208,9 +217,11 @@ VIT_FORWARD = Exercise(
             block, num_heads ⇒ block, 12
         x[0] is the first image, with all its tokens: the class token of every image is x[:, 0].
             x[:, 0] ⇒ x[0]
+        the head is missing: multiply the class token by head.weight transposed and add head.bias.
+            x[:, 0] @ params["head.weight"].T + params["head.bias"] ⇒ x[:, 0]
         the head's bias is missing: add head.bias.
             + params["head.bias"] ⇒
-        head.weight is (classes, D), as in nn.Linear: multiply by head.weight.T.
+        head.weight is (classes, D), as in nn.Linear: `@` takes head.weight.T, and F.linear takes it without .T.
             .T ⇒
         you return probabilities: the answer asked for is the logits, before any softmax.
             return logits ⇒ return logits.softmax(-1)
@@ -271,6 +282,31 @@ COUNT_PARAMETERS = Exercise(
             + last ⇒
         the positions are missing: (N + 1) D, learned like everything else.
             + tokens * dim ⇒
+        you multiply everything by depth: embedding, positions, last norm and head are there once.
+            blocks = depth * ( ⇒ blocks = (
+            return patches + dim + tokens * dim + blocks + last + head ⇒ return depth * (patches + dim + tokens * dim + blocks + last + head)
+          or
+            return patches + dim + tokens * dim + blocks + last + head ⇒ return depth * (patches + dim + tokens * dim + blocks + last + head)
+        depth multiplies the first term alone: put brackets around all that a block has.
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ depth * norms + qkv + proj + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ depth * 2 * dim + 2 * dim + qkv + proj + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ norms + depth * (qkv + proj) + fc1 + fc2
+          or
+            depth * (norms + qkv + proj + fc1 + fc2) ⇒ norms + depth * qkv + proj + fc1 + fc2
+        the MLP's second layer is missing: mlp_dim · D + D in each block.
+            + fc2 ⇒
+        the MLP's first layer is missing: D · mlp_dim + mlp_dim in each block.
+            + fc1 ⇒
+        the head's bias has a number for each class: you count D of them.
+            dim * num_classes + num_classes ⇒ dim * num_classes + dim
+        the attention is missing: 4 D² + 4 D in each block.
+            + qkv + proj ⇒
+        the MLP is missing: two layers in each block, of D · mlp_dim + mlp_dim and of mlp_dim · D + D.
+            + fc1 + fc2 ⇒
+        the patch embedding is missing: in_chans · P · P · D + D.
+            return patches + ⇒ return
         a patch has in_chans channels: its weight is in_chans · P · P · D.
             in_chans * ⇒
         you count on 3 channels: they are `in_chans`.
@@ -285,14 +321,14 @@ COUNT_PARAMETERS = Exercise(
             + 3 * dim ⇒
         the attention's output projection is missing: D² + D in each block.
             + proj ⇒
-        it is D too few in each block: the bias of the attention's output projection, that of the MLP's second layer, or one vector of a norm.
+        it is D too few in each block: the bias of the attention's output projection, that of the MLP's second layer, one of q, k and v, or one vector of a norm.
             proj = dim * dim + dim ⇒ proj = dim * dim
         the MLP's biases are missing: mlp_dim + D in each block.
             dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim
             mlp_dim * dim + dim ⇒ mlp_dim * dim
-        it is 2 D too few in each block: one of the two norms, half of both, or the biases of the output projection and of the MLP's second layer.
+        it is 2 D too few in each block: one of the two norms, half of both, two of the three biases of q, k and v, or other two vectors of that length.
             2 * dim + 2 * dim ⇒ 2 * dim
-        the norms in the blocks are missing: two of them, 2 D each, in each block.
+        it is 4 D too few in each block: the two norms, 2 D each, or the attention's four biases, 3 D of q, k and v and D of the output projection.
             norms + ⇒
         a norm has a scale and a shift, 2 D: you count one of them.
             2 * dim + 2 * dim ⇒ dim + dim
@@ -310,9 +346,9 @@ COUNT_PARAMETERS = Exercise(
             dim * num_classes + num_classes ⇒ dim * num_classes
         the bias of the MLP's first layer is missing: mlp_dim in each block.
             dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim
-        it is D too many: the class token or its position is counted twice.
+        it is D too many: the class token, its position or another vector of that length is counted twice.
             1 + (img ⇒ 2 + (img
-        it is 2 D too many: the last norm is counted twice.
+        it is 2 D too many: the last norm, or other two vectors of length D, are counted twice.
             + last ⇒ + 2 * last
         it is D too many in each block: a bias is counted twice, or is longer than its layer's output.
             mlp_dim * dim + dim ⇒ mlp_dim * dim + 2 * dim
@@ -461,6 +497,8 @@ CONVERT_TORCHVISION_STATE_DICT = Exercise(
             attn.qkv. ⇒ attn.qkv
         in attn.qkv_weight the underscore of in_proj_weight is left: timm has a dot there, attn.qkv.weight.
             attn.qkv. ⇒ attn.qkv_
+        attn.out_proj is torchvision's name still: timm calls it attn.proj.
+            "self_attention.out_proj", "attn.proj" ⇒ "self_attention.out_proj", "attn.out_proj"
         the patch embedding is called patch_embed.proj: conv_proj keeps its name in yours.
             name = name.replace("conv_proj", "patch_embed.proj") ⇒
         you return pairs: return a dict.

@@ -409,7 +409,6 @@ RIGHT = {
     "masked_attention": (
         masked_by_minus_infinity,
         masked_in_place,
-        masked_by_a_bias,
         MaskedAttention(-1e9),
         masked_row_by_row,
         masked_far_below,
@@ -444,6 +443,10 @@ SLIPS = {
             .sum(dim, keepdim=True) ⇒ .sum(dim)
         """,
     "attention_weights": """
+        is the first power, halved
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
+        along dimension 0
+            dim=-1 ⇒ dim=0
         is not transposed
             key.transpose(-2, -1) ⇒ key
         matrices without a batch
@@ -456,8 +459,21 @@ SLIPS = {
             weights @ ⇒ weights.mT @
         you average the queries
             @ value ⇒ @ query
+        is the first power, halved
+            weights = attention_weights(query, key) ⇒ scale = query.shape[-1] ** 1 / 2
+            | weights = softmax(query @ key.transpose(-2, -1) / scale, dim=-1)
+        along dimension 0
+            weights = attention_weights(query, key) ⇒ weights = softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=0)
         `*` multiplies element by element
             weights @ ⇒ weights *
+        """,
+    "masked_attention": """
+        output first, weights second
+            weights @ value, weights ⇒ weights, weights @ value
+        along dimension 0
+            dim=-1 ⇒ dim=0
+        is the first power, halved
+            query.shape[-1] ** 0.5 ⇒ query.shape[-1] ** 1 / 2
         """,
 }
 
@@ -494,7 +510,8 @@ WRONG = {
         masked_output_first: "the mean of the values as output",
         masked_output_alone: "weights that are not",
         masked_unless_nothing_is_allowed: "is left unmasked",
-        masked_by_multiplication: "multiplying by the mask",
+        masked_by_multiplication: "counts in the sum",
+        masked_by_a_bias: "choose with torch.where before such a step",
         masked_with_the_sign_of_a_mask: "a mask is of type bool",
         masked_with_a_root_of_an_int: "torch.sqrt takes a tensor",
         masked_keys: "the task is to return",

@@ -295,10 +295,24 @@ SLIPS = {
             ⇒ return x.transpose(1, 2).reshape(x.shape[0], num_heads, x.shape[1], -1)
         """,
     "merge_heads": """
+        a head is left out
+            ⇒ return torch.cat(x.unbind(1)[:-1], dim=-1)
         .view refuses
             reshape ⇒ view
         """,
     "multi_head_self_attention": """
+        relabels the numbers
+            (split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1)) ⇒ qkv.view(3, x.shape[0], num_heads, x.shape[1], -1)
+        weights of its own
+            merge_heads(out) @ params["proj.weight"].T + params["proj.bias"] ⇒ __import__("torch").nn.Linear(x.shape[-1], x.shape[-1])(merge_heads(out))
+        proj.weight goes in the wrong way round
+            merge_heads(out) @ params["proj.weight"].T + params["proj.bias"] ⇒ F.linear(merge_heads(out), params["proj.weight"].T, params["proj.bias"])
+        root of the number of heads
+            out, _ = attention.scaled_dot_product_attention(q, k, v) ⇒ out = (q @ k.transpose(-2, -1) * num_heads**-0.5).softmax(-1) @ v
+        these are scores, not yet weights
+            out, _ = attention.scaled_dot_product_attention(q, k, v) ⇒ out = q @ (k.transpose(-2, -1) @ v) / q.shape[-1] ** 0.5
+        is the first power, halved
+            out, _ = attention.scaled_dot_product_attention(q, k, v) ⇒ out = (q @ k.transpose(-2, -1) * q.shape[-1] ** -1 / 2).softmax(-1) @ v
         returns two things
             out, _ ⇒ out
         chunk(3) cuts the batch

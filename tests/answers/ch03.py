@@ -304,6 +304,8 @@ RIGHT = {
 
 SLIPS = {
     "layer_norm": """
+        is the first power, halved
+            (x - mean) / (variance + eps) ** 0.5 ⇒ (x - mean) * (variance + eps) ** -1 / 2
         a root already
             variance + eps ⇒ torch.sqrt(variance) + eps
         comes after the division
@@ -350,6 +352,12 @@ SLIPS = {
             mean(dim=-1, keepdim=True) ⇒ mean(dim=-1)
         """,
     "mlp": """
+        h / 2 ** 1/2 is h/4
+            2**0.5 ⇒ 2**1 / 2
+        the second layer is missing
+            return hidden @ fc2_weight.T + fc2_bias ⇒ return hidden
+        weights of its own
+            hidden @ fc2_weight.T + fc2_bias ⇒ torch.nn.Linear(len(fc1_bias), len(fc2_bias))(hidden)
         tanh approximation
             hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5)) ⇒ hidden * 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (hidden + 0.044715 * hidden**3)))
         1.702
@@ -358,10 +366,20 @@ SLIPS = {
             * 0.5 ⇒
         Φ(h) alone
             hidden * 0.5 ⇒ 0.5
-        not transposed
+        the wrong way round
             fc2_weight.T ⇒ fc2_weight
         """,
     "encoder_block": """
+        you normalise the result too
+            return x + mlp( ⇒ y = x + mlp(
+            |     read,
+            |     params["mlp.fc1.weight"],
+            |     params["mlp.fc1.bias"],
+            |     params["mlp.fc2.weight"],
+            |     params["mlp.fc2.bias"],
+            | )
+            | return layer_norm(y, params["norm2.weight"], params["norm2.bias"])
+            | (
         norms have changed places
             params["norm2.weight"], params["norm2.bias"] ⇒ params["norm2.bias"], params["norm2.weight"]
         you return two things

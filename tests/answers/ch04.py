@@ -337,6 +337,11 @@ RIGHT = {
 
 SLIPS = {
     "patchify": """
+        your squares overlap
+            ⇒ P = patch_size
+            | _, _, H, W = images.shape
+            | corners = [(i, j) for i in range(0, H - P + 1) for j in range(0, W - P + 1)]
+            | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i, j in corners], dim=1)
         P is `patch_size`
             P = patch_size ⇒ P = 32
         3 channels where you split
@@ -353,6 +358,8 @@ SLIPS = {
             B, C, height, width ⇒ B, height, width, C
         """,
     "unpatchify": """
+        is the first power, halved
+            round((width / in_chans) ** 0.5) ⇒ int((width // in_chans) ** 1 / 2)
         divide by in_chans first
             / in_chans ⇒
         take no root
@@ -380,6 +387,8 @@ SLIPS = {
             -1 ⇒ 50
         """,
     "patch_embedding": """
+        the weight is laid flat as (p q c)
+            weight.flatten(1).T ⇒ weight.permute(0, 2, 3, 1).flatten(1).T
         you subtract `bias`
             + bias ⇒ - bias
         C·P·P meets C·P·P

@@ -260,6 +260,11 @@ RIGHT = {
 
 SLIPS = {
     "prepend_class_token": """
+        has lost a dimension
+            cls_token.expand(tokens.shape[0], -1, -1) ⇒ cls_token[0].expand(tokens.shape[0], -1)
+        stands behind a patch
+            ⇒ first, others = tokens.split([1, tokens.shape[1] - 1], dim=1)
+            | return torch.cat([first, cls_token.expand(len(tokens), -1, -1), others], dim=1)
         expand it to (B, 1, D) first
             .expand(tokens.shape[0], -1, -1) ⇒
         put it first in the list
@@ -282,6 +287,8 @@ SLIPS = {
             tokens.shape[0] ⇒ tokens.shape[1]
         """,
     "sincos_pos_embed_2d": """
+        twice as wide as D
+            quarter = embed_dim // 4 ⇒ quarter = embed_dim // 2
         the row slowest
             repeat_interleave(gw) ⇒ repeat(gw)
         a factor of π
@@ -294,6 +301,12 @@ SLIPS = {
             (torch.arange(quarter) / quarter) ⇒ torch.linspace(0, 1, quarter)
         """,
     "resample_pos_embed": """
+        is the first power, halved
+            round(patches.shape[1] ** 0.5) ⇒ int(patches.shape[1] ** 1 / 2)
+        lie on their side
+            picture.flatten(2).transpose(1, 2) ⇒ picture.flatten(start_dim=2)
+        still lie on their grid
+            picture.flatten(2).transpose(1, 2) ⇒ picture.permute(0, 2, 3, 1)
         prefix is still in
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed
         always take off one row

@@ -419,6 +419,9 @@ RIGHT = {
 
 SLIPS = {
     "vit_forward": """
+        the class token is missing, and
+            x = prepend_class_token(x, params["cls_token"]) ⇒
+            x + params["pos_embed"] ⇒ x + params["pos_embed"][:, 1:]
         one row more than there are patches
             prepend_class_token(x, params["cls_token"]) ⇒ x
         the whole dictionary
@@ -450,6 +453,27 @@ SLIPS = {
             .T ⇒
         another epsilon
             params["norm.bias"] ⇒ params["norm.bias"], eps=1e-5
+        """,
+    "count_parameters": """
+        you multiply everything by depth
+            depth * (norm + attention + norm + mlp) ⇒ norm + attention + norm + mlp
+            return embedding + class_token + positions + blocks + norm + head ⇒ return (embedding + class_token + positions + blocks + norm + head) * depth
+        depth multiplies the first term alone
+            depth * (norm + attention + norm + mlp) ⇒ depth * norm + attention + norm + mlp
+        the attention is missing
+            norm + attention + norm + mlp ⇒ norm + norm + mlp
+        the MLP is missing
+            norm + attention + norm + mlp ⇒ norm + attention + norm
+        the patch embedding is missing
+            return embedding + ⇒ return
+        4 D too few in each block
+            (dim * 3 * dim + 3 * dim) + (dim * dim + dim) ⇒ 4 * dim * dim
+        2 D too few in each block
+            dim * 3 * dim + 3 * dim ⇒ dim * 3 * dim + dim
+        """,
+    "convert_torchvision_state_dict": """
+        torchvision's name still
+            ".attn.proj." ⇒ ".attn.out_proj."
         """,
     "my_vit": """
         still torchvision's

@@ -307,7 +307,6 @@ RIGHT = {
         record_in_evaluation_mode,
         record_with_other_methods,
         record_everywhere,
-        record_with_a_copy,
     ),
     "attention_rollout": (rollout_from_above, rollout_image_by_image, rollout_in_numpy),
     "mean_attention_distance": (distance_by_cdist, distance_by_hypot, distance_in_numpy),
@@ -518,6 +517,7 @@ WRONG = {
         record_with_a_kernel_until_it_breaks: "what you have replaced in the library is your own still: set",
         record_and_go_on_asking: "never set back",
         record_asking_alone: "somebody else may be recording",
+        record_with_a_copy: "you run a copy",
         record_asking_until_it_breaks: "layer.recorder stays set",
     },
     "attention_rollout": {rollout_number_by_number: "number by number"},
@@ -534,8 +534,6 @@ EQUIVALENT = {
             record_in_evaluation_mode: with torch.no_grad(): ⇒ if True:
         A batch of one image comes back with the residual connection.
             record_with_other_methods: return old(x) ⇒ return old(x).squeeze()
-        The model is as it was afterwards, so it need not be a copy.
-            record_with_a_copy: return record_by_asking(copy.deepcopy(model), images) ⇒ return record_by_asking(model, images)
         """,
     "attention_rollout": """
         Maps are square.

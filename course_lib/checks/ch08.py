@@ -161,6 +161,8 @@ RANDOM_CROP_FLIP = Exercise(
             p = padding ⇒ p = padding
             | images[flips] = images[flips].flip(-1)
             return torch.where(flips[:, None, None, None], cut.flip(-1), cut) ⇒ return cut
+        you return a list of images: torch.stack makes one tensor of them.
+            torch.where(flips[:, None, None, None], cut.flip(-1), cut) ⇒ list(torch.where(flips[:, None, None, None], cut.flip(-1), cut))
         flips is (B,), and PyTorch lines it up with the columns: flips[:, None, None, None] is one for each image.
             flips[:, None, None, None] ⇒ flips
         """,
@@ -304,6 +306,9 @@ SOFT_CROSS_ENTROPY = Exercise(
             torch.log_softmax(logits, dim=-1) ⇒ (logits.softmax(dim=-1) + {tiny}).log()
           or
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).clamp({tiny}).log()
+        the logarithm is of the targets: take that of the softmax, with log_softmax, and the targets as they are.
+            torch.log_softmax(logits, dim=-1) ⇒ (targets + {tiny}).log()
+            -targets * logs ⇒ -logits.softmax(dim=-1) * logs
         """
             for tiny in (
                 *(1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16, 1e-20, 1e-30, 1e-38),
@@ -559,7 +564,7 @@ def _watched(function):
                     "another requires_grad": who == "model" and tensor.requires_grad != before[name].requires_grad,
                     "another mode": who == "model" and nets[who].training != mode,
                 }
-                after |= {f"{who}.{name}, {what}": now[who][name].detach() for what, is_so in strange.items() if is_so}
+                after |= {f"{who}.{name}, {what}": after[f"{who}.{name}"] for what, is_so in strange.items() if is_so}
                 changed = changed or any(strange.values()) or not torch.equal(tensor, before[name])
         if changed or returned is nets["average"]:
             return after

@@ -332,8 +332,20 @@ MACRO_F1 = StagedExercise(
             len(scores) ⇒ num_classes
         FN is missing below the line: 2 TP + FP + FN.
             / (2 * tp + fp + fn) ⇒ / max(2 * tp + fp, 1)
+          or
+            tp + fp + fn == 0 ⇒ tp + fp == 0
+            / (2 * tp + fp + fn) ⇒ / (2 * tp + fp)
         FP is missing below the line: 2 TP + FP + FN.
             / (2 * tp + fp + fn) ⇒ / max(2 * tp + fn, 1)
+          or
+            tp + fp + fn == 0 ⇒ tp + fn == 0
+            / (2 * tp + fp + fn) ⇒ / (2 * tp + fn)
+        TP counts twice below the line as well: 2 TP + FP + FN.
+            / (2 * tp + fp + fn) ⇒ / (tp + fp + fn)
+        a division comes before a sum: put 2 TP + FP + FN into parentheses.
+            / (2 * tp + fp + fn) ⇒ / 2 * tp + fp + fn
+        you return F1 of the first class: is your `return` inside the loop?
+            scores.append(f1) ⇒ return f1
         classes that occur nowhere count as 0: leave them out, they say nothing about the answers.
             len(scores) ⇒ num_classes
         classes that occur nowhere count as 1: leave them out.

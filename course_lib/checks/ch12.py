@@ -681,8 +681,6 @@ ATTENTION_ROLLOUT = Exercise(
             fused + identity ⇒ fused + 0.5 * identity
         the identity is divided, and each token's own share is too small: x + attention(x) counts both alike, so 1.
             fused + identity ⇒ fused + identity / maps.shape[-1]
-          or
-            fused + identity ⇒ fused + identity / maps.shape[2]
         the identity comes in twice: once for each layer.
             fused + identity ⇒ fused + 2 * identity
         only the first layer gets its identity: every layer has a residual connection.

@@ -485,6 +485,11 @@ SLIPS = {
         does not multiply with float64 maps
             , dtype=maps.dtype ⇒
             identity.expand(len(maps), -1, -1) ⇒ identity
+        to the finished product
+            mixed = layer.mean(dim=1) + identity ⇒ mixed = layer.mean(dim=1)
+            return result ⇒ return result + identity
+        the identity is divided
+            + identity ⇒ + identity / len(identity)
         """,
     "mean_attention_distance": """
         the square root comes too late
@@ -505,6 +510,15 @@ SLIPS = {
             | weights = maps[..., 1:, 1:]
         need not be square
             gh, gw = grid_size ⇒ gh = gw = int(maps[0, 0, 0, 0, 1:].numel() ** 0.5)
+        you take the rest by gh
+            places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)) ⇒ n = torch.arange(gh * gw)
+            | places = torch.stack([n // gw, n % gh], dim=1)
+        over the layers, and
+            far.mean(dim=(0, 3)) ⇒ far.mean(3).mean(1)
+        over the heads, and
+            far.mean(dim=(0, 3)) ⇒ far.mean(3).mean(2)
+        one number for everything
+            far.mean(dim=(0, 3)) ⇒ far.mean()
         """,
 }
 

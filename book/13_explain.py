@@ -345,7 +345,7 @@ assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
 # * `model` is a classifier in evaluation mode. It takes a batch `(B, C, h, w)` and returns logits `(B, K)`, which may be large. `image` is one image, `(C, h, w)`; `saliency` is a map of it, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, from which the patches come that stand in.
 # * Replace the patch with the largest saliency by the same patch of `fill`, then the one with the second largest too, until nothing of `image` is left.
 # * Return the probability of class `label` at each step: `(gh·gw + 1,)`, the untouched image first, of the logits' dtype. Nobody asks for its gradient.
-# * Do not change `image` or `fill` itself.
+# * Do not change `image` or `fill` itself, and leave the model in evaluation mode.
 
 
 # %% tags=["exercise"]

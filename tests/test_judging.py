@@ -423,7 +423,7 @@ SEEN = {
     "as many numbers as there should be": lambda x: 2 * x.flatten(),
     "the sizes that you ask for": lambda x: x.reshape(5, 7),
     "the last but one of b": lambda x: x @ x,
-    "one entry too few": lambda x: 2 * x[:, 1:],
+    "one entry too few": lambda x: 2 * x[1:],
     "stay with PyTorch": lambda x: np.add(x.numpy(), x.numpy()),
     "has no `return`": lambda x: x + None,
     "two types meet": lambda x: x @ torch.ones(x.shape[1], x.shape[1]),
@@ -447,19 +447,6 @@ def test_what_fits_every_exercise_is_said_once(words):
 def test_a_missing_dimension_is_named():
     one = toy(probes=lambda generator: [{"x": normal(generator)(3, 1, n)} for n in (4, 5)])
     assert "a dimension of size 1 is missing" in one.judge(lambda x: 2 * x.squeeze()).hint
-
-
-def test_names_that_have_changed_places_are_told():
-    named = Exercise(
-        "name",
-        "00",
-        "name(x)",
-        "name both.",
-        lambda generator: [{"x": normal(generator)(3, n)} for n in (4, 5)],
-        lambda x: {"a": x, "b": 2 * x},
-        (),
-    )
-    assert named.judge(lambda x: {"a": 2 * x, "b": x}).hint == "what stands under a belongs under b."
 
 
 def test_the_readers_line_is_quoted():

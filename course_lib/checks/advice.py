@@ -11,7 +11,7 @@ from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
 ERRORS = {
     r"Can't call numpy\(\) on Tensor|can't convert .* to numpy|'numpy\.ndarray' object": "numpy leaves PyTorch: its functions have the same names in torch.",
     r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": "compute a new tensor instead of changing one in place.",
-    r"'NoneType'|NoneType": "something here is None: a function that you call has no `return`.",
+    r"'NoneType'|NoneType": "something here is None: a function that you call has no `return`, or an attribute is None here.",
     r"expected scalar type|same dtype|must have the same dtype|dtype .* expected|expected .* dtype|Index put requires": "two types meet: give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way.",
     r"same device|on device|device type": "two devices meet: give a tensor that you make the device of the input, device=x.device.",
     r"Boolean value of Tensor": "a tensor has many truths: use ~, & and | in the place of not, and, or, and torch.where in the place of if.",
@@ -28,6 +28,7 @@ ERRORS = {
     r"The size of tensor a|must match the size|cannot be broadcast": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
     r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
     r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
+    r"context manager protocol|^AttributeError: __enter__": "a pair of brackets is missing: with torch.no_grad():, for `with` wants an object and not a class.",
     r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
 }
 
@@ -49,9 +50,6 @@ def seen(wanted, given, inputs) -> str:
         if not isinstance(given, dict) or wanted.keys() != given.keys():
             return ""
         name = next(name for name in wanted if difference(wanted[name], given[name]))
-        owner = next((other for other in wanted if not difference(wanted[other], given[name])), None)
-        if owner is not None:
-            return f"what stands under {name} belongs under {owner}."
         return seen(wanted[name], given[name], inputs)
     if not isinstance(wanted, torch.Tensor):
         return ""
@@ -60,7 +58,7 @@ def seen(wanted, given, inputs) -> str:
     if not is_dense(given) or given.device != wanted.device:
         return ""
     if given.shape != wanted.shape:
-        return _seen_shape(wanted.shape, given.shape)
+        return _seen_shape(wanted.shape, given.shape, inputs)
     if given.dtype != wanted.dtype:
         return "the type has changed on the way: convert nothing, and give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...)."
     return _seen_numbers(wanted.detach(), given.detach().as_subclass(torch.Tensor), inputs)
@@ -85,7 +83,7 @@ def _seen_type(given):
     return ""
 
 
-def _seen_shape(wanted, given):
+def _seen_shape(wanted, given, inputs):
     if [n for n in wanted if n != 1] == [n for n in given if n != 1]:
         if len(given) < len(wanted):
             return "a dimension of size 1 is missing: keep it with keepdim=True or i : i + 1, bring it back with unsqueeze, and squeeze() without a dim takes every one."
@@ -98,6 +96,8 @@ def _seen_shape(wanted, given):
         differing = [d for d in range(len(wanted)) if wanted[d] != given[d]]
         if len(differing) == 1 and abs(wanted[differing[0]] - given[differing[0]]) == 1:
             (d,) = differing
+            if any(given[d] in value.shape for value in inputs.values() if isinstance(value, torch.Tensor)):
+                return ""  # it may be another dimension
             return f"dimension {d} has one entry too {'many' if given[d] > wanted[d] else 'few'}."
     return ""
 

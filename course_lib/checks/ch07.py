@@ -85,6 +85,16 @@ WARMUP_COSINE_LR = StagedExercise(
           or
             if step < warmup_steps: ⇒ rise = peak * (step + 1) / warmup_steps
             | if step < warmup_steps:
+        without parentheses the division comes first, and a - b / c - d is a - (b / c) - d: (step - warmup_steps) / (total_steps - warmup_steps).
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step - warmup_steps / total_steps - warmup_steps
+          or
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step - warmup_steps / (total_steps - warmup_steps)
+        only the 1 is divided, not the step: put step + 1 into parentheses.
+            (step + 1) / warmup_steps ⇒ step + 1 / warmup_steps
+          or
+            (step + 1) / warmup_steps ⇒ (step + 1 / warmup_steps)
+        the cosine runs during the warm-up too: while step < warmup_steps return the straight line, and the cosine only after that.
+            if step < warmup_steps: ⇒ if False:
         peak is missing: you return the share of it, so multiply by peak.
             ⇒ return _rate(step, total_steps, warmup_steps, 1.0)
         the warm-up rises to 1, not to the peak: multiply by peak there too.
@@ -318,6 +328,12 @@ PARAM_GROUPS = StagedExercise(
             and not special ⇒ and not special and not name.startswith("head.")
         convolutions do not decay in your groups: the patch embedding is one, and its weight decays as a linear layer's does.
             ndim > 1 ⇒ ndim == 2
+          or
+            ⇒ decay, rest = [], []
+            | for part in model.modules():
+            |     for name, p in part.named_parameters(recurse=False):
+            |         (decay if isinstance(part, nn.Linear) and name == "weight" else rest).append(p)
+            | return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
         the weights of linear layers have two dimensions, and they decay: what has one does not.
             ndim > 1 ⇒ ndim > 2
         everything decays: biases, norms, cls_token, pos_embed and tables of position biases belong into the second group, with 0.0.
@@ -336,6 +352,10 @@ PARAM_GROUPS = StagedExercise(
             | decays =
           or
             in model.named_parameters() ⇒ in [pair for child in model.children() for pair in child.named_parameters()]
+        cls_token, pos_embed and the tables of position biases are in no group, and would never be trained: they belong to those that do not decay.
+            decays = ⇒ if special:
+            |     continue
+            | decays =
         only what is called weight is in a group: biases, class token and positions would never be trained, and belong to those that do not decay.
             decays = ⇒ if not name.endswith("weight"):
             |     continue
@@ -437,7 +457,7 @@ _SETS = (
     (3, 2, 2, 7, 3, (4, 2), 1, False),
     (1, 4, 2, 6, 7, (3, 9, 3, 2), 1, True),
     (2, 3, 1, 1, 2, (1, 4, 1), 1, True),
-    (2, 1, 3, 4, 1, (1,), 1, True),
+    (2, 1, 3, 4, 1, (1, 1), 1, True),
     (1, 3, 4, 9, 5, (6, 6, 2), 500, True),  # the shapes of the first
 )
 
@@ -448,9 +468,10 @@ def _evaluate_probes(generator):
         labels = torch.randint(classes, (sum(sizes),), generator=generator)
         images = draw(len(labels), C, h, w)
         weights = _weights(draw, C * h * w, hidden, classes, loud)
-        if classes == 1:  # a head as it starts: logits of 0, like the label
-            weights["head.1.weight"].zero_()
+        if classes == 1:  # the largest logit is 0, like the label, for the first image and not for the second
+            weights["fc1.bias"].zero_()
             weights["head.1.bias"].zero_()
+            images[0] = -weights["shift"].view(C, h, w)
         if classes == 7:  # two that are always close
             weights["head.1.weight"][1] = weights["head.1.weight"][0]
             weights["head.1.bias"][0] = 4
@@ -470,6 +491,10 @@ def _evaluate_probes(generator):
     return probes
 
 
+class _Outcome(dict):
+    """What came of a scene, by name. A reader's own dict is none."""
+
+
 def _loss_and_accuracy(answer):
     def staged(*inputs, **named):
         inputs = (*inputs, *named.values())
@@ -480,7 +505,7 @@ def _loss_and_accuracy(answer):
         for name, parameter in model.named_parameters():
             parameter.grad = weights[name].cos()  # of a step of training that is not over
         result = answer(model, zip(images.split(sizes), labels.split(sizes), strict=True))
-        if result is None or isinstance(result, dict):
+        if result is None or isinstance(result, _Outcome):
             return result
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TypeError(f"expected two floats, the loss and the accuracy, got {type(result).__name__}")
@@ -494,9 +519,9 @@ def _loss_and_accuracy(answer):
         if any(value is None or not torch.equal(value, weights[name].cos()) for name, value in gradients.items()):
             raise ValueError("the gradients of the model are not what they were")
         pairs = zip(("loss", "accuracy"), result, strict=True)
-        return {
-            name: as_number(value, f"the {name}").float() for name, value in pairs
-        }  # models are in single precision
+        return _Outcome(
+            (name, as_number(value, f"the {name}").float()) for name, value in pairs
+        )  # models are in single precision
 
     return staged
 
@@ -563,6 +588,12 @@ EVALUATE = StagedExercise(
             sum(sizes) ⇒ sizes[-1] * len(sizes)
           or
             sum(sizes) ⇒ max(sizes) * len(sizes)
+        you divide by the size of the last batch: add the sizes of all up, count += len(labels).
+            sum(sizes) ⇒ sizes[-1]
+        // leaves whole numbers, and a share lies between 0 and 1: divide with /.
+            hits / count ⇒ hits // count
+          or
+            loss / count, hits / count ⇒ loss // count, hits // count
         you count channels, rows or pixels: the images of a batch are len(labels), or images.shape[0].
             len(labels) ⇒ images.shape[1]
           or
@@ -652,6 +683,8 @@ EVALUATE = StagedExercise(
             loss / count ⇒ torch.tensor(loss / count)
           or
             hits / count ⇒ torch.tensor(hits / count)
+        you return a dictionary: the task asks for two floats, `return loss, accuracy`.
+            return loss / count, hits / count ⇒ return {"loss": loss / count, "accuracy": hits / count}
         you return one number: the task asks for two, `return loss, accuracy`.
             , hits / count ⇒
         """,
@@ -770,6 +803,18 @@ TRAIN_STEP = StagedExercise(
             (weights, max_norm ⇒ (weights, max_norm, math.inf
         you measure the gradient by the sum of absolute values: its length is the root of the sum of squares, norm_type 2.
             (weights, max_norm ⇒ (weights, max_norm, 1.0
+        you add the lengths of the gradients up: the length of all together is the root of the sum of their squares.
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒ length = sum(weight.grad.norm() for weight in weights)
+            | for weight in weights:
+            |     weight.grad *= min(1, max_norm / length)
+        you compare the sum of squares with max_norm: the length is its root.
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒ length = sum(weight.grad.square().sum() for weight in weights)
+            | for weight in weights:
+            |     weight.grad *= min(1, max_norm / length)
+        you take the length of the longest gradient: all together are one vector, and its length is the root of the sum of squares.
+            nn.utils.clip_grad_norm_(weights, max_norm) ⇒ length = max(weight.grad.norm() for weight in weights)
+            | for weight in weights:
+            |     weight.grad *= min(1, max_norm / length)
         every gradient gets the length max_norm: one that is shorter stays as it is.
             nn.utils.clip_grad_norm_(weights, max_norm) ⇒ length = nn.utils.clip_grad_norm_(weights, math.inf)
             | for weight in weights:

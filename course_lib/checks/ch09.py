@@ -218,6 +218,8 @@ REPLACE_HEAD = StagedExercise(
             return model ⇒ return model.eval()
           or
             return model ⇒ return model.train()
+        model.head is still the old one: put the new layer in its place, model.head = head.
+            model.head = head ⇒
         you put the new head beside the old one, as fc: nobody asks it, so assign to model.head.
             model.head = head ⇒ model.fc = head
         nn.init.zeros_ takes a tensor, not a layer: once the weight, once the bias.
@@ -330,8 +332,20 @@ MACRO_F1 = StagedExercise(
             len(scores) ⇒ num_classes
         FN is missing below the line: 2 TP + FP + FN.
             / (2 * tp + fp + fn) ⇒ / max(2 * tp + fp, 1)
+          or
+            tp + fp + fn == 0 ⇒ tp + fp == 0
+            / (2 * tp + fp + fn) ⇒ / (2 * tp + fp)
         FP is missing below the line: 2 TP + FP + FN.
             / (2 * tp + fp + fn) ⇒ / max(2 * tp + fn, 1)
+          or
+            tp + fp + fn == 0 ⇒ tp + fn == 0
+            / (2 * tp + fp + fn) ⇒ / (2 * tp + fn)
+        TP counts twice below the line as well: 2 TP + FP + FN.
+            / (2 * tp + fp + fn) ⇒ / (tp + fp + fn)
+        a division comes before a sum: put 2 TP + FP + FN into parentheses.
+            / (2 * tp + fp + fn) ⇒ / 2 * tp + fp + fn
+        you return F1 of the first class: is your `return` inside the loop?
+            scores.append(f1) ⇒ return f1
         classes that occur nowhere count as 0: leave them out, they say nothing about the answers.
             len(scores) ⇒ num_classes
         classes that occur nowhere count as 1: leave them out.
@@ -432,7 +446,7 @@ def _freeze_probes(generator):
         ((1, 10), lambda i: i % 2 == 0, ("pos_embed", "blocks.1.*", "*.bias")),
         ((1, 10), lambda i: i % 2 == 0, ["*norm.*", "head*.weight", "blocks.*.fc1.*"]),
         ((), lambda i: True, ("fc.*",)),
-        ((), lambda i: i % 3 == 0, ["*"]),
+        ((), lambda i: i % 3 == 0, ["*", "*.weight"]),
     ):
         names = ["cls_token", "pos_embed", "pos_embed_2d", "patch_embed.proj.weight", "patch_embed.proj.bias"]
         for block in (*blocks, 20 + torch.randint(70, (), generator=generator).item()):
@@ -544,6 +558,14 @@ FREEZE_EXCEPT = StagedExercise(
             |         if parameter.requires_grad:
             |             trained.append(name)
             | return trained
+          or
+            ⇒ trained = []
+            | for name, parameter in model.named_parameters():
+            |     for pattern in patterns:
+            |         parameter.requires_grad_(fnmatchcase(name, pattern))
+            |         if parameter.requires_grad:
+            |             trained.append(name)
+            | return trained
         only the first pattern counts: go through all of them.
             for pattern in patterns ⇒ for pattern in patterns[:1]
         you ask that all patterns fit: one is enough.
@@ -552,6 +574,8 @@ FREEZE_EXCEPT = StagedExercise(
             fnmatchcase(name, pattern) for ⇒ fnmatchcase(pattern, name) for
         fnmatchcase takes one pattern: go through the patterns, any(... for pattern in patterns).
             any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ fnmatchcase(name, patterns)
+          or
+            any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ fnmatchcase(name, "|".join(patterns))
         these are no regular expressions, in which a star repeats what stands before it: fnmatch.fnmatchcase(name, pattern).
             fnmatchcase(name, pattern) for ⇒ re.match(pattern, name) for
         in a regular expression a dot stands for any letter, and blocks.1.* fits blocks.10 too: re.escape, or fnmatch.fnmatchcase.
@@ -566,6 +590,14 @@ FREEZE_EXCEPT = StagedExercise(
             fnmatchcase(name, pattern) for ⇒ re.fullmatch(re.escape(pattern).replace(re.escape("*"), ".+"), name) for
         you go through the parts of the model, and miss the parameters that are its own, such as cls_token: named_parameters() gives all.
             in model.named_parameters(): ⇒ in [(f"{part}.{name}", p) for part, child in model.named_children() if part != "again" for name, p in child.named_parameters()]:
+        you stop at the first parameter that fits: break or `return` ends the loop over all of them.
+            trained.append(name) ⇒ trained.append(name)
+            | break
+          or
+            trained = [] ⇒ trained = []
+            | model.requires_grad_(False)
+            trained.append(name) ⇒ trained.append(name)
+            | break
         you compare the names of modules: parameters have names of their own, named_parameters().
             for name, parameter in model.named_parameters(): ⇒ for name, parameter in model.named_modules():
         you return what is frozen: the names of those that are trained.
@@ -725,6 +757,12 @@ LORA_LINEAR = Exercise(
             layer = ⇒ if x.ndim > 2:
             |     weight @ x.permute(*range(x.ndim)[::-1])
             | layer =
+        x may have any number of dimensions before the last: take none of them apart, F.linear works on the last.
+            layer = ⇒ B, N, D = x.shape
+            | layer =
+          or
+            layer = ⇒ N, D = x.shape
+            | layer =
         the detour is given what the layer puts out: it stands beside the layer, and takes x.
             F.linear(x, down) ⇒ F.linear(layer, down)
         sides of 1 are gone: leave .squeeze() away, the result is (..., d_out).
@@ -875,6 +913,8 @@ LAYERWISE_LR = StagedExercise(
             int(parts[1]) ⇒ int(name[7])
         blocks.10 is taken for blocks.0: compare the whole number, name.split(".")[1].
             int(parts[1]) ⇒ int(parts[1][-1])
+        name[7:9] has the dot in it where the number has one digit: the number of a block is name.split(".")[1].
+            int(parts[1]) ⇒ int(name[7:9])
         sorted as text 10 comes before 2: the number of a block is int(name.split(".")[1]).
             int(parts[1]) ⇒ sorted({n.split(".")[1] for n in names if n.startswith("blocks.")}).index(parts[1])
         twelve blocks are written into the code: depth says how many there are.

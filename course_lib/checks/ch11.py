@@ -19,7 +19,7 @@ def _filter_probes(generator):
         (11, 2, 2, 8),  # all components
         (9, 1, 2, 1),
         (7, 5, 1, 4),
-        (6, 1, 1, 1),
+        (6, 2, 1, 1),
         (17, 3, 2, 5),  # the shape of the first
         (25, 2, 2, 4),
     ):
@@ -46,7 +46,7 @@ def _filters_by_svd(weight, n):
 
 def _filters_by_eigh(weight, n):
     filters = weight.flatten(1)
-    vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(filters.T))).eigenvectors
+    vectors = torch.linalg.eigh(torch.cov(filters.T)).eigenvectors
     components = vectors.T.flip(0)[:n]
     largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
     components = components * largest.sign()
@@ -125,6 +125,11 @@ PATCH_FILTERS = Exercise(
           or
             svd.Vh[:n] ⇒ svd.Vh[:, :n].T
             components * largest.sign() ⇒ components
+          or
+            svd.Vh[:n] ⇒ svd.Vh[:, :n]
+          or
+            svd.Vh[:n] ⇒ svd.Vh[:, :n]
+            components.unflatten(1, ⇒ components.reshape(n, *
         yours come from the side of the filters, D by D (U, or eigenvectors of torch.cov(filters)): the components are the rows of Vh, or eigenvectors of torch.cov(filters.T).
             svd.Vh[:n] ⇒ svd.U[:, :n].T
           or

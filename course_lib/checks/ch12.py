@@ -1,5 +1,6 @@
 """The exercises of chapter 12, attention maps, rollout and attention distance."""
 
+import copy  # noqa: F401 (for the edits)
 import dis
 from contextlib import ExitStack
 from unittest import mock
@@ -145,6 +146,8 @@ def _recorded(answer):
         runs, forward, key = [], VisionTransformer.forward, (model, images.shape)
 
         def counted(self, images):
+            if self is not net:  # a copy
+                return forward(self, images)
             runs.append("begun")
             answer = forward(self, images)
             runs[-1] = "ended"
@@ -172,7 +175,7 @@ def _recorded(answer):
         left = [words for (words, old), new in zip(before.items(), after, strict=True) if old != new]
         if not left:
             _nets[key] = net
-        if returned is None or isinstance(returned, dict):
+        if isinstance(returned, dict) or (returned is None and model not in SILENT):
             return returned
         if isinstance(returned, NotImplementedError):
             raise returned
@@ -332,6 +335,19 @@ RECORD_ATTENTION = StagedExercise(
             maps = [] ⇒ maps = []
             | model.eval()
         in the end the model is in training mode, whatever it was before: remember model.training, and set back that.
+            finally: ⇒ finally:
+            |     model.train()
+          or
+            maps = [] ⇒ maps = []
+            | model.eval()
+            finally: ⇒ finally:
+            |     model.train()
+          or
+            maps = [] ⇒ maps = []
+            | model.eval()
+            return maps ⇒ model.train()
+            | return maps
+          or
             handle.remove() ⇒ handle.remove()
             | model.train()
           or
@@ -381,6 +397,9 @@ RECORD_ATTENTION = StagedExercise(
             model(images) ⇒ x = model.embed(images)
             | for block in model.blocks:
             |     x = block(x)
+        you run a copy, and the model that you are given does not run: call it itself, and take out in the end what you have put in.
+            maps = [] ⇒ maps = []
+            | model = copy.deepcopy(model)
         you run the model twice: once, with the hooks in it.
             model(images) ⇒ model(images)
             | del maps[:]
@@ -479,6 +498,8 @@ RECORD_ATTENTION = StagedExercise(
             return maps ⇒ return maps[-1]
         you record the first block only: every layer of the model.
             return maps ⇒ return maps[:1]
+          or
+            for layer in layers] ⇒ for layer in [model.blocks[0].attn]]
         the last layer is missing: every layer of the model.
             for layer in layers] ⇒ for layer in layers[:-1]]
           or
@@ -658,6 +679,8 @@ ATTENTION_ROLLOUT = Exercise(
             fused + identity ⇒ fused + 1
         half an identity: x + attention(x) counts both alike, so 1.
             fused + identity ⇒ fused + 0.5 * identity
+        the identity is divided, and each token's own share is too small: x + attention(x) counts both alike, so 1.
+            fused + identity ⇒ fused + identity / maps.shape[-1]
         the identity comes in twice: once for each layer.
             fused + identity ⇒ fused + 2 * identity
         only the first layer gets its identity: every layer has a residual connection.
@@ -681,6 +704,15 @@ ATTENTION_ROLLOUT = Exercise(
             unbind(1) ⇒ unbind(1)[:12]
         you add the identity once, to the finished product: to each layer's map.
             _rows_to_one(fused + identity) ⇒ fused
+            return result ⇒ return _rows_to_one(result + identity)
+          or
+            _rows_to_one(fused + identity) ⇒ fused
+            return result ⇒ return result + identity
+          or
+            fused + identity ⇒ fused
+            return result ⇒ return result + identity
+          or
+            fused + identity ⇒ fused
             return result ⇒ return _rows_to_one(result + identity)
         rows are divided once, in the end: in each layer, or the layers get unequal weight.
             _rows_to_one(fused + identity) ⇒ fused + identity
@@ -833,6 +865,8 @@ MEAN_ATTENTION_DISTANCE = Exercise(
             gh, gw = grid_size ⇒ gw, gh = grid_size
         a row has gw patches: patch n is in row n // gw, you divide by gh.
             n // gw ⇒ n // gh
+        a row has gw patches: patch n is in column n % gw, you take the rest by gh.
+            n % gw ⇒ n % gh
         you divide each column by its sum: each row is one query's, dim=-1.
             dim=-1, keepdim ⇒ dim=-2, keepdim
         you divide by the sum of the whole map: each row is one query's, dim=-1.
@@ -858,6 +892,12 @@ MEAN_ATTENTION_DISTANCE = Exercise(
             dim=(0, 3) ⇒ dim=3
         each query has its own numbers: the mean over queries too, (L, H).
             dim=(0, 3) ⇒ dim=0
+        you take the mean over the layers, and keep the images: dim=(0, 3), for the result is (L, H).
+            dim=(0, 3) ⇒ dim=(1, 3)
+        you take the mean over the heads, and keep the images: dim=(0, 3), for the result is (L, H).
+            dim=(0, 3) ⇒ dim=(2, 3)
+        one number for everything: each head of each layer has its own, (L, H).
+            far.mean(dim=(0, 3)) ⇒ far.mean()
         the first image only: the mean over all.
             far.mean(dim=(0, 3)) ⇒ far[0].mean(dim=-1)
         squeeze takes away a single layer, or a single head: the result has two dimensions, (L, H).

@@ -42,6 +42,9 @@ def _pointing_probes(generator):
             for place, value in zip(places.tolist(), values, strict=False):
                 maps[i].view(-1)[place] = value
             row, column = divmod(int(places[0]), gw)
+            if B == 5 and i == 2:  # all but one pixel
+                for place in places[:tied].tolist():
+                    masks[i, place // gw * P :, place % gw * P :][:P, :P] = True
             masks[i, row * P, column * P] = False
             masks[i, row * P + P - 1, column * P] = P > 1
         masks[1:2], masks[3:4] = False, True
@@ -72,6 +75,10 @@ POINTING_GAME = Exercise(
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).argmax(1), maps[0].numel()).view_as(maps)
         several patches share the largest number, and you take the last alone: compare with the maximum instead.
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).flip(1).argmax(1), maps[0].numel()).flip(1).view_as(maps)
+        argmax on the enlarged map returns one pixel, the first of many with this number: compare with the maximum, and all of them count.
+            ⇒ P = masks.shape[1] // maps.shape[1]
+            | large = maps.repeat_interleave(P, 1).repeat_interleave(P, 2).flatten(1)
+            | return masks.flatten(1).gather(1, large.argmax(dim=1, keepdim=True))[:, 0].to(maps.dtype)
         nearly the largest is not the largest: compare with ==, without a tolerance, and in the maps' own dtype.
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ torch.isclose(maps, maps.amax(dim=(1, 2), keepdim=True))
         you enlarge smoothly, and the largest number is one that the map does not have: repeat_interleave repeats the numbers that are there.
@@ -169,6 +176,8 @@ POINTING_GAME = Exercise(
           or
             on = masks.to(maps.dtype) ⇒ on = (F.avg_pool2d(masks[:, None].to(maps.dtype), P)[:, 0] > 0.5).to(maps.dtype)
             | on = on.repeat_interleave(P, 1).repeat_interleave(P, 2)
+        // leaves 0 or 1: divide with /, a share may lie between.
+            .sum(dim=(1, 2)) / chosen ⇒ .sum(dim=(1, 2)) // chosen
         a hit is no matter of one half: return the share itself.
             ⇒ return (_pointing(maps, masks) > 0.5).to(maps.dtype)
           or
@@ -281,7 +290,10 @@ def _deletion_staged(answer):
     def staged(model, image, saliency, fill, label):
         if isinstance(model, nn.Module):
             return answer(model, image, saliency, fill, label)
-        returned = answer(_vit(model), image, saliency, fill, label)
+        net = _vit(model)
+        returned = answer(net, image, saliency, fill, label)
+        if any(part.training for part in net.modules()):
+            raise ValueError("the model was in evaluation mode, and now it is not")
         if isinstance(returned, tuple | list):
             kinds = {type(item).__name__ for item in returned}
             raise TypeError(f"expected one tensor, got a {type(returned).__name__} of {', '.join(sorted(kinds))}")
@@ -363,6 +375,12 @@ DELETION_CURVE = StagedExercise(
             [:, label] ⇒ [:, label].float()
         one number, the area: return the whole curve.
             [:, label] ⇒ [:, label].mean()
+          or
+            return logits.softmax(dim=-1)[:, label] ⇒ return torch.trapezoid(logits.softmax(dim=-1)[:, label], dx=1 / (gh * gw))
+          or
+            return logits.softmax(dim=-1)[:, label] ⇒ return torch.trapezoid(logits.softmax(dim=-1)[:, label])
+          or
+            [:, label] ⇒ [:, label].sum()
         the patches become 0, and not those of fill: 0 is only one of the things that can stand there.
             = fill[:, rows, columns] ⇒ = 0
         you fill with a mean of fill: each pixel gets that of fill at the same place.
@@ -401,6 +419,9 @@ DELETION_CURVE = StagedExercise(
             image.shape[1] // gh ⇒ image.shape[1] // gw
           or
             image.shape[1] // gh ⇒ image.shape[2] // gh
+        you set the model to training mode, and it is not yours: it comes in evaluation mode, leave it there.
+            logits = model ⇒ model.train()
+            | logits = model
         argsort() of the whole map sorts each of its rows for itself: saliency.flatten() first.
             saliency.flatten().argsort(descending=True) ⇒ saliency.argsort(descending=True).flatten()
         argsort(argsort) gives each patch its rank, and one argsort the patches in their order: you take the one for the other.
@@ -422,7 +443,14 @@ DELETION_CURVE = StagedExercise(
             image = image.clone() ⇒
         the model wants a batch: image[None], and [0] of what it returns; or all images stacked.
             torch.stack(steps) ⇒ image
-        """,
+        """
+        + "".join(
+            f"""
+        P is written into your code: image.shape[1] // gh.
+            image.shape[1] // gh ⇒ {P}
+        """
+            for P in (4, 8, 14, 16)
+        ),
     ),
 )
 
@@ -550,6 +578,11 @@ RANDOMISE_FROM_TOP = StagedExercise(
             depth - blocks, depth ⇒ depth - blocks + 1, depth
         you count from the last block downwards and miss it: its number is depth - 1.
             range(depth - blocks, depth) ⇒ range(max(depth - blocks - 1, 0), depth - 1)
+          or
+            range(depth - blocks, depth) ⇒ [i % depth for i in range(depth - blocks - 1, depth - 1)]
+        block depth is none, they are counted from 0: the last is depth - 1, so range(depth - blocks, depth).
+            result, depth = ⇒ list(map(model.blocks.__getitem__, range(len(model.blocks) - blocks + 1, len(model.blocks) + 1)))
+            | result, depth =
         only one block is random, in the middle of a trained model: that one and all above it.
             range(depth - blocks, depth) ⇒ list(range(depth - blocks, depth))[:1]
         head and norm are random, and no block is: the last `blocks` too.

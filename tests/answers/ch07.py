@@ -350,6 +350,12 @@ SLIPS = {
             math.cos(math.pi * progress) ⇒ math.sin(progress * math.pi)
         use math.cos and math.pi
             math.cos(math.pi * progress) ⇒ torch.tensor(math.pi * progress).cos()
+        without parentheses the division
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step - warmup_steps / total_steps - warmup_steps
+        only the 1 is divided
+            (step + 1) / warmup_steps ⇒ step + 1 / warmup_steps
+        the cosine runs during the warm-up
+            return peak * (step + 1) / warmup_steps ⇒ rate = peak * (step + 1) / warmup_steps
         """,
     "param_groups": """
         and no biases
@@ -363,6 +369,11 @@ SLIPS = {
             | special = name.endswith(endings)
         what has one does not
             < 2 ⇒ <= 2
+        cls_token, pos_embed and the tables of position biases are in no group
+            (rest if special or parameter.ndim < 2 else decay).append(parameter) ⇒ if parameter.ndim < 2:
+            |     rest.append(parameter)
+            | elif not special:
+            |     decay.append(parameter)
         """,
     "evaluate": """
         no length
@@ -386,6 +397,14 @@ SLIPS = {
             labels, reduction ⇒ F.one_hot(labels).double(), reduction
         in training mode
             model.eval() ⇒ model.training = False
+        a pair of brackets is missing
+            torch.no_grad() ⇒ torch.no_grad
+        the size of the last batch
+            count += len(labels) ⇒ count = len(labels)
+        // leaves whole numbers
+            right / count ⇒ int(right / count)
+        you return a dictionary
+            return loss / count, right / count ⇒ return dict(loss=loss / count, accuracy=right / count)
         """,
     "train_step": """
         the loss is a sum over the images
@@ -403,6 +422,21 @@ SLIPS = {
             labels) ⇒ F.one_hot(labels).double())
         a number has no backward()
             loss.backward() ⇒ loss.item().backward()
+        you add the lengths
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm) ⇒ total = sum(p.grad.norm() for p in model.parameters())
+            | if total > max_norm:
+            |     for p in model.parameters():
+            |         p.grad.mul_(max_norm / total)
+        the length is its root
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm) ⇒ total = sum((p.grad**2).sum() for p in model.parameters())
+            | if total > max_norm:
+            |     for p in model.parameters():
+            |         p.grad.mul_(max_norm / total)
+        the longest gradient
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm) ⇒ total = max(p.grad.norm() for p in model.parameters())
+            | if total > max_norm:
+            |     for p in model.parameters():
+            |         p.grad.mul_(max_norm / total)
         """,
 }
 

@@ -410,6 +410,12 @@ SLIPS = {
         in float32 on the CPU
             nn.init.zeros_(model.head.weight) ⇒ model.head.weight.data = torch.zeros(num_classes, old.in_features)
             nn.init.zeros_(model.head.bias) ⇒ model.head.bias.data = torch.zeros(num_classes)
+        still the old one
+            model.head = nn.Linear(old.in_features, num_classes).to(old.weight)
+            | nn.init.zeros_(model.head.weight)
+            | nn.init.zeros_(model.head.bias) ⇒ old = nn.Linear(old.in_features, num_classes).to(old.weight)
+            | nn.init.zeros_(old.weight)
+            | nn.init.zeros_(old.bias)
         """,
     "macro_f1": """
         as one fraction for all classes is
@@ -421,6 +427,16 @@ SLIPS = {
             if both: ⇒ if k >= 0:
         `and` wants one truth
             (true & said) ⇒ (true and said)
+        FN is missing
+            both = (true.sum() + said.sum()).item() ⇒ both = (said.sum() + (true & said).sum()).item()
+        FP is missing
+            both = (true.sum() + said.sum()).item() ⇒ both = (true.sum() + (true & said).sum()).item()
+        below the line as well
+            / both ⇒ / (true | said).sum().item()
+        a division comes before a sum
+            / both ⇒ / 2 * (true & said).sum().item() + (true != said).sum().item()
+        inside the loop
+            scores.append(2 * (true & said).sum().item() / both) ⇒ return 2 * (true & said).sum().item() / both
         """,
     "freeze_except": """
         is more than a beginning
@@ -446,6 +462,19 @@ SLIPS = {
         a set has no order
             trained = [] ⇒ trained = set()
             append ⇒ add
+        and the names are those of all
+            ⇒ trained = []
+            | for name, parameter in model.named_parameters():
+            |     for pattern in patterns:
+            |         if fnmatchcase(name, pattern):
+            |             parameter.requires_grad_(True)
+            |             trained.append(name)
+            |         else:
+            |             parameter.requires_grad_(False)
+            | return trained
+        you stop at the first
+            trained.append(name) ⇒ trained.append(name)
+            | return trained
         """,
     "lora_linear": """
         leave + bias away
@@ -462,6 +491,10 @@ SLIPS = {
             F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up) ⇒ F.linear(x, weight + scale * (down @ up), bias)
         what the layer puts out
             F.linear(x, down) ⇒ F.linear(F.linear(x, weight, bias), down)
+        take none of them apart
+            ⇒ B, N, D = x.shape
+            | x = x.reshape(B * N, D)
+            | return (F.linear(x, weight, bias) + scale * x @ down.T @ up.T).reshape(B, N, -1)
         """,
     "layerwise_lr": """
         where a power is needed
@@ -476,6 +509,8 @@ SLIPS = {
             {"head": 0, "norm": 1} ⇒ {"head": 1, "norm": 2}
         a piece of text
             int(parts[1]) ⇒ parts[1]
+        has the dot in it
+            int(parts[1]) ⇒ int(name.removeprefix("blocks.")[:2])
         """,
 }
 

@@ -43,6 +43,12 @@ def filters_from_the_side_of_the_filters(weight, n):
     return torch.stack(result)
 
 
+def filters_by_covariance(weight, n):
+    vectors = torch.linalg.eigh(torch.cov(weight.flatten(1).T)).eigenvectors.flip(1)[:, :n]
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return (vectors * largest.sign()).T.reshape(n, *weight.shape[1:])
+
+
 def filters_of_a_model(model, n):
     return filters_by_numpy(model.patch_embed.proj.weight.detach(), n)
 
@@ -56,7 +62,7 @@ def filters_each_a_matrix(weight, n):
 
 
 def filters_from_eigenvectors_lying_down(weight, n):
-    vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(weight.flatten(1).T)))[1].flip(1)
+    vectors = torch.linalg.eigh(torch.cov(weight.flatten(1).T))[1].flip(1)
     signs = vectors[:n].gather(1, vectors[:n].abs().argmax(1, keepdim=True)).sign()
     return (vectors[:n] * signs).view(n, *weight.shape[1:])
 
@@ -156,7 +162,12 @@ def share_of_sample_variances(table):
 
 
 RIGHT = {
-    "patch_filters": (filters_by_eigenvectors, filters_by_numpy, filters_from_the_side_of_the_filters),
+    "patch_filters": (
+        filters_by_covariance,
+        filters_by_eigenvectors,
+        filters_by_numpy,
+        filters_from_the_side_of_the_filters,
+    ),
     "pos_embed_similarity": (similarity_by_pairs, similarity_by_einsum, similarity_from_the_corner),
     "row_column_share": (share_by_least_squares, share_as_a_float, share_by_numpy),
 }

@@ -307,7 +307,6 @@ RIGHT = {
         record_in_evaluation_mode,
         record_with_other_methods,
         record_everywhere,
-        record_with_a_copy,
     ),
     "attention_rollout": (rollout_from_above, rollout_image_by_image, rollout_in_numpy),
     "mean_attention_distance": (distance_by_cdist, distance_by_hypot, distance_in_numpy),
@@ -486,6 +485,11 @@ SLIPS = {
         does not multiply with float64 maps
             , dtype=maps.dtype ⇒
             identity.expand(len(maps), -1, -1) ⇒ identity
+        to the finished product
+            mixed = layer.mean(dim=1) + identity ⇒ mixed = layer.mean(dim=1)
+            return result ⇒ return result + identity
+        the identity is divided
+            + identity ⇒ + identity / len(identity)
         """,
     "mean_attention_distance": """
         the square root comes too late
@@ -506,6 +510,15 @@ SLIPS = {
             | weights = maps[..., 1:, 1:]
         need not be square
             gh, gw = grid_size ⇒ gh = gw = int(maps[0, 0, 0, 0, 1:].numel() ** 0.5)
+        you take the rest by gh
+            places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)) ⇒ n = torch.arange(gh * gw)
+            | places = torch.stack([n // gw, n % gh], dim=1)
+        over the layers, and
+            far.mean(dim=(0, 3)) ⇒ far.mean(3).mean(1)
+        over the heads, and
+            far.mean(dim=(0, 3)) ⇒ far.mean(3).mean(2)
+        one number for everything
+            far.mean(dim=(0, 3)) ⇒ far.mean()
         """,
 }
 
@@ -518,6 +531,7 @@ WRONG = {
         record_with_a_kernel_until_it_breaks: "what you have replaced in the library is your own still: set",
         record_and_go_on_asking: "never set back",
         record_asking_alone: "somebody else may be recording",
+        record_with_a_copy: "you run a copy",
         record_asking_until_it_breaks: "layer.recorder stays set",
     },
     "attention_rollout": {rollout_number_by_number: "number by number"},
@@ -534,8 +548,6 @@ EQUIVALENT = {
             record_in_evaluation_mode: with torch.no_grad(): ⇒ if True:
         A batch of one image comes back with the residual connection.
             record_with_other_methods: return old(x) ⇒ return old(x).squeeze()
-        The model is as it was afterwards, so it need not be a copy.
-            record_with_a_copy: return record_by_asking(copy.deepcopy(model), images) ⇒ return record_by_asking(model, images)
         """,
     "attention_rollout": """
         Maps are square.

@@ -225,6 +225,11 @@ SLIPS = {
             | ) ⇒ maps.tile(1, P, P)
         as wide as it is high
             masks.shape[1] // ⇒ masks.size(2) //
+        returns one pixel
+            return (picked * masks).sum(dim=(1, 2)) / picked.sum(dim=(1, 2)) ⇒ places = large.reshape(len(maps), -1).argmax(1).tolist()
+            | return torch.tensor([float(mask.flatten()[place]) for mask, place in zip(masks, places)], dtype=maps.dtype)
+        // leaves 0 or 1
+            .sum(dim=(1, 2)) / ⇒ .sum(dim=(1, 2)) //
         """,
     "deletion_curve": """
         sorts each of its rows
@@ -239,6 +244,13 @@ SLIPS = {
             return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return [model(x[None]).softmax(dim=-1)[0, label] for x in steps]
         is in float32
             return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ return torch.tensor(model(torch.stack(steps)).softmax(dim=-1)[:, label].tolist())
+        to training mode
+            return model ⇒ return model.train()
+        one number, the area
+            return model(torch.stack(steps)).softmax(dim=-1)[:, label] ⇒ curve = model(torch.stack(steps)).softmax(dim=-1)[:, label]
+            | return torch.trapezoid(curve, dx=1 / saliency.numel())
+        P is written into your code
+            image.shape[1] // gh ⇒ 4
         """,
     "randomise_from_top": """
         with i = 0 is the first block
@@ -252,6 +264,10 @@ SLIPS = {
             for i in range(depth - blocks, depth):
             |     result.blocks[i] ⇒ for i in range(-blocks, 0):
             |     result.blocks[i + blocks]
+        miss it
+            range(depth - blocks, depth) ⇒ range(depth - blocks - 1, depth - 1)
+        block depth is none
+            range(depth - blocks, depth) ⇒ range(depth - blocks + 1, depth + 1)
         """,
 }
 

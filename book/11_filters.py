@@ -165,7 +165,7 @@ print("to half of them, same logits:", same_logits(trained["wide"], changed))
 #
 # *Medium, 15 minutes.* The first $n$ principal components of the filters.
 #
-# * `weight` is `(D, C, P, P)`. Flatten each filter, and subtract the mean filter.
+# * `weight` is `(D, C, P, P)`, at least two filters of at least two numbers each. Flatten each filter, and subtract the mean filter.
 # * Take the first `n` right singular vectors, the rows of $V^\top$. Each has length 1, and they come in order of the variance that they explain.
 # * The sign is arbitrary: $-v$ is as good a component as $v$, and which of the two a library returns may depend on the machine. Fix it: in each component, the number that is **largest by size** is positive.
 # * The result is a tensor of `weight`'s dtype, `(n, C, P, P)`. Only its numbers count: it need carry no gradient.

@@ -48,5 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 0
     except (ValueError, OSError) as error:  # of a file or a disk, OSError says which and why
-        print(f"course {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        said = str(error)
+        if isinstance(error, OSError) and error.filename:
+            said = f"{error.filename}: {error.strerror}. Choose another place, or see to its permissions."
+        print(f"course {options.command}: {' '.join(said.split())}", file=sys.stderr)
         return 1

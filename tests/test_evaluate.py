@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from course_lib import cli
+from course_lib.data.folders import fingerprint_of
 from course_lib.models import CNN, CNNConfig, load_model, save_model
 from course_lib.models.ask import ask_files
 from course_lib.weights import Preprocessing
@@ -91,7 +92,18 @@ def test_the_folder_it_was_trained_on_is_looked_at_by_its_test(colours, folder, 
     model = load_model(colours)
     record = {"settings": {"data": f"folder:{folder}"}}
     save_model(model, tmp_path / "m.safetensors", classes=CLASSES, preprocessing=WANTS, record=record)
-    _, out, _ = evaluate(tmp_path / "m.safetensors", folder, "--json", "--out", tmp_path / "drawn", capsys=capsys)
+    for images, note in (
+        ({"test": fingerprint_of(folder, "test")}, []),
+        ({"test": "another"}, ["these are other pictures than this split had in training"]),
+    ):
+        known = record | {"images": images}
+        save_model(model, tmp_path / "m.safetensors", classes=CLASSES, preprocessing=WANTS, record=known)
+        _, out, _ = evaluate(tmp_path / "m.safetensors", folder, "--json", "--out", tmp_path / "drawn", capsys=capsys)
+        notes = json.loads(out).get("notes", [])
+        assert len(notes) == len(note) and all(words in said for words, said in zip(note, notes, strict=True))
+    shutil.copytree(folder, tmp_path / "copy")
+    _, elsewhere, _ = evaluate(tmp_path / "m.safetensors", tmp_path / "copy", "--out", tmp_path / "d", capsys=capsys)
+    assert "note: if it was trained on some of these pictures" in elsewhere
     assert {m["file"] for m in json.loads(out)["mistakes"]} == {str(folder / "green" / f"red{n}.png") for n in (3, 6)}
     assert json.loads(out)["split"] == "test" and json.loads(out)["images"] == 4
 
@@ -100,10 +112,12 @@ def test_classes_are_found_by_their_names(colours, folder, tmp_path, capsys):
     """Whatever else lies in the model's order, and whether all are there."""
     shutil.rmtree(folder / "blue")
     _, out, _ = evaluate(colours, folder, "--json", "--out", tmp_path / "drawn", capsys=capsys)
-    assert json.loads(out)["accuracy"] == pytest.approx(38 / 41)
+    assert json.loads(out)["accuracy"] == pytest.approx(38 / 41) and json.loads(out)["notes"] == [
+        "no pictures of blue."
+    ]
     (folder / "red").rename(folder / "crimson")
     status, _, err = evaluate(colours, folder, "--out", tmp_path / "drawn", capsys=capsys)
-    assert status == 1 and "1 classes that the model does not know (crimson); it knows blue, green, red" in err
+    assert status == 1 and "classes that the model does not know (crimson); it knows blue, green, red" in err
 
 
 def test_without_names_the_order_counts(colours, folder, tmp_path, capsys):
@@ -124,6 +138,8 @@ def test_what_cannot_be_is_one_line(colours, folder, tmp_path, capsys):
         ((colours, tmp_path / "nowhere"), "is not a folder"),
         ((colours, folder, "--split", "tets"), "split 'tets' must be one of train, val, test"),
         (("nothing", folder), "no weights 'nothing'"),
+        ((colours, folder, "--out", folder / "new"), "lies among the pictures, and would be taken for some"),
+        ((folder / "red" / "00.png", folder), "is no weights file that is known here"),
     ):
         status, _, err = evaluate(*arguments, capsys=capsys)
         assert status == 1 and words in err and err.count("\n") == 1

@@ -117,6 +117,11 @@ def test_one_bad_file_keeps_none_of_the_others_back(run, photos, capsys):
     [
         (["nowhere", "x.png"], "no weights 'nowhere'"),
         (["{empty}", "x.png"], "holds no model.safetensors: it is no run, or one that has not finished"),
+        (
+            ["{run}/model.safetensors", "https://example.com/a.jpg", "--json"],
+            "addresses are not fetched, save the picture",
+        ),
+        (["x.png", "{run}"], "no weights 'x.png'"),
         (["{run}", "{empty}"], "holds no pictures: name the files, or the folder that they lie in"),
         (["{bare}", "x.png"], "how these weights want their images is not known: keep them with save_model"),
         (["{headless}", "x.png"], "the model has no head, so it names nothing"),

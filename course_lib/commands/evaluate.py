@@ -31,6 +31,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     from course_lib.models.ask import ask_files, class_names, wanted_images
     from course_lib.models.saved import load_model
 
+    folder, out = options.folder.expanduser().resolve(), options.out.expanduser()
+    if out.resolve().is_relative_to(folder):
+        raise ValueError(f"{out} lies among the pictures, and would be taken for some: give another folder with --out.")
     model = load_model(options.model)
     wants, names = wanted_images(model), class_names(model)
     if options.split is not None:
@@ -45,7 +48,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         | _facts(scores, labels, names)
         | {"mistakes": _mistakes(chances, labels, names, paths)}
     )
-    told |= _draw(told, model, wants, options.out.expanduser())
+    told |= _notes(model, options.folder, split, classes, names) | _draw(told, model, wants, out)
     print(json.dumps(told, indent=1) if options.json else _in_words(told))
     return 0
 
@@ -57,6 +60,20 @@ def _unseen(model: Any, folder: Path) -> str | None:
     return "test" if data.startswith("folder:") and trained_on == folder.expanduser().resolve() else None
 
 
+def _notes(model: Any, folder: Path, split: str | None, classes: Any, names: tuple[str, ...]) -> dict:
+    """What is to be noticed about the pictures, if anything is."""
+    from course_lib.data.folders import fingerprint_of
+
+    notes, trained_on = [], (model.record or {}).get("images") or {}
+    if absent := [name for name in names if name not in classes] if model.classes else []:
+        notes.append(f"no pictures of {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}.")
+    if split is None and trained_on:
+        notes.append("if it was trained on some of these pictures, this is better than it will be on new ones.")
+    elif split and trained_on.get(split, "") != fingerprint_of(folder, split):
+        notes.append("these are other pictures than this split had in training: it may have been trained on some.")
+    return {"notes": notes} if notes else {}
+
+
 def _as_outputs(labels: Any, classes: Any, names: tuple[str, ...], named: bool) -> Any:
     """The labels by the model's outputs, which are found by the classes' names: (n,) -> (n,)."""
     import torch
@@ -66,8 +83,8 @@ def _as_outputs(labels: Any, classes: Any, names: tuple[str, ...], named: bool) 
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(
-            f"the folder has {len(unknown)} classes that the model does not know ({', '.join(unknown[:5])}); it knows "
-            f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}: rename the folders, or leave those out."
+            f"the folder has classes that the model does not know ({', '.join(unknown[:5])}); it knows "
+            f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}: rename the folders, or move those away."
         )
     return torch.tensor([names.index(name) for name in classes])[labels]
 
@@ -167,6 +184,7 @@ def _in_words(told: dict) -> str:
         f"worst class: {worst['class']}, {worst['right']} of {worst['of']} right",
         f"always saying {common['class']} would be right in {100 * common['accuracy']:.2f} %",
     ]
+    lines += [f"note: {note}" for note in told.get("notes", ())]
     if mistakes:
         lines.append(f"the surest of {len(mistakes):,} mistakes:")
     lines += [f"  {m['file']}: {m['said']} {m['probability']:.0%}, is {m['is']}" for m in mistakes[:WORST]]

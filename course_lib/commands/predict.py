@@ -25,16 +25,18 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from course_lib.models.ask import class_names, where_it_looks
+    from course_lib.models.ask import class_names, wanted_images, where_it_looks
     from course_lib.models.saved import load_model
 
     model, photos, drawn = load_model(options.model), list(_pictures(options.photos)), set()
+    wanted_images(model)  # raises before anything is asked
     names, results = class_names(model), []
     for path in photos:
         try:
             image, row, notes = _answer(model, path, options.invert)
         except ValueError as error:  # the others are asked all the same
-            print(f"course predict: {error}", file=sys.stderr)
+            if options.json:
+                print(f"course predict: {error}", file=sys.stderr)
             results.append({"file": str(path), "top": [], "error": str(error)})
             continue
         best = row.topk(min(TOP, len(names)))

@@ -94,6 +94,11 @@ def labelled_files(folder: str | Path, split: str | None = None) -> tuple[list[P
     return list(found), torch.tensor(list(found.values())), layout.classes
 
 
+def fingerprint_of(folder: str | Path, split: str) -> str:
+    """The `fingerprint` that the `ImageSet` of a split would have, without reading its pictures. Chapter 09."""
+    return _fingerprint(find_layout(list_folder(folder)), labelled_files(folder, split)[0])
+
+
 def cifar10_jpeg(split: str, folder: str | Path | None = None) -> ImageSet:
     """CIFAR-10 (JPEG copy), an `ImageSet`: 45,000, 5,000 or 10,000 images (n, 3, 32, 32) uint8 in 10 classes.
 

@@ -82,7 +82,9 @@ class Layout:
         for label, name in enumerate(self.classes):
             if label not in found:
                 folder = self.share(split).part.path / name
-                raise ValueError(f"{shown(folder)} has too few images for a share of them to be {split!r}: add some.")
+                raise ValueError(
+                    f"{shown(folder)} has too few images for a share of them to be {split!r}: add some (with three there is one for each split)."
+                )
 
 
 def find_layout(top: Folder) -> Layout:

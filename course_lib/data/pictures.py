@@ -73,13 +73,15 @@ def open_picture(path: Path) -> "Image.Image":
             return to_rgb(image)
     except Exception as error:  # Pillow has a dozen kinds for damaged files, and each release may add one
         if not path.exists():
-            raise ImageError(f"{shown(path)} is not there: see to its name and its folder.") from error
+            web = path.parts[:1] in (("http:",), ("https:",), ("file:",))
+            advice = "addresses are not fetched, save the picture first" if web else "see to its name and its folder"
+            raise ImageError(f"{shown(path)} is not there: {advice}.") from error
         length = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
         ending = path.suffix.lower()
         reader = f"{READERS[ending]} reads this kind" if ending in READERS.keys() - readable else ""
         raise ImageError(
             f"{shown(path)}{length} cannot be read as an image ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:100]}): {reader or 'replace or delete it'}."
+            f"{' '.join(str(error).split())[:100]}): {reader or 'replace it, or leave it out'}."
         ) from error
 
 

@@ -84,7 +84,7 @@ def _size_line(facts: dict[str, Any]) -> list[str]:
     return [
         f"Sizes: {sizes['different']}, from {small} x {low} to {large} x {high}; most often {width} x {height} "
         f"({sizes['commonest_count']:,}). {sizes['not_square']:,} are not square: the model sees the middle square. "
-        "Give a size such as size=224."
+        "Training needs a size, such as size=224."
     ]
 
 

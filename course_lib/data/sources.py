@@ -57,7 +57,7 @@ def classes_of(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: as `load_data`.
     """
-    if name.startswith("folder:"):
+    if name.startswith("folder:") and name != "folder:":
         return labelled_files(name.removeprefix("folder:"))[2]
     return load_data(name, "test").classes
 

@@ -10,9 +10,17 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent
 CHECKOUT = PACKAGE.parent
 
+WEIGHTS = "model.safetensors"  # of a run
+
 # Where run records and the weights that come with the course are looked for, in this order.
 RESULTS = (CHECKOUT / "data" / "results", PACKAGE / "results")
 CHECKPOINTS = (CHECKOUT / "data" / "checkpoints", PACKAGE / "checkpoints")
+
+
+def run_weights(folder: Path) -> Path | None:
+    """The weights file of a run, from its folder, or of the first seed from the folder of several; None if there is none."""
+    seeds = sorted((run for run in folder.glob("seed-*") if run.name[5:].isdigit()), key=lambda run: int(run.name[5:]))
+    return next((run / WEIGHTS for run in (folder, *seeds) if (run / WEIGHTS).is_file()), None)
 
 
 def weights_folder() -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from course_lib.files.places import weights_folder
+from course_lib.files.places import run_weights, weights_folder
 from course_lib.models.resnet import (
     ResNet,
     ResNetConfig,
@@ -40,6 +40,7 @@ def load_backbone(config: Config, weights: str | Path) -> nn.Module:
     if isinstance(config, TorchvisionResNet):
         return create_resnet(config.name, pretrained=weights, num_classes=config.num_classes)
     path = Path(weights).expanduser()
+    path = run_weights(path) or path
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give the model.safetensors of a run.")
     model = ResNet(config)

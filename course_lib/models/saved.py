@@ -9,12 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from course_lib.files.places import WEIGHTS, run_weights
 from course_lib.models.cnn import CNN, CNNConfig
 from course_lib.models.create import create_model
 from course_lib.models.resnet import NAMES, ResNet, ResNetConfig, TorchvisionResNet, create_resnet, load_strictly
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
 from course_lib.weights.facts import as_preprocessing, frozen, read_about
+from course_lib.weights.formats import recognise
 from course_lib.weights.load import write_weights
 from course_lib.weights.preprocessing import Preprocessing
 from course_lib.weights.registry import REGISTRY, default_weights, find_entry, imagenet_classes
@@ -29,9 +31,6 @@ KINDS: dict[str, tuple[type[Config], Any]] = {
     "ResNet": (ResNetConfig, ResNet),
     "TorchvisionResNet": (TorchvisionResNet, lambda config: create_resnet(config.name, num_classes=config.num_classes)),
 }
-
-
-FILE = "model.safetensors"  # of a run
 
 
 def kind_of(config: Config) -> str:
@@ -95,13 +94,10 @@ def load_model(weights: str | Path) -> Any:
     """
     path = Path(weights).expanduser()
     if path.is_dir():
-        seeds = sorted(
-            (run for run in path.glob("seed-*") if run.name[5:].isdigit()), key=lambda run: int(run.name[5:])
-        )
-        found = [run / FILE for run in (path, *seeds) if (run / FILE).is_file()]
-        if not found:
-            raise ValueError(f"{path} holds no {FILE}: it is no run, or one that has not finished.")
-        path = found[0]
+        found = run_weights(path)
+        if found is None:
+            raise ValueError(f"{path} holds no {WEIGHTS}: it is no run, or one that has not finished.")
+        path = found
     model = _from_file(path) if path.is_file() else _by_name(str(weights))
     return model.eval()
 
@@ -109,6 +105,7 @@ def load_model(weights: str | Path) -> Any:
 def _from_file(path: Path) -> Any:
     about = read_about(path)
     if "config" not in about:
+        recognise(path)  # what is no weights file says what it is
         raise ValueError(
             f"{path} holds weights, and not what model they are of: build it, as in create_model('vit_base_patch16_224'), "
             "fill it with load_pretrained, and keep it with save_model."

@@ -66,8 +66,14 @@ def checked_name(name: str | None) -> str | None:
     Raises:
         ValueError: not every system takes it.
     """
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,78}[A-Za-z0-9_=-]|[A-Za-z0-9_]", name):
-        raise ValueError(f"--name {name!r} must be up to 80 letters, digits and _-=., so that every system takes it.")
+    if name is None:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,78}[A-Za-z0-9_=-]|[A-Za-z0-9_]", name):
+        raise ValueError(
+            f"--name {name!r} must be up to 80 of a-z, A-Z, 0-9 and _-=., beginning with none of -=., so that every system takes it."
+        )
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.I):
+        raise ValueError(f"--name {name!r} is no name for a file on Windows: choose another.")
     return name
 
 
@@ -155,7 +161,9 @@ def prepare(
                 "on from there; or train it anew, with --again."
             )
         return
-    if after:
+    if after and read_about(after).get("images", {}) != mine["images"]:
+        print(f"Not going on from the run in {after}: its images were others.", flush=True)
+    elif after:
         _go_on_from(after, folder, copy_to, mine)
     write_json(folder / ABOUT, mine | {"again": again})
 

@@ -38,7 +38,10 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 3)
         raise ValueError(
-            f"no recipe {name!r}" + (f"; near are {', '.join(near)}" if near else "") + "; `course runs` lists all."
+            f"no recipe {name!r}"
+            + (f"; near are {', '.join(near)}" if near else "")
+            + "; `course runs` lists all."
+            + f" For the pictures in that folder: course train photos data=folder:{name}" * Path(name).is_dir()
         )
     return RECIPES[name]
 
@@ -149,8 +152,7 @@ def kept_record(recipe: Recipe, run: Run, folder: Path) -> dict[str, Any] | None
             print(f"{str(error).partition(':')[0]}, and is made anew.", flush=True)
         return None
     record = written["runs"][0]
-    same = written.get("settings") == recipe.settings() and record.get("curve") == run.progress.history
-    if not (same and (folder / "model.safetensors").is_file()):
+    if not (record.get("curve") == run.progress.history and (folder / "model.safetensors").is_file()):
         return None
     if distributed.is_main():
         longer = "" if run.stopped_early else ", epochs=N goes on to N"
@@ -165,7 +167,9 @@ def keep(recipe: Recipe, run: Run, val: ImageSet, test: ImageSet, folder: Path) 
     model = run.model
     trained = count_parameters(model)
     facts: dict[str, Any] = {"classes": test.classes, "preprocessing": Preprocessing.of(test)}
+    prints = {split: data.fingerprint for split, data in zip(SPLITS, (run.data, val, test), strict=True)}
     who = {"recipe": recipe.name, "settings": recipe.settings(), "seed": recipe.train.seed}
+    who |= {"images": prints} if test.fingerprint else {}
     if run.best and distributed.is_main():
         best = copy.deepcopy(model)
         best.load_state_dict(run.best)

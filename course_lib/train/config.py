@@ -70,7 +70,9 @@ class TrainConfig:
         if not 0 < self.lr <= 1:
             raise ValueError(f"lr {self.lr!r} must be above 0 and at most 1; 1e-3 is usual for AdamW.")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs!r} must be below epochs {self.epochs}.")
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs!r} must be below epochs {self.epochs}: set warmup_epochs=0, or more epochs."
+            )
         for name in ("label_smoothing", "ema"):
             check_rate(name, getattr(self, name))
         pair = isinstance(self.betas, (tuple, list)) and len(self.betas) == 2

@@ -18,7 +18,7 @@ from torch import nn
 
 from course_lib.files.atomic import write_atomically
 from course_lib.files.fetch import fetch, verify
-from course_lib.files.places import CHECKPOINTS, weights_folder
+from course_lib.files.places import CHECKPOINTS, WEIGHTS, run_weights, weights_folder
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.vit import VisionTransformer
 from course_lib.weights.convert import State, num_heads, to_timm_names
@@ -154,7 +154,10 @@ def _locate(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
     """(path, entry or None) for a path or a name; a named file is fetched if it is not here yet."""
     path = Path(weights).expanduser()
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the weights file in it, such as {path / 'model.safetensors'}.")
+        found = run_weights(path)
+        if found is None:
+            raise ValueError(f"{path} is a folder without a {WEIGHTS}: give the weights file in it.")
+        path = found
     if path.is_file():
         entry = next((entry for entry in REGISTRY.values() if entry.file == path.name), None)
         if path.stat().st_size > 0:  # an empty file is named as such later

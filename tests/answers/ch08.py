@@ -520,7 +520,6 @@ EQUIVALENT = {
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w)
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w).expand(B, w).squeeze()
             crop_mirroring_shift_and_image: left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]) ⇒ left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]).squeeze()
-            crop_into_a_result: padded = F.pad(images, [padding] * 4) ⇒ padded = F.pad(images, [padding] * 4).squeeze()
         There are always four axes.
             random_crop_flip: h, w = images.shape[-2:] ⇒ h, w = images.shape[2:]
             crop_in_a_loop: height, width = images.shape[-2:] ⇒ height, width = images.shape[2:]
@@ -547,8 +546,6 @@ EQUIVALENT = {
         """,
     "ema_update": """
         Where no gradient is recorded there is none to cut off, and a buffer of one number is that number.
-            ema_by_data: old.data = decay * old.data + (1 - decay) * new.data ⇒ old.data = (decay * old.data + (1 - decay) * new.data).detach()
-            ema_by_loading: state[name] = decay * old + (1 - decay) * state[name] ⇒ state[name] = (decay * old + (1 - decay) * state[name]).detach()
             ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.detach()
             ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.squeeze()
         What is done already is left out, and a buffer may be copied twice.
@@ -557,6 +554,5 @@ EQUIVALENT = {
             ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters():
             ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters(recurse=True):
         The numbers are not changed where they lie, so they need not be copied.
-            ema_by_loading: state = {name: value.clone() for name, value in model.state_dict().items()} ⇒ state = {name: value for name, value in model.state_dict().items()}
         """,
 }

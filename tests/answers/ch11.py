@@ -249,7 +249,18 @@ EQUIVALENT = {
         The full matrices hold the same first rows.
             patch_filters: components = torch.linalg.svd(filters, full_matrices=False).Vh[:n] ⇒ components = torch.linalg.svd(filters).Vh[:n]
             patch_filters: components = torch.linalg.svd(filters, full_matrices=False).Vh[:n] ⇒ components = torch.linalg.svd(filters, full_matrices=True).Vh[:n]
+        A filter has at least two numbers, and there are at least two filters: no axis has size 1, unless n is 1.
+            patch_filters: filters = weight.flatten(1) ⇒ filters = weight.flatten(1).squeeze()
+            patch_filters: filters = filters - filters.mean(dim=0) ⇒ filters = (filters - filters.mean(dim=0)).squeeze()
+            filters_by_eigenvectors: flat = weight.reshape(weight.shape[0], -1) ⇒ flat = weight.reshape(weight.shape[0], -1).squeeze()
+            filters_by_eigenvectors: flat = flat - flat.mean(dim=0) ⇒ flat = (flat - flat.mean(dim=0)).squeeze()
+            filters_by_numpy: flat = weight.flatten(1).numpy() ⇒ flat = weight.flatten(1).numpy().squeeze()
+            filters_from_the_side_of_the_filters: flat = weight.flatten(1) ⇒ flat = weight.flatten(1).squeeze()
+            filters_from_the_side_of_the_filters: flat = flat - flat.mean(dim=0) ⇒ flat = (flat - flat.mean(dim=0)).squeeze()
+            filters_from_the_side_of_the_filters: direction = direction / direction.norm() ⇒ direction = (direction / direction.norm()).squeeze()
+            filters_by_covariance: largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)) ⇒ largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).squeeze()
         Dividing by 1 or -1 is multiplying by it.
+            filters_by_covariance: return (vectors * largest.sign()).T.reshape(n, *weight.shape[1:]) ⇒ return (vectors / largest.sign()).T.reshape(n, *weight.shape[1:])
             patch_filters: components = components * components.gather(1, largest).sign() ⇒ components = components / components.gather(1, largest).sign()
         The largest number by size is never 0, and no two of them are equally large.
             filters_by_eigenvectors: turn = components.amax(dim=1) < -components.amin(dim=1) ⇒ turn = components.amax(dim=1) <= -components.amin(dim=1)

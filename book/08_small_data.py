@@ -612,8 +612,8 @@ for beta in (0.99, 0.998, 0.9999):
 # *Medium, 15 minutes.* One step of the average.
 #
 # * `average` and `model` are two modules of the same kind. `decay` is $\beta$.
-# * Change the parameters of `average` **in place**, the numbers in the memory that they have: $\beta$ times themselves, plus $1 - \beta$ times the model's. Nothing is returned, and `model` stays as it is. A parameter that two layers share is one parameter.
-# * Modules also have *buffers*, tensors that are not trained: a batch norm keeps the running mean and variance of what it has seen, and a whole number that counts its batches. Copy the model's buffers into the average's, all that `buffers()` gives (a state dict may lack some). Running statistics are averages already, and whole numbers have no average.
+# * Change the parameters of `average` **in place**: $\beta$ times themselves, plus $1 - \beta$ times the model's. Nothing is returned, and `model` stays as it is. A parameter that two layers share is one parameter.
+# * Modules also have *buffers*, tensors that are not trained: a batch norm keeps the running mean and variance of what it has seen, and a whole number that counts its batches. Copy the model's buffers into the average's. Running statistics are averages already, and whole numbers have no average.
 
 
 # %% tags=["exercise"]

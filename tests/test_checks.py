@@ -89,7 +89,7 @@ def check_known_mistakes(exercise, seed):
 
 
 @every_exercise
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_known_mistake_gets_its_own_hint(exercise):
     """So each can be seen on the probes, and no mistake before it is taken for it."""
     check_known_mistakes(exercise, seed=0)

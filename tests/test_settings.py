@@ -107,7 +107,7 @@ def owner(recipe, path):
 CASES = {(owner(recipe, path), name): recipe.name for recipe in KINDS for name, path in setting_paths(recipe).items()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=".".join)
 def test_any_value_of_any_setting_is_a_run_or_one_line(kinds, case, capsys):
@@ -190,7 +190,7 @@ def test_a_setting_given_twice():
         ("flip", "augment.flip"),
         ("augment.flipp", "augment.flip"),
         ("model.emb_dim", "model.embed_dim"),
-        ("wieghts", "weights"),
+        ("wegihts", "weights"),
         ("class_weight", "class_weights"),
     ],
 )

@@ -380,34 +380,6 @@ SLIPS = {
             F.pad(images, (padding, padding, padding, padding)) ⇒ images
         lines it up with the columns
             flips[:, None, None, None] ⇒ flips
-        end at column w
-            ⇒ h, w = images.shape[-2:]
-            | padded, result = F.pad(images, (padding,) * 4), []
-            | for image, (top, left), flip in zip(padded, shifts.tolist(), flips):
-            |     cut = image[:, top : top + h, left:w]
-            |     result.append(cut.flip(-1) if flip else cut)
-            | return torch.stack(result)
-        end at row h, however
-            ⇒ h, w = images.shape[-2:]
-            | padded, result = F.pad(images, (padding,) * 4), []
-            | for image, (top, left), flip in zip(padded, shifts.tolist(), flips):
-            |     cut = image[:, top:h, left : left + w]
-            |     result.append(cut.flip(-1) if flip else cut)
-            | return torch.stack(result)
-        inside the loop
-            ⇒ h, w = images.shape[-2:]
-            | padded, result = F.pad(images, (padding,) * 4), []
-            | for image, (top, left), flip in zip(padded, shifts.tolist(), flips):
-            |     cut = image[:, top : top + h, left : left + w]
-            |     result.append(cut.flip(-1) if flip else cut)
-            |     return torch.stack(result)
-        a list of images
-            ⇒ h, w = images.shape[-2:]
-            | padded, result = F.pad(images, (padding,) * 4), []
-            | for image, (top, left), flip in zip(padded, shifts.tolist(), flips):
-            |     cut = image[:, top : top + h, left : left + w]
-            |     result.append(cut.flip(-1) if flip else cut)
-            | return result
         """,
     "soft_cross_entropy": """
         you clamp the logits
@@ -422,8 +394,6 @@ SLIPS = {
             logits.log_softmax(dim=-1) ⇒ (logits - size - (logits - size).exp().sum(-1, True).log())
         a small number inside
             logits.log_softmax(dim=-1) ⇒ torch.log(torch.softmax(logits, -1) + torch.finfo(logits.dtype).tiny)
-        is of the targets
-            targets * logits.log_softmax(dim=-1) ⇒ logits.softmax(dim=-1) * torch.log(targets + 1e-8)
         """,
     "mixup": """
         own and partner have the same weight
@@ -445,9 +415,6 @@ SLIPS = {
             weight[:, None]
             | return ⇒ weight
             | return
-        the partner of the first
-            images[partners] ⇒ images[partners[0]]
-            targets[partners] ⇒ targets[partners[0]]
         """,
     "ema_update": """
         the wrong way round
@@ -474,22 +441,6 @@ SLIPS = {
             average.parameters(), model.parameters() ⇒ average.state_dict().values(), model.state_dict().values()
         gradients are recorded
             with torch.no_grad(): ⇒ if True:
-        decay · old + new
-            .add_(new, alpha=1 - decay) ⇒ .add_(new)
-        decay · old + decay · new
-            alpha=1 - decay ⇒ alpha=decay
-        the old average counts decay
-            mul_(decay) ⇒ mul_(1 - decay)
-        and nothing is added
-            .add_(new, alpha=1 - decay) ⇒ .add(new, alpha=1 - decay)
-        the other way round, old.copy_(new)
-            old.copy_(new) ⇒ new.copy_(old)
-        leaves out buffers
-            for old, new in zip(average.buffers(), model.buffers()):
-            |     old.copy_(new) ⇒ names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-            | average.load_state_dict({name: value for name, value in model.state_dict().items() if name not in names}, strict=False)
-        new memory
-            old.mul_(decay).add_(new, alpha=1 - decay) ⇒ old.data = (decay * old + (1 - decay) * new).data.float()
         """,
 }
 
@@ -520,6 +471,7 @@ EQUIVALENT = {
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w)
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w).expand(B, w).squeeze()
             crop_mirroring_shift_and_image: left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]) ⇒ left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]).squeeze()
+            crop_into_a_result: padded = F.pad(images, [padding] * 4) ⇒ padded = F.pad(images, [padding] * 4).squeeze()
         There are always four axes.
             random_crop_flip: h, w = images.shape[-2:] ⇒ h, w = images.shape[2:]
             crop_in_a_loop: height, width = images.shape[-2:] ⇒ height, width = images.shape[2:]
@@ -546,6 +498,8 @@ EQUIVALENT = {
         """,
     "ema_update": """
         Where no gradient is recorded there is none to cut off, and a buffer of one number is that number.
+            ema_by_data: old.data = decay * old.data + (1 - decay) * new.data ⇒ old.data = (decay * old.data + (1 - decay) * new.data).detach()
+            ema_by_loading: state[name] = decay * old + (1 - decay) * state[name] ⇒ state[name] = (decay * old + (1 - decay) * state[name]).detach()
             ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.detach()
             ema_module_by_module: mine.get_buffer(name)[...] = new ⇒ mine.get_buffer(name)[...] = new.squeeze()
         What is done already is left out, and a buffer may be copied twice.
@@ -554,5 +508,6 @@ EQUIVALENT = {
             ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters():
             ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters(recurse=True):
         The numbers are not changed where they lie, so they need not be copied.
+            ema_by_loading: state = {name: value.clone() for name, value in model.state_dict().items()} ⇒ state = {name: value for name, value in model.state_dict().items()}
         """,
 }

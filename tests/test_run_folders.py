@@ -19,6 +19,7 @@ from course_lib.recipes.runner import RECIPES
 from course_lib.recipes.settings import override
 from course_lib.train import loop
 
+pytestmark = pytest.mark.slow
 SHORT = replace(TINY, train=replace(TINY.train, epochs=3, batch_size=600, lr=0.01))  # two steps an epoch
 
 

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from course_lib.commands import save_figure
+
 WORST = 12  # mistakes that are shown
 
 
@@ -143,7 +145,7 @@ def _draw(told: dict, model: Any, wants: Any, folder: Path) -> dict:
     figure, ax = plt.subplots(figsize=(side, side), layout="constrained")
     viz.confusion_matrix(counts, ax, classes=classes)
     ax.tick_params(axis="x", rotation=90 if max(map(len, classes)) > 3 else 0)
-    drawn = {"confusion_picture": _save(figure, folder / "confusion.png")}
+    drawn = {"confusion_picture": save_figure(figure, folder / "confusion.png")}
     if worst := told["mistakes"][:WORST]:
         prepare = wants.transform()
         images = torch.stack([as_pixels(prepare(open_picture(Path(mistake["file"]))), wants) for mistake in worst])
@@ -158,22 +160,8 @@ def _draw(told: dict, model: Any, wants: Any, folder: Path) -> dict:
         for ax, image, title in zip(axes.flat, images, titles, strict=False):
             ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray")
             ax.set_title(title, fontsize=8)
-        drawn["mistakes_picture"] = _save(figure, folder / "mistakes.png")
+        drawn["mistakes_picture"] = save_figure(figure, folder / "mistakes.png")
     return drawn
-
-
-def _save(figure: Any, file: Path) -> str:
-    import io
-
-    import matplotlib.pyplot as plt
-
-    from course_lib.files.atomic import write_atomically
-
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=150)
-    plt.close(figure)
-    write_atomically(file, data.getvalue())
-    return str(file)
 
 
 def _in_words(told: dict) -> str:

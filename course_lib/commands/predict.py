@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from course_lib.commands import save_figure
+
 TOP = 5  # answers that are shown
 EXTRAS = {"map": "where it looks", "error": "not answered"}
 
@@ -95,15 +97,12 @@ def _free(file: Path, drawn: set[Path]) -> Path:
 
 def _draw(image: Any, looks: Any, first: dict, wants: Any, file: Path) -> None:
     """Draw the picture as the model sees it, and where it looks, side by side."""
-    import io
-
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     from course_lib import viz
-    from course_lib.files.atomic import write_atomically
     from course_lib.models.ask import as_pixels
 
     viz.set_style()
@@ -116,10 +115,7 @@ def _draw(image: Any, looks: Any, first: dict, wants: Any, file: Path) -> None:
     axes[1].set_title("where it looks, last layer")
     for ax in axes:
         ax.axis("off")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=150)
-    plt.close(figure)
-    write_atomically(file, data.getvalue())
+    save_figure(figure, file)
 
 
 def _in_words(result: dict) -> str:

@@ -178,7 +178,7 @@ PHOTOS = FineTuning(
     weights="timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
     trained="head",
     train=TrainConfig(epochs=15, batch_size=16, lr=3e-3, label_smoothing=0.1, augment=Augment(flip=True)),
-    cost="a few minutes for 200 photographs on two CPU cores",
+    cost="about ten minutes for 200 photographs on two busy CPU cores",
     expect=NOT_RUN,
     source="chapter 9",
 )

@@ -444,6 +444,15 @@ def test_what_fits_every_exercise_is_said_once(words):
     assert verdict.status in ("wrong", "error") and words in verdict.hint, verdict.line
 
 
+def test_what_differs_from_call_to_call_is_named():
+    def layer(x):
+        return nn.Linear(x.shape[1], x.shape[1], dtype=x.dtype)(x)
+
+    for drawn in (layer, lambda x: 2 * x + torch.rand_like(x), lambda x: F.dropout(2 * x)):
+        assert "called twice with the same inputs" in toy().judge(drawn).hint
+    assert "called twice" not in toy().judge(lambda x: 3 * x).hint
+
+
 def test_a_missing_dimension_is_named():
     one = toy(probes=lambda generator: [{"x": normal(generator)(3, 1, n)} for n in (4, 5)])
     assert "a dimension of size 1 is missing" in one.judge(lambda x: 2 * x.squeeze()).hint

@@ -91,6 +91,10 @@ RANDOM_CROP_FLIP = Exercise(
             shape[-2:] ⇒ shape[1:3]
         your windows end at row h and column w, however late they begin: rows from shift to shift + h, columns likewise.
             top : top + h, left : left + w ⇒ top:h, left:w
+        your windows end at row h, however late they begin: rows from shift to shift + h.
+            top : top + h ⇒ top:h
+        your windows end at column w, however late they begin: columns from shift to shift + w.
+            left : left + w ⇒ left:w
         your windows are one row and one column too small: the end of a slice is not in it, so rows from shift to shift + h.
             top : top + h, left : left + w ⇒ top : top + h - 1, left : left + w - 1
         the windows begin one pixel too late: the first row is number 0, so a shift of 0 begins at row 0 of the padded image.
@@ -393,6 +397,13 @@ MIXUP = Exercise(
             ⇒ return _mixup(images, targets, partners.argsort(), weight)
         you mix with the batch turned round: the partner of row i is row partners[i].
             ⇒ return _mixup(images, targets, torch.arange(len(images)).flip(0), weight)
+        all rows are mixed with one and the same row: the partner of row i is row partners[i].
+            images[partners] ⇒ images[partners[:1]]
+            targets[partners] ⇒ targets[partners[:1]]
+          or
+            images[partners] ⇒ images[partners[:1]]
+          or
+            targets[partners] ⇒ targets[partners[:1]]
         you mix with the neighbouring row: the partner of row i is row partners[i].
             ⇒ return _mixup(images, targets, torch.arange(len(images)).roll(1), weight)
           or
@@ -611,6 +622,8 @@ EMA_UPDATE = StagedExercise(
             ⇒ _ema(average, model, 0.5)
         the old average keeps its full weight, old + (1 - decay) · new, and grows with every step: multiply it by decay first.
             decay * old ⇒ old
+        the model comes in with its full weight, decay · old + new, and everything grows: multiply it by 1 - decay.
+            (1 - decay) * new ⇒ new
         old - (1 - decay) · new leads away from the model: add.
             + (1 - decay) ⇒ - (1 - decay)
         you update the model: the average moves, the model stays.

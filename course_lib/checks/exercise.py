@@ -104,7 +104,8 @@ class Exercise:
             return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else nothing)
         status = "error" if isinstance(outcome, Raised) else "wrong"
         with warnings.catch_warnings(action="ignore"):  # those of the mistakes are not the reader's
-            hint = self._hint(candidate, probes, outcome) or advice or f"the task is to {self.task}"
+            hint = self._hint(candidate, probes, outcome) or _drawn(candidate, inputs, outcome) or advice
+            hint = hint or f"the task is to {self.task}"
         return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
 
     def _problem(self, inputs, outcome):
@@ -163,6 +164,21 @@ class Exercise:
 
 def _is_a_stub(outcome):
     return outcome.by_stub if isinstance(outcome, Raised) else outcome.value is None
+
+
+def _drawn(candidate, inputs, outcome):
+    """A hint for an answer that gives other numbers each time, as with a layer that it makes itself; "" otherwise."""
+    if isinstance(outcome, Raised):
+        return ""
+    outcomes = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            outcomes.append(run(candidate, inputs))
+    return "" if alike(*outcomes) else DRAWN
+
+
+DRAWN = "called twice with the same inputs, it gives different numbers: a layer that you make starts with random weights, and rand, empty and dropout are no better; compute with what you are given."
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from course_lib.data.sources import load_data
 from course_lib.models import save_model
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import ResNetConfig, TorchvisionResNet
+from course_lib.models.saved import build
 from course_lib.models.variants import PostNormConfig
 from course_lib.recipes import runner
 from course_lib.recipes.finetuning import FineTuning
@@ -245,6 +246,30 @@ def test_weights_for_every_kind_of_recipe(tmp_path):
         head = next(value for name, value in model.state_dict().items() if name in ("head.weight", "fc.weight"))
         assert len(head) == recipe.model.num_classes
         assert not all(map(torch.equal, model.parameters(), plain.parameters()))
+
+
+OTHER = {
+    "kind_vit": {"embed_dim": 32, "depth": 3, "num_heads": 4, "pos_embed": "sincos2d"},
+    "kind_cnn": {"widths": (5, 7, 9)},
+    "kind_resnet": {"width": 8, "blocks": 2},
+}
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in KINDS if recipe.name in OTHER], ids=lambda recipe: recipe.name)
+def test_weights_of_another_model_say_all_that_mends_it(recipe, tmp_path):
+    other = replace(recipe.model, **OTHER[recipe.name])
+    save_model(build(other), tmp_path / "other.safetensors")
+    begun = override(recipe, [f"weights={tmp_path / 'other.safetensors'}"])
+    with pytest.raises(ValueError, match=r"is of another model than the recipe's: set (.*)\.") as error:
+        begun.build()
+    assert override(begun, str(error.value).rpartition(": set ")[2].rstrip(".").split()).build().config == other
+
+
+def test_weights_of_another_kind_of_model(tmp_path):
+    vit, *_, resnet = KINDS[:4]
+    save_model(build(resnet.model), tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="holds a ResNet, the recipe's model is a ViT"):
+        override(vit, [f"weights={tmp_path / 'other.safetensors'}"]).build()
 
 
 @pytest.mark.parametrize("recipe", KINDS, ids=lambda recipe: recipe.name)

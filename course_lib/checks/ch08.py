@@ -21,6 +21,7 @@ def _crop_probes(generator):
         ((3, 4, 5, 6), 0),
         ((2, 2, 1, 4), 1),
         ((1, 3, 4, 1), 1),
+        ((1, 2, 5, 3), 1),
         ((5, 3, 6, 7), 2),  # the shape of the first
     ):
         shifts = torch.randint(2 * p + 1, (B, 2), generator=generator)

@@ -11,20 +11,25 @@ from torch import Tensor, nn
 
 from course_lib.data.image_set import ImageSet
 from course_lib.data.sources import classes_of, load_data
+from course_lib.files.places import run_weights
 from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
-from course_lib.models.saved import build
+from course_lib.models.saved import build, kind_of
 from course_lib.models.variants import PostNormConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
 from course_lib.validate import as_pair, check_choice, check_count
-from course_lib.vit import VisionTransformer, ViTConfig
+from course_lib.vit import DEEPEST, VisionTransformer, ViTConfig
+from course_lib.weights.facts import frozen, read_about
 from course_lib.weights.load import load_pretrained
 
 CPU = torch.device("cpu")
 ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
 LARGEST = 4096  # pixels
+# Fields of a model's configuration in which it need not be as its weights: those of the head, and those without weights.
+FREE = ("img_size", "num_classes", "representation_size", "norm_eps", "weight_init")
+FREE += ("drop_rate", "attn_drop_rate", "drop_path_rate")
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
 
@@ -99,6 +104,8 @@ class Recipe:
 
     def begin(self) -> nn.Module:
         """The model as the run begins with it. Draws from PyTorch's random numbers."""
+        if self.weights:
+            check_weights(self.model, self.weights)
         if self.weights and not isinstance(self.model, CNNConfig | PostNormConfig):
             return load_backbone(self.model, self.weights)
         model = build(self.model)
@@ -159,6 +166,32 @@ def check_model(config: ModelConfig) -> None:
     for name, value in counts.items():
         for count in value if isinstance(value, list | tuple) else [value] * (name != "name"):
             check_count(f"model.{name}", count)
+    if counts.get("blocks", 0) > DEEPEST:
+        raise ValueError(f"model.blocks {counts['blocks']} must be at most {DEEPEST}.")
+
+
+def check_weights(config: ModelConfig, weights: str) -> None:
+    """Raise a `ValueError` if weights that say what model they are of are of another, with all settings that mend it."""
+    path = Path(weights).expanduser()
+    path = run_weights(path) or path
+    theirs = read_about(path) if path.is_file() else {}
+    if not isinstance(theirs.get("config"), dict):
+        return
+    kind, own = theirs.get("kind", "ViT"), kind_of(config)
+    if kind != own:
+        raise ValueError(f"{path} holds a {kind}, the recipe's model is a {own}: take other weights or another recipe.")
+    own = asdict(config)
+    other = {
+        name: value
+        for name, value in theirs["config"].items()
+        if name in own and name not in FREE and frozen(value) != own[name]
+    }
+    if other:
+        mends = [
+            f"model.{name}={value}".replace("[", "").replace("]", "").replace(", ", ",")
+            for name, value in other.items()
+        ]
+        raise ValueError(f"{path} is of another model than the recipe's: set {' '.join(mends)}.")
 
 
 def check_images(recipe: Recipe, data: ImageSet) -> None:

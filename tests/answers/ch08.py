@@ -372,6 +372,10 @@ SLIPS = {
             images.shape[-2:] ⇒ images.size()[1:3]
         however late they begin
             cut = windows[batch, :, shifts[:, 0], shifts[:, 1]] ⇒ cut = torch.stack([padded[i, :, shifts[i, 0] : h, shifts[i, 1] : w] for i in batch])
+        end at row h, however late
+            cut = windows[batch, :, shifts[:, 0], shifts[:, 1]] ⇒ cut = torch.stack([padded[i, :, y:h, x : x + w] for i, (y, x) in enumerate(shifts)])
+        end at column w, however late
+            cut = windows[batch, :, shifts[:, 0], shifts[:, 1]] ⇒ cut = torch.stack([padded[i, :, y : y + h, x:w] for i, (y, x) in enumerate(shifts)])
         you pad with a mirror image
             padding, padding)) ⇒ padding, padding), "reflect")
         only the width
@@ -471,7 +475,6 @@ EQUIVALENT = {
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w)
             crop_by_gathering: columns = torch.arange(w).expand(B, w) ⇒ columns = torch.arange(w).expand(B, w).squeeze()
             crop_mirroring_shift_and_image: left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]) ⇒ left = torch.where(flips, 2 * padding - shifts[:, 1], shifts[:, 1]).squeeze()
-            crop_into_a_result: padded = F.pad(images, [padding] * 4) ⇒ padded = F.pad(images, [padding] * 4).squeeze()
         There are always four axes.
             random_crop_flip: h, w = images.shape[-2:] ⇒ h, w = images.shape[2:]
             crop_in_a_loop: height, width = images.shape[-2:] ⇒ height, width = images.shape[2:]

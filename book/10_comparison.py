@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Say whether a difference between two models is more than noise, and compare a ViT with a ResNet fairly | Chapters 1 to 9 | 40 minutes, without exercise 10.1 | any CPU; the exercise wants a GPU |
+# | Say whether a difference between two models is more than noise, and compare a ViT with a ResNet fairly | Chapters 1 to 9 | 50 minutes, without exercise 10.1 | any CPU; the exercise wants a GPU |
 #
 # Two models have been fine-tuned, and one of them is ahead. By how much would it have to be, before you may say that it is the better one? And better at what: with these images, this recipe, this budget?
 #

@@ -42,7 +42,8 @@ def record_attention(model: nn.Module) -> Iterator[list[Tensor]]:
 
     Args:
         model: any module that contains `course_lib.attention.MultiHeadSelfAttention`, timm's attention (VisionTransformer,
-            DeiT, BEiT, EVA and others) or `nn.MultiheadAttention` as torchvision's VisionTransformer uses it.
+            DeiT, BEiT, EVA and others), that of Hugging Face's vision models (ViT, DeiT, DINOv2 and 3, CLIP, SigLIP
+            and others), or `nn.MultiheadAttention` as torchvision's VisionTransformer uses it.
 
     Yields:
         a list, filled in the order in which the layers run.

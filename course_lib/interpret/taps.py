@@ -1,4 +1,4 @@
-"""Listen to the attention layers of a model: the course's own, timm's and torchvision's. Chapter 12.
+"""Listen to the attention layers of a model: the course's own, timm's, torchvision's, Hugging Face's. Chapter 12.
 
 A fused kernel never forms the attention weights, so a hook on the layer waits for them in vain. Here each layer is made
 to take its explicit path for as long as somebody listens; `course_lib.interpret.record_attention` is the way in.
@@ -30,6 +30,9 @@ TIMM_LAYERS = {
     "timm.models.vision_transformer.ParallelScalingBlock",
     "timm.models.vision_transformer_relpos.RelPosAttention",
 }
+
+
+HUB = "course_lib"  # the name under which transformers finds our explicit attention
 
 
 class _Recording:
@@ -106,7 +109,8 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
 
     Source: chapter 12.
     """
-    layers = {name: part for name, part in model.named_modules() if _tap_of(part)}
+    pools = tuple(f"{name}." for name, part in model.named_modules() if "Pool" in type(part).__name__)
+    layers = {name: part for name, part in model.named_modules() if _tap_of(part) and not name.startswith(pools)}
     for name, part in model.named_modules():
         if hasattr(part, "fused_attn") and name not in layers and "Pool" not in type(part).__name__:
             raise ValueError(
@@ -116,7 +120,7 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     if not layers:
         raise ValueError(
             f"{type(model).__name__} contains 0 attention layers that can be recorded, and at least 1 is needed: "
-            "MultiHeadSelfAttention, nn.MultiheadAttention, or timm's Attention."
+            "MultiHeadSelfAttention, nn.MultiheadAttention, or the attention of timm or transformers."
         )
     return layers
 
@@ -160,7 +164,11 @@ def _tap_of(layer: nn.Module) -> Callable[[Any], AbstractContextManager] | None:
     if isinstance(layer, nn.MultiheadAttention):
         return _tap_multihead
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(layer).__mro__}
-    return _tap_timm if names & TIMM_LAYERS else None
+    if names & TIMM_LAYERS:
+        return _tap_timm
+    projects = hasattr(layer, "q_proj") or hasattr(layer, "query")  # in transformers 5, or before
+    its_room = vars(sys.modules.get(type(layer).__module__, sys))
+    return _tap_hub if projects and hasattr(layer, "config") and "ALL_ATTENTION_FUNCTIONS" in its_room else None
 
 
 def _tap_own(layer):
@@ -181,6 +189,50 @@ def _tap_timm(layer):
         _replaced(dropout, "forward", _StandIn(forward, getattr, dropout, "forward")),
     ):
         yield
+
+
+def _tap_hub(layer):
+    """A layer of transformers looks up in its configuration which function attends."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(HUB, _hub_attention)
+    return _replaced(layer, "config", _Recorded(layer.config))
+
+
+class _Recorded:
+    """The configuration of a layer of transformers, but for the function that attends; a copy is the configuration."""
+
+    _attn_implementation = HUB
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.config, name)
+
+    def __reduce__(self):
+        return _itself, (self.config,)
+
+
+def _itself(thing):
+    return thing
+
+
+def _hub_attention(layer, query, key, value, mask, scaling=None, dropout=0.0, is_causal=False, **_):
+    """What transformers asks of a function that attends: (B, H, N, d) three times -> (B, N, H, d) and the weights."""
+    if is_causal or key.shape != query.shape:
+        raise ValueError(
+            f"{type(layer).__name__} attends from query {tuple(query.shape)} to key {tuple(key.shape)}"
+            f"{', to earlier tokens only' * bool(is_causal)}: it can be recorded only where all tokens attend to all. "
+            "Record from the part that looks at images, such as model.vision_model."
+        )
+    if scaling is not None:
+        query = query * (scaling * query.shape[-1] ** 0.5)  # where it is not 1/√d
+    boolean = mask is not None and mask.dtype == torch.bool
+    weights = attention_weights(query, key, mask if boolean else None, None if boolean else mask)  # (B, H, N, N)
+    _hand_over(layer, weights)
+    output = F.dropout(weights, dropout, layer.training) @ value  # (B, H, N, d)
+    return output.transpose(1, 2).contiguous(), weights
 
 
 def _tap_multihead(layer):

@@ -132,7 +132,10 @@ class Visit:
         """Scroll to the end, so that whatever waits to be seen has been, and wait for every widget."""
         self.page.evaluate(
             """async () => {
-              const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              const frame = () => new Promise((done) => {
+                requestAnimationFrame(() => requestAnimationFrame(done));
+                setTimeout(done, 5000);  // a busy machine may draw nothing for a while
+              });
               for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
                 scrollTo(0, y);
                 await frame();  // whoever waits for it has been told what is in sight
@@ -142,7 +145,7 @@ class Visit:
             }"""
         )
         waiting = ".course-widget[data-widget]:not(.course-widget-live, .course-widget-static)"
-        self.page.wait_for_function(f"!document.querySelector('{waiting}')")
+        self.page.wait_for_function(f"!document.querySelector('{waiting}')", polling=100)
         return self
 
 

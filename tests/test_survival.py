@@ -681,6 +681,7 @@ def test_real_shortage_on_the_processor():
 
 def test_a_model_that_cannot_be_compiled(monkeypatch):
     """As on a machine without a C++ compiler; what PyTorch says of it has many lines."""
+    torch.compiler.reset()  # what was often compiled before in this process is left as it is, and nobody is asked
     real = torch.nn.Module.compile
 
     def backend(graph, inputs):

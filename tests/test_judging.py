@@ -453,6 +453,44 @@ def test_what_differs_from_call_to_call_is_named():
     assert "called twice" not in toy().judge(lambda x: 3 * x).hint
 
 
+def attention_weights(q, k):
+    """Right but for one line."""
+    scores = q @ k.transpose(-2, -1)
+    scores / q.shape[-1] ** 0.5
+    return scores.softmax(-1)
+
+
+def keeps_all(q, k):
+    """Lines that do something: none of them is lost."""
+    seen = set()
+    seen.add(1)
+    torch.add(q, 1, out=torch.empty_like(q))
+    q.new_zeros(3).add_(1)
+    return q @ k.mT
+
+
+def forgets_the_call(q, k):
+    softmax(q, -1)  # noqa: F821
+    return q @ k.mT
+
+
+def transposes_in_vain(q, k):
+    k.transpose(-2, -1)
+    return q @ k
+
+
+def test_a_line_whose_result_is_lost_is_named():
+    lost = {
+        attention_weights: "`scores / q.shape[-1] ** 0.5`",
+        transposes_in_vain: "`k.transpose(-2, -1)`",
+        forgets_the_call: "`softmax(q, -1)`",
+    }
+    for answer, line in lost.items():
+        assert f"the result of your line {line} is not kept" in WEIGHTS.judge(answer, 0).hint
+    for answer in (keeps_all, torch.add, functools.partial(torch.add, alpha=2)):
+        assert "is not kept" not in WEIGHTS.judge(answer, 0).hint
+
+
 def test_a_missing_dimension_is_named():
     one = toy(probes=lambda generator: [{"x": normal(generator)(3, 1, n)} for n in (4, 5)])
     assert "a dimension of size 1 is missing" in one.judge(lambda x: 2 * x.squeeze()).hint

@@ -1,11 +1,17 @@
 """What fits every exercise: what an error or the look of a wrong result says, where no known mistake is recognised."""
 
+import ast
+import inspect
 import re
+import textwrap
+from collections.abc import Collection
 from itertools import combinations
 
 import torch
+import torch.nn.functional as F
 
 from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
+from course_lib.checks.watch import definition, one_line
 
 # Words of an error, and what to do.
 ERRORS = {
@@ -25,12 +31,45 @@ ERRORS = {
     r"Sizes of tensors must match except in dimension": "torch.cat joins tensors whose sizes agree in every dimension but `dim`: print their shapes.",
     r"Tensors must have same number of dimensions": "torch.cat joins tensors of as many dimensions: print their shapes; an index takes a dimension away, and i : i + 1 keeps it.",
     r"stack expects each tensor to be equal size": "torch.stack takes tensors of one and the same shape: print their shapes.",
-    r"The size of tensor a|must match the size|cannot be broadcast": "print the shapes of the tensors in this line: they are lined up from the right, and what sum, mean or amax takes away stays with keepdim=True.",
+    r"The size of tensor a|must match the size|cannot be broadcast": "print the shapes of the tensors in this line: they are lined up from the right. If a sum, mean or amax has taken a dimension away, keepdim=True keeps it.",
     r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
     r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
     r"context manager protocol|^AttributeError: __enter__": "a pair of brackets is missing: with torch.no_grad():, for `with` wants an object and not a class.",
     r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
 }
+
+
+# What returns something new and changes nothing. A module is changed by its `float()`, a set by its `add()`.
+NEW = {name for name in (*dir(torch.Tensor), *dir(F)) if not name.endswith("_")} | {"replace", "rearrange", "reduce"}
+NEW -= {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "add", "sort", "backward", "retain_grad"}
+NEW -= {"register_hook", "register_post_accumulate_grad_hook", "apply"}
+
+
+def dropped(function, pure: Collection[str]) -> str:
+    """A hint for an answer with a line whose result goes nowhere, such as x.transpose(1, 2) alone; "" if it has none.
+
+    Args:
+        function: the answer.
+        pure: names of functions of the reader's that return something new.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(definition(function))))
+    except (OSError, TypeError, SyntaxError):  # nothing to be read, as of what is built in, or no whole statement
+        return ""
+    lines = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    lost = next((line for line in lines if _makes_something_new(line, pure)), None)
+    return f"the result of your line `{one_line(ast.unparse(lost), 80)}` is not kept: give it a name." if lost else ""
+
+
+def _makes_something_new(line: ast.expr, pure: Collection[str]) -> bool:
+    if isinstance(line, ast.Attribute):
+        return line.attr in ("T", "mT")
+    if not isinstance(line, ast.Call):
+        return isinstance(line, ast.BinOp | ast.UnaryOp)
+    if isinstance(line.func, ast.Name):
+        return line.func.id in (*pure, "rearrange", "reduce", "repeat")
+    writes = any(keyword.arg in ("out", "inplace") for keyword in line.keywords)
+    return isinstance(line.func, ast.Attribute) and line.func.attr in NEW and not writes
 
 
 def on_error(raised) -> str:
@@ -89,7 +128,7 @@ def _seen_shape(wanted, given, inputs):
             return "a dimension of size 1 is missing: keep it with keepdim=True or i : i + 1, bring it back with unsqueeze, and squeeze() without a dim takes every one."
         return "a dimension of size 1 is left over: index it or use squeeze(dim)."
     if sorted(wanted) == sorted(given):
-        return "the sizes are right and their order is not: transpose or permute."
+        return "the sizes are right and their order is not: transpose or permute, or look at what was taken apart or joined in another order."
     if torch.Size(wanted).numel() == torch.Size(given).numel():
         return "there are as many numbers as there should be, in other dimensions: which may be joined or split, and in which order must they stand before?"
     if len(wanted) == len(given):
@@ -168,5 +207,5 @@ def _seen_place(wanted, bad):
     for d in range(wanted.dim()):
         places = bad.movedim(d, 0).reshape(wanted.shape[d], -1).any(1).nonzero().flatten().tolist()
         if len(places) == 1 and wanted.shape[d] > 2:
-            return f"everything is right but index {places[0]} of dimension {d}."
+            return f"in this example everything is right but index {places[0]} of dimension {d}."
     return ""

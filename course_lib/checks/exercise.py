@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from course_lib.checks.advice import on_error, seen
+from course_lib.checks.advice import dropped, on_error, seen
 from course_lib.checks.compare import alike, as_tuple, difference, gradient_problem
 from course_lib.checks.own_pieces import stand_ins
 from course_lib.checks.watch import Raised, Returned, ShortcutError, TooSlowError, described, one_line, run
@@ -104,8 +104,8 @@ class Exercise:
             return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else nothing)
         status = "error" if isinstance(outcome, Raised) else "wrong"
         with warnings.catch_warnings(action="ignore"):  # those of the mistakes are not the reader's
-            hint = self._hint(candidate, probes, outcome) or _drawn(candidate, inputs, outcome) or advice
-            hint = hint or f"the task is to {self.task}"
+            hint = dropped(candidate, self.uses) or self._hint(candidate, probes, outcome)
+            hint = hint or _drawn(candidate, inputs, outcome) or advice or f"the task is to {self.task}"
         return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
 
     def _problem(self, inputs, outcome):
@@ -128,7 +128,7 @@ class Exercise:
             if words := difference(wanted, given):
                 return f"{part}: {words}" if len(expected) > 1 else words, seen(wanted, given, inputs)
         if outcome.changed:
-            advice = "compute a new tensor, and leave what is not yours as it was."
+            advice = "leave what is not yours as it was: compute a new tensor in place of an input, and undo a switch."
             return f"your function changes {outcome.changed}", advice
         return gradient_problem(right, outcome, self.parts)
 

@@ -180,13 +180,15 @@ def leaving_out(model: VisionTransformer, images: Tensor) -> Predict:
         (B, gh, gw) boolean -> (B, K), without gradients.
 
     Raises:
-        ValueError: relative positions, which need the whole grid; and from that function, if not as many patches of each
+        ValueError: relative or rotary positions, which need the whole grid; and from that function, if not as many patches of each
             image are kept, or none where there is no class token.
 
     Source: chapter 13. (Naseer et al. 2021 paint patches black instead.)
     """
-    if model.config.pos_embed == "relative":
-        raise ValueError("pos_embed 'relative' needs all tokens: of its biases none can be left out here.")
+    if model.config.pos_embed in ("relative", "rope"):
+        raise ValueError(
+            f"pos_embed {model.config.pos_embed!r} needs all tokens: of its places none can be left out here."
+        )
     prefix = model.num_prefix_tokens
 
     @torch.no_grad()

@@ -174,7 +174,7 @@ class ViTConfig:
         attn_drop_rate: dropout on the attention weights.
         drop_path_rate: stochastic depth of the last block; the others rise to it linearly from 0 in the first.
         pos_embed: "learn", "sincos1d", "sincos2d", "relative", "rope" (turns queries and keys) or "none".
-        global_pool: "token" reads the answer off a class token; "avg" averages the patches; "map" asks all tokens with
+        global_pool: "token" reads the answer off a class token; "avg" averages the patches; "map" asks them with
             one learned query (`AttentionPool`).
         representation_size: width of the hidden layer (tanh) of the head used in pre-training; None for none.
         weight_init: how the blocks' linear layers start: "normal" (std 0.02, as DeiT and timm), or "xavier" (uniform
@@ -493,9 +493,10 @@ class VisionTransformer(nn.Module):
 
     def pool(self, tokens: Tensor) -> Tensor:
         """What the head sees: (B, N, D) -> (B, D)."""
-        if self.attn_pool is not None:
-            return self.attn_pool(tokens)
-        return tokens[:, 0] if self.config.global_pool == "token" else tokens[:, self.num_prefix_tokens :].mean(dim=1)
+        if self.config.global_pool == "token":
+            return tokens[:, 0]
+        patches = tokens[:, self.num_prefix_tokens :]  # (B, gh·gw, D)
+        return patches.mean(dim=1) if self.attn_pool is None else self.attn_pool(patches)
 
     def forward_head(self, tokens: Tensor) -> Tensor:
         """From the tokens to the answer: (B, N, D) -> (B, num_classes)."""

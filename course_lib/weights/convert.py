@@ -97,7 +97,7 @@ def _find_model(weights: State, part: str | None, notes: list[str]) -> tuple[str
     if len(best) > 1:
         example = re.split(r"[./]", max(prefixes, key=len))[0]
         raise ValueError(f"it holds {len(best)} models ({others}): choose one, as in part={example!r}.")
-    if len(found) > 1:
+    if len(found) > 1 and not part:
         notes.append(f"of its models ({others}) {best[0][1].rstrip('./')!r} is taken: `part` takes another.")
     return best[0]
 

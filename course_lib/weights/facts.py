@@ -119,8 +119,9 @@ def _read_timm_config(folder: Path, facts: WeightFacts) -> None:
     try:
         images = config.get("pretrained_cfg") or config  # older files have it all on one level
         if ours := VIT_CONFIGS.get(config["architecture"]):
-            facts.norm_eps, facts.num_heads = ours.norm_eps, ours.num_heads
-            facts.activation, facts.antialias = ours.activation, True
+            changed = config.get("model_args") or {}
+            facts.norm_eps, facts.num_heads = ours.norm_eps, int(changed.get("num_heads", ours.num_heads))
+            facts.activation, facts.antialias = changed.get("act_layer", ours.activation), True
         facts.preprocessing = _timm_preprocessing(images)
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(

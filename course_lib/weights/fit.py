@@ -150,7 +150,7 @@ def _advice(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     if theirs["gated"] != ours["gated"]:
         changes["activation"] = "swiglu" if theirs["gated"] else "gelu"
     has_token = changes.pop("class_token", None)
-    if theirs["map"] != ours["map"] or has_token is not None:
+    if has_token is not None or any(theirs[name] != ours[name] for name in ("map", "fc_norm")):
         pool = "map" if theirs["map"] else "token" if theirs["class_token"] and not theirs["fc_norm"] else "avg"
         changes["global_pool"] = pool
         if theirs["class_token"] != (pool == "token"):
@@ -283,21 +283,21 @@ def _count_prefix(count: int, tokens: int, known: tuple[int, int] | None, new: t
 
 
 def _fit_prefix(state: State, tokens: dict[str, int], prefix: int, no_embed_class: bool, notes: list[str]) -> State:
-    """Positions for the tokens in front, if the model has such; if not, they are added to the tokens, once for all."""
+    """Positions for all tokens in front, or for none, as the model has them: the answers are the same either way."""
     total, positions = sum(tokens.values()), state["pos_embed"]
-    wanted = 0 if no_embed_class else total
-    if prefix == wanted:
-        return state
-    front = torch.cat([state[name] for name in tokens], dim=1)  # (1, prefix tokens, D)
-    front = torch.cat([front[:, :prefix] + positions[:, :prefix], front[:, prefix:]], dim=1)
-    patches = positions[:, prefix:]
-    notes.append(
-        f"the positions of {prefix} tokens in front are added to these."
-        if prefix
-        else f"the {total} tokens in front get no position: 0 stands in its place."
-    )
-    parts = dict(zip(tokens, front.split(list(tokens.values()), dim=1), strict=True))
-    return state | parts | {"pos_embed": torch.cat([patches.new_zeros(1, wanted, patches.shape[2]), patches], dim=1)}
+    in_front, patches = positions[:, :prefix], positions[:, prefix:]
+    if no_embed_class and prefix:
+        front = torch.cat([state[name] for name in tokens], dim=1)  # (1, prefix tokens, D)
+        front = torch.cat([front[:, :prefix] + in_front, front[:, prefix:]], dim=1)
+        notes.append(f"positions of tokens in front ({prefix}) are added to the tokens themselves.")
+        return (
+            state | dict(zip(tokens, front.split(list(tokens.values()), dim=1), strict=True)) | {"pos_embed": patches}
+        )
+    if not no_embed_class and prefix < total:
+        notes.append(f"tokens in front that have no position ({total - prefix}) get 0 for it.")
+        none = patches.new_zeros(1, total - prefix, patches.shape[2])
+        return state | {"pos_embed": torch.cat([in_front, none, patches], dim=1)}
+    return state
 
 
 def _check_names(state: State, model: VisionTransformer, classes: int | None) -> None:
@@ -306,6 +306,7 @@ def _check_names(state: State, model: VisionTransformer, classes: int | None) ->
     if classes is not None:
         head = {name: shape for name, shape in _head_shapes(model, classes).items() if name in state}
         wanted = {name: shape for name, shape in wanted.items() if not name.startswith(HEAD)} | head
+    advice = _advice(_fields_in(state), _fields_of(model.config))
     missing = [name for name in wanted if name not in state]
     left_over = [name for name in state if name not in wanted]
     if missing or left_over:
@@ -314,7 +315,7 @@ def _check_names(state: State, model: VisionTransformer, classes: int | None) ->
             for what, names in (("missing", missing), ("left over", left_over))
             if names
         ]
-        advice = _advice(_fields_in(state), _fields_of(model.config)) or _position_advice(missing, left_over)
+        advice = advice or _position_advice(missing, left_over)
         build = f"build the model with {advice}, or " if advice else ""
         raise ValueError(f"{' and '.join(parts)}: {build}use another file.")
     other = [name for name in wanted if state[name].shape != wanted[name]]
@@ -322,7 +323,8 @@ def _check_names(state: State, model: VisionTransformer, classes: int | None) ->
         name = other[0]
         raise ValueError(
             f"{len(other)} tensors have another shape than in the model, first {name}: "
-            f"{tuple(state[name].shape)} in the file, {tuple(wanted[name])} in the model: use another file."
+            f"{tuple(state[name].shape)} in the file, {tuple(wanted[name])} in the model: "
+            + (f"build the model with {advice}, or use another file." if advice else "use another file.")
         )
 
 

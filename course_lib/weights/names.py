@@ -28,7 +28,7 @@ OWNERS = {
 }
 
 # What wrappers put into the middle of names.
-INNER_WRAPPERS = r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+INNER_WRAPPERS = r"(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 
 # Of several models in one file, the one that is meant to be used: the averaged one, or the one that is trained on.
 PREFERRED = ("state_dict_ema", "model_ema", "ema_model", "teacher", "base_encoder", "target_encoder")

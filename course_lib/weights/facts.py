@@ -121,7 +121,11 @@ def _read_timm_config(folder: Path, facts: WeightFacts) -> None:
         if ours := VIT_CONFIGS.get(config["architecture"]):
             changed = config.get("model_args") or {}
             facts.norm_eps, facts.num_heads = ours.norm_eps, int(changed.get("num_heads", ours.num_heads))
-            facts.activation, facts.antialias = changed.get("act_layer", ours.activation), True
+            # One of timm's files with CLIP's tower serves two of its names, with gelu and with quick_gelu.
+            facts.activation = changed.get(
+                "act_layer", None if ours.norm_pre and ours.activation == "gelu" else ours.activation
+            )
+            facts.antialias = True
         facts.preprocessing = _timm_preprocessing(images)
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(

@@ -79,7 +79,7 @@ def load_pretrained(
     _set_eps(model, eps, notes)
     if facts.antialias is not None:
         model.config = replace(model.config, pos_antialias=facts.antialias)
-    if facts.activation is None and library == "openai":  # the names of two kinds
+    if facts.activation is None and "norm_pre.weight" in state:  # CLIP's tower, of which there are two kinds
         notes.append(
             f"the MLP's activation does not stand in the file: the model's own, {model.config.activation}, stays."
         )

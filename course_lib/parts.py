@@ -105,7 +105,7 @@ class AttentionPool(nn.Module):
         self.mlp = mlp
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query = split_heads(self.q(self.latent.expand(len(tokens), -1, -1)), self.num_heads)  # (B, H, 1, d)
+        query = split_heads(self.q(self.latent.expand(tokens.shape[0], -1, -1)), self.num_heads)  # (B, H, 1, d)
         key, value = rearrange(self.kv(tokens), "B N (two H d) -> two B H N d", two=2, H=self.num_heads)
         x = self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))  # (B, H, 1, d) -> (B, 1, D)
         return (x + self.mlp(self.norm(x)))[:, 0]  # (B, 1, D) -> (B, D)

@@ -478,7 +478,7 @@ class VisionTransformer(nn.Module):
             x = x + self.pos_embed
         prefix = [token for token in (self.cls_token, self.dist_token, self.reg_token) if token is not None]
         if prefix:
-            x = torch.cat([*(token.expand(len(x), -1, -1) for token in prefix), x], dim=1)  # (B, prefix + gh·gw, D)
+            x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in prefix), x], dim=1)  # (B, prefix + gh·gw, D)
         if not self.config.no_embed_class and self.pos_embed is not None:
             x = x + self.pos_embed
         return self.norm_pre(self.pos_drop(x))

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from course_lib.interpret.maps import evaluating
 from course_lib.vit import VisionTransformer
 
+# The parts of a `VisionTransformer` behind its blocks.
+BEHIND_THE_BLOCKS = ("norm", "attn_pool", "fc_norm", "pre_logits", "head", "head_dist")
+
 Predict = Callable[[Tensor], Tensor]  # `kept`, (B, gh, gw) boolean -> logits (B, K)
 
 # Does it point at the object?
@@ -284,7 +287,8 @@ def randomise_from_top(model: VisionTransformer, fresh: VisionTransformer, block
     if not 0 <= blocks <= depth:
         raise ValueError(f"blocks {blocks} must be between 0 and {depth}, the blocks of the model.")
     result = copy.deepcopy(model)
-    for name in ("head", "pre_logits", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))):
+    behind = [name for name, _ in model.named_children() if name in BEHIND_THE_BLOCKS]
+    for name in (*behind, *(f"blocks.{i}" for i in range(depth - blocks, depth))):
         result.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
     return result
 

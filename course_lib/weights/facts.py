@@ -149,7 +149,9 @@ def _timm_preprocessing(images: dict[str, Any]) -> Preprocessing | None:
 def _hub_preprocessing(images: dict[str, Any]) -> Preprocessing | None:
     """A `Preprocessing`, or None if the file says something that ours cannot do, or does not say enough."""
     interpolation = {2: "bilinear", 3: "bicubic"}.get(images.get("resample", 2))  # PIL's numbers
-    resize = _hub_size(images.get("size"))
+    kind = str(images.get("image_processor_type") or images.get("feature_extractor_type"))
+    size = images.get("size")
+    resize = size if isinstance(size, int) and "CLIP" in kind else _hub_size(size)  # there a number is the shorter side
     crop = _hub_size(images.get("crop_size")) if images.get("do_center_crop") else resize
     mean, std = images.get("image_mean"), images.get("image_std")
     if not (mean and std and interpolation and resize and isinstance(crop, tuple) and images.get("do_normalize", True)):

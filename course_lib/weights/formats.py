@@ -9,6 +9,7 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class _Refused(ValueError):
 SETS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "student", "encoder")
 
 # What trainers keep beside the weights, and what does no more than hold values: it may be read.
-HARMLESS = [argparse.Namespace]
+HARMLESS: list[Any] = [argparse.Namespace]
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

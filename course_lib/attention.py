@@ -134,6 +134,8 @@ class MultiHeadSelfAttention(nn.Module):
         attn_drop: dropout rate on the attention weights, between 0 and 1.
         proj_drop: dropout rate on the output, between 0 and 1.
         rel_pos: a module that gives a bias (H, N, N) on the scores, as in chapter 05, or None.
+        rope: a module that turns queries and keys (B, H, N, d) by their place, as in chapter 15, or None.
+        qk_norm: makes a norm of width d, one for the queries and one for the keys (Dehghani et al. 2023); None for none.
 
     Shapes: (B, N, D) -> (B, N, D).
 
@@ -152,6 +154,8 @@ class MultiHeadSelfAttention(nn.Module):
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
         rel_pos: nn.Module | None = None,
+        rope: nn.Module | None = None,
+        qk_norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         _check_head_count(dim, num_heads)
@@ -162,12 +166,17 @@ class MultiHeadSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         self.rel_pos = rel_pos
+        self.rope = rope
+        self.q_norm, self.k_norm = (qk_norm(dim // num_heads) if qk_norm else nn.Identity() for _ in "qk")
         # Set by record_attention: a function that is given the weights.
         self.recorder: Callable[[Tensor], object] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         check_tokens(x, self.dim)
         q, k, v = rearrange(self.qkv(x), "B N (three H d) -> three B H N d", three=3, H=self.num_heads)  # (B, H, N, d)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if self.rope is not None:
+            q, k = self.rope(q), self.rope(k)
         return self.proj_drop(self.proj(merge_heads(self._attend(q, k, v))))  # (B, H, N, d) -> (B, N, D)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

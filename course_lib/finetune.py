@@ -17,6 +17,9 @@ Model = TypeVar("Model", bound=nn.Module)
 # What the last layer is called by timm and us, by torchvision's ResNets, by others.
 HEADS = ("head", "fc", "classifier")
 
+# What else stands behind the last block of a `VisionTransformer`.
+BESIDE_THE_HEAD = ("pre_logits", "fc_norm", "attn_pool", "head_dist")
+
 # The names of parameters in a layer that has a number: in a ViT's block, our ResNet's stage, torchvision's stage.
 LAYER = re.compile(r"(?:blocks|stages)\.(?P<from_0>\d+)\.|layer(?P<from_1>\d+)\.")
 
@@ -135,7 +138,7 @@ def layerwise_lr(model: nn.Module, decay: float) -> dict[str, float]:
         raise ValueError(
             f"the {type(model).__name__} has no parts called blocks.0, layer1 or stages.0: no layers to count."
         )
-    after = dict.fromkeys((*HEADS, "pre_logits"), depth + 1) | {"norm": depth}
+    after = dict.fromkeys((*HEADS, *BESIDE_THE_HEAD), depth + 1) | {"norm": depth}
     layers = {name: after.get(name.split(".")[0], number) for name, number in numbers.items()}
     return {name: decay ** (depth + 1 - layer) for name, layer in layers.items()}
 

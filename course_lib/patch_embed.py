@@ -91,6 +91,7 @@ class PatchEmbed(nn.Module):
         patch_size: P.
         in_chans: C.
         embed_dim: D.
+        bias: whether a number is added to each dimension; not so where a norm follows at once (chapter 15).
 
     Attributes:
         grid_size: (gh, gw).
@@ -105,14 +106,19 @@ class PatchEmbed(nn.Module):
     """
 
     def __init__(
-        self, img_size: int | Sequence[int] = 224, patch_size: int = 16, in_chans: int = 3, embed_dim: int = 768
+        self,
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.img_size = height, width = as_pair("img_size", img_size)
         check_divides(patch_size, self.img_size)
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
-        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
         expected = (self.proj.in_channels, *self.img_size)

@@ -67,22 +67,32 @@ def sincos_pos_embed_2d(grid_size: int | Sequence[int], embed_dim: int, temperat
     return torch.cat(halves, dim=1)
 
 
-def resample_pos_embed(pos_embed: Tensor, new_grid_size: int | Sequence[int], num_prefix_tokens: int = 1) -> Tensor:
+def resample_pos_embed(
+    pos_embed: Tensor,
+    new_grid_size: int | Sequence[int],
+    num_prefix_tokens: int = 1,
+    *,
+    old_grid_size: int | Sequence[int] | None = None,
+    antialias: bool = True,
+) -> Tensor:
     """Stretch position embeddings to another patch grid, as for images of another size.
 
-    The patches' embeddings are treated as a small image of D channels and resized with the bicubic filter and
-    antialiasing. The prefix tokens have no place in the grid and stay as they are.
+    The patches' embeddings are treated as a small image of D channels and resized with the bicubic filter. The prefix
+    tokens have no place in the grid and stay as they are.
 
     Args:
-        pos_embed: (1, prefix + g·g, D), the old grid square.
+        pos_embed: (1, prefix + patches, D).
         new_grid_size: (gh, gw), or one number if the grid is square.
         num_prefix_tokens: how many embeddings at the front belong to no patch: 1 for a class token.
+        old_grid_size: the grid that they are for, rows times columns = patches; None if it is square.
+        antialias: whether a smaller grid sees the mean of what lies between its places. Which of the two a model was
+            used with belongs to its weights: timm's do it, DINOv2 does not.
 
     Returns:
         (1, prefix + gh·gw, D); `pos_embed` itself if the grid is already that.
 
     Raises:
-        ValueError: `pos_embed` is not (1, N, D), its patches are not a square grid, or the new grid is none.
+        ValueError: `pos_embed` is not (1, N, D), its patches are not the old grid, or the new grid is none.
 
     Source: Dosovitskiy et al. 2021, section 3.2; the filter is the one that timm uses. Chapter 05.
     """
@@ -91,18 +101,20 @@ def resample_pos_embed(pos_embed: Tensor, new_grid_size: int | Sequence[int], nu
     new_grid = as_pair("new_grid_size", new_grid_size)
     num_patches = pos_embed.shape[1] - num_prefix_tokens
     side = math.isqrt(max(num_patches, 0))
-    if num_patches < 1 or side * side != num_patches:
+    old_grid = (side, side) if old_grid_size is None else as_pair("old_grid_size", old_grid_size)
+    if num_patches < 1 or old_grid[0] * old_grid[1] != num_patches:
+        grid = "square grid" if old_grid_size is None else f"grid of {old_grid[0]} x {old_grid[1]}"
         raise ValueError(
             f"pos_embed {tuple(pos_embed.shape)} less {num_prefix_tokens} prefix tokens leaves {num_patches} patches, "
-            "which is no square grid: check num_prefix_tokens."
+            f"which is no {grid}: check num_prefix_tokens and old_grid_size."
         )
-    if new_grid == (side, side):
+    if new_grid == old_grid:
         return pos_embed
     prefix, patches = pos_embed.split([num_prefix_tokens, num_patches], dim=1)
     # Channels stay last in memory: in the usual layout torch's filter goes wrong for a target one column wide.
-    picture = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, g·g, D) -> (1, D, g, g)
+    picture = patches.reshape(1, *old_grid, -1).permute(0, 3, 1, 2)  # (1, patches, D) -> (1, D, rows, columns)
     picture = picture.to(torch.promote_types(patches.dtype, torch.float32))
-    picture = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=True)
+    picture = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=antialias)
     return torch.cat([prefix, rearrange(picture, "1 D gh gw -> 1 (gh gw) D").to(patches.dtype)], dim=1)
 
 
@@ -153,3 +165,51 @@ def relative_position_index(grid_size: int | Sequence[int]) -> tuple[Tensor, int
     down = row[:, None] - row + gh - 1  # 0 ... 2gh-2, query row minus key row
     right = column[:, None] - column + gw - 1  # 0 ... 2gw-2
     return down * (2 * gw - 1) + right, (2 * gh - 1) * (2 * gw - 1)
+
+
+class RotaryPositions(nn.Module):
+    """Turn queries and keys by angles that grow with the place of their patch, so that scores depend on the offset.
+
+    The place is that of the patch's centre, from -1 to 1 along each side of the image, whatever the grid. Dimension i
+    turns together with dimension i + d/2; the first half of these pairs by the row, the other by the column. Tokens in
+    front of the patches stay as they are. Nothing is learned.
+
+    Args:
+        grid_size: (gh, gw), or one number if the grid is square.
+        head_dim: d, a multiple of 4.
+        temperature: as in `sincos_pos_embed_1d`.
+
+    Shapes: (B, H, prefix + gh·gw, d) -> the same.
+
+    Raises:
+        ValueError: `head_dim` is not a positive multiple of 4.
+
+    Source: Su et al. 2021 (RoFormer), equation 34; Siméoni et al. 2025 (DINOv3), section 3.2, for images. Chapter 15.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, grid_size: int | Sequence[int], head_dim: int, temperature: float = 100.0) -> None:
+        super().__init__()
+        if not is_count(head_dim) or head_dim % 4:
+            raise ValueError(
+                f"head_dim {head_dim} must be a positive multiple of 4: a pair of numbers for the row and for the column. "
+                "Choose another num_heads."
+            )
+        gh, gw = as_pair("grid_size", grid_size)
+        quarter = head_dim // 4
+        frequencies = 2 * math.pi * temperature ** -(torch.arange(quarter, dtype=torch.float64) / quarter)  # (d/4,)
+        rows, columns = torch.meshgrid(
+            *((2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1 for n in (gh, gw)), indexing="ij"
+        )
+        angles = torch.cat([axis.flatten()[:, None] * frequencies for axis in (rows, columns)], dim=1)  # (gh·gw, d/2)
+        for name, table in (("cos", angles.cos()), ("sin", angles.sin())):
+            self.register_buffer(name, table.repeat(1, 2).float(), persistent=False)  # (gh·gw, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        num_patches = len(self.cos)
+        prefix, patches = x.split([x.shape[-2] - num_patches, num_patches], dim=-2)
+        first, second = patches.chunk(2, dim=-1)  # (B, H, gh·gw, d/2) each
+        turned = torch.cat([-second, first], dim=-1)  # by a quarter
+        return torch.cat([prefix, (patches * self.cos + turned * self.sin).to(x.dtype)], dim=-2)

@@ -1,6 +1,7 @@
 """What is no weights file, or a damaged one, or wants to run code: one line that names it, nothing run, nothing changed."""
 
 import argparse
+import fractions
 import hashlib
 import io
 import os
@@ -446,9 +447,18 @@ def test_torchscript_is_refused_without_bad_advice(state, model, tmp_path, capsy
 
 
 def test_a_checkpoint_with_its_arguments(state, model, tmp_path, capsys):
-    """What timm's and torchvision's trainers write: a Namespace. It is refused, and the line is true and helps."""
+    """What the trainers of timm, torchvision and Meta write: a Namespace, which only holds values. Other classes are refused."""
     torch.save({"model": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "checkpoint.pth")
-    refuse(model, tmp_path / "checkpoint.pth", capsys, r"argparse\.Namespace")
+    assert_same(load_pretrained(filled(SMALL.model(), seed=8), tmp_path / "checkpoint.pth").state_dict(), state)
+    torch.save({"model": state, "args": fractions.Fraction(1, 3)}, tmp_path / "checkpoint.pth")
+    line = refuse(model, tmp_path / "checkpoint.pth", capsys, r"fractions\.Fraction")
+    assert "If you wrote it, save model.state_dict() alone" in line
+
+
+def test_a_namespace_with_code_in_it(state, model, tmp_path, capsys, watch):
+    for thing in evil(tmp_path).values():
+        torch.save({"model": state, "args": argparse.Namespace(lr=thing)}, tmp_path / "checkpoint.pth")
+        refuse(model, tmp_path / "checkpoint.pth", capsys, "refused, nothing was run")
 
 
 def test_no_message_anywhere_advises_to_run_code():

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import re
 from functools import cache
 
 import pytest
@@ -62,7 +63,7 @@ GOLDEN = {
 
 every_config = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if config.depth > 12 else name for name, config in VIT_CONFIGS.items()],
+    [pytest.param(name, marks=pytest.mark.slow) if VIT_CONFIGS[name].depth > 12 else name for name in GOLDEN],
 )
 
 
@@ -113,7 +114,8 @@ def counted_flops(model):
 
 
 def test_every_config_has_a_golden_count():
-    assert GOLDEN.keys() == VIT_CONFIGS.keys()
+    """But those whose count is compared with timm's in test_family: the formulas below do not hold for them."""
+    assert GOLDEN.keys() == {name for name in VIT_CONFIGS if not re.match(r"deit|vit_.*(dinov|clip|siglip)", name)}
 
 
 @pytest.mark.slow
@@ -191,6 +193,18 @@ def test_options_change_the_count_as_they_should():
         "relative": ({"pos_embed": "relative"}, -tokens * dim + 3 * (5 * 7 + 3) * 3),
         "representation": ({"representation_size": 7}, dim * 7 + 7 + (7 - dim) * classes),
         "no head": ({"num_classes": 0}, -dim * classes - classes),
+        "average beside a class token": ({"global_pool": "avg", "class_token": True}, 0),
+        "registers": ({"reg_tokens": 3}, 2 * 3 * dim),  # and their positions
+        "registers without positions": ({"reg_tokens": 3, "no_embed_class": True}, 3 * dim - dim),
+        "distilled": ({"dist_token": True}, 2 * dim + dim * classes + classes),
+        "LayerScale": ({"init_values": 0.1}, 3 * 2 * dim),
+        "normed before": ({"norm_pre": True}, 2 * dim - dim),  # no bias in the patch embedding
+        "normed after the pooling": ({"fc_norm": True}, 0),
+        "root mean square": ({"norm_layer": "rmsnorm"}, -7 * dim),
+        "queries and keys normed": ({"qk_norm": True}, 3 * 2 * 2 * 4),
+        "rotated": ({"pos_embed": "rope"}, -tokens * dim),
+        "gated": ({"activation": "swiglu"}, 3 * (4 * dim * dim + 4 * dim)),
+        "pooled by attention": ({"global_pool": "map"}, -dim + 12 * dim * dim + 11 * dim),
     }
     for what, (changes, difference) in expected.items():
         assert count(on_meta(small(**changes))) - plain == difference, what
@@ -226,6 +240,18 @@ REFUSALS = {
     "no patch": (lambda: small(patch_size=0), "patch_size 0", "whole number"),
     "patch size that is no integer": (lambda: small(patch_size=2.0), "patch_size 2.0", "whole number"),
     "heads": (lambda: VisionTransformer(small(num_heads=5)), "12", "5"),
+    "no class token to read": (lambda: small(class_token=False), "global_pool='token'", "class_token=False"),
+    "no class token to be distilled beside": (
+        lambda: small(global_pool="avg", dist_token=True),
+        "dist_token=True",
+        "class_token=None",
+    ),
+    "registers": (lambda: small(reg_tokens=-1), "reg_tokens -1", "whole number"),
+    "LayerScale": (lambda: small(init_values="1e-5"), "init_values '1e-5'", "None for no LayerScale"),
+    "activation": (lambda: small(activation="relu"), "'relu'", "gelu, gelu_tanh, quick_gelu, swiglu"),
+    "norm": (lambda: small(norm_layer="batch"), "'batch'", "layernorm, rmsnorm"),
+    "yes or no": (lambda: small(norm_pre="yes"), "norm_pre 'yes'", "True, False"),
+    "rotated heads": (lambda: VisionTransformer(small(pos_embed="rope", num_heads=2)), "head_dim 6", "multiple of 4"),
     "heads that are no integer": (lambda: small(num_heads=3.0), "num_heads 3.0", "whole number"),
     "sincos2d": (lambda: VisionTransformer(small(pos_embed="sincos2d", embed_dim=6)), "6", "multiple of 4"),
     "sincos1d": (lambda: VisionTransformer(small(pos_embed="sincos1d", embed_dim=9)), "9", "multiple of 2"),

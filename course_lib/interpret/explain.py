@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from course_lib.interpret.maps import evaluating
 from course_lib.vit import VisionTransformer
 
+# The parts of a `VisionTransformer` behind its blocks.
+BEHIND_THE_BLOCKS = ("norm", "attn_pool", "fc_norm", "pre_logits", "head", "head_dist")
+
 Predict = Callable[[Tensor], Tensor]  # `kept`, (B, gh, gw) boolean -> logits (B, K)
 
 # Does it point at the object?
@@ -180,13 +183,15 @@ def leaving_out(model: VisionTransformer, images: Tensor) -> Predict:
         (B, gh, gw) boolean -> (B, K), without gradients.
 
     Raises:
-        ValueError: relative positions, which need the whole grid; and from that function, if not as many patches of each
+        ValueError: relative or rotary positions, which need the whole grid; and from that function, if not as many patches of each
             image are kept, or none where there is no class token.
 
     Source: chapter 13. (Naseer et al. 2021 paint patches black instead.)
     """
-    if model.config.pos_embed == "relative":
-        raise ValueError("pos_embed 'relative' needs all tokens: of its biases none can be left out here.")
+    if model.config.pos_embed in ("relative", "rope"):
+        raise ValueError(
+            f"pos_embed {model.config.pos_embed!r} needs all tokens: of its places none can be left out here."
+        )
     prefix = model.num_prefix_tokens
 
     @torch.no_grad()
@@ -282,7 +287,8 @@ def randomise_from_top(model: VisionTransformer, fresh: VisionTransformer, block
     if not 0 <= blocks <= depth:
         raise ValueError(f"blocks {blocks} must be between 0 and {depth}, the blocks of the model.")
     result = copy.deepcopy(model)
-    for name in ("head", "pre_logits", "norm", *(f"blocks.{i}" for i in range(depth - blocks, depth))):
+    behind = [name for name, _ in model.named_children() if name in BEHIND_THE_BLOCKS]
+    for name in (*behind, *(f"blocks.{i}" for i in range(depth - blocks, depth))):
         result.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
     return result
 

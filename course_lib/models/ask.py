@@ -76,14 +76,14 @@ def ask_files(model: nn.Module, paths: Sequence[Path], wants: Preprocessing, bat
 def where_it_looks(model: nn.Module, images: Tensor) -> Tensor | None:
     """The attention of the last layer over the patches, mean over heads: (B, C, h, w) -> (B, gh, gw).
 
-    Of the class token, where there is one; otherwise the mean over the patches, whose mean is what the head sees. None
+    Of the class token, where the head reads it; otherwise the mean over the patches, which the head sees. None
     for a model without attention.
     """
     if not isinstance(model, VisionTransformer):
         return None
     maps = attention_maps(model, images.to(next(model.parameters())))[:, -1].mean(dim=1)  # (B, N, N)
     prefix = model.num_prefix_tokens
-    looks = maps[:, 0] if prefix else maps.mean(dim=1)  # (B, N)
+    looks = maps[:, 0] if model.config.global_pool == "token" else maps[:, prefix:].mean(dim=1)  # (B, N)
     return looks[:, prefix:].unflatten(1, model.patch_embed.grid_size).cpu()
 
 

@@ -1,9 +1,9 @@
 """Build a Vision Transformer by its name, with published weights or without. Chapter 06."""
 
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
-from course_lib.validate import check_choice
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
 from course_lib.weights.load import load_pretrained
 from course_lib.weights.registry import default_weights
@@ -25,7 +25,13 @@ def create_model(name: str, *, pretrained: bool | str = False, **overrides: Any)
 
     Source: Dosovitskiy et al. 2021, table 1. Chapter 06.
     """
-    check_choice("model", name, VIT_CONFIGS)
+    if name not in VIT_CONFIGS:
+        near = [each for each in VIT_CONFIGS if each.startswith(name)] or get_close_matches(
+            name, VIT_CONFIGS, 5, cutoff=0.3
+        )
+        raise ValueError(
+            f"model {name!r} is none of the {len(VIT_CONFIGS)} names in VIT_CONFIGS; near it are {', '.join(near[:5])}."
+        )
     unknown = [field for field in overrides if field not in ViTConfig.__dataclass_fields__]
     if unknown:
         raise ValueError(

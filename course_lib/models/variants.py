@@ -16,8 +16,8 @@ class PostNormBlock(EncoderBlock):
     """The parts of an `EncoderBlock` in the other order: norm1(x + attn(x)), then norm2(x + mlp(x)); (B, N, D) stays."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm1(x + self.drop_path(self.attn(x)))
-        return self.norm2(x + self.drop_path(self.mlp(x)))
+        x = self.norm1(x + self.drop_path(self.ls1(self.attn(x))))
+        return self.norm2(x + self.drop_path(self.ls2(self.mlp(x))))
 
 
 class PostNormViT(VisionTransformer):

@@ -3,11 +3,13 @@
 The format is recognised from the first bytes, never from the name. Chapter 06.
 """
 
+import argparse
 import pickle
 import re
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +24,35 @@ class _Refused(ValueError):
     """The reason is known and stands in the message; any other error of a reader means a damaged file."""
 
 
+# Under which names checkpoints keep sets of weights; the one that is evaluated comes first: averaged before trained.
+SETS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "student", "encoder")
+
+# What trainers keep beside the weights, and what does no more than hold values: it may be read.
+HARMLESS: list[Any] = [argparse.Namespace]
+
+
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read all tensors of a weights file.
+    """Read all tensors of a weights file; of a checkpoint with several sets, those that are evaluated (see `SETS`).
+
+    Args, raises: as `read_sets`.
+
+    Returns:
+        {name: tensor} under the names that the file uses.
+
+    Source: as `read_sets`. Chapter 06.
+    """
+    return next(iter(read_sets(path).values()))
+
+
+def read_sets(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Read all sets of weights in a file.
 
     Args:
         path: a `.pth`, `.pt` or `.bin` of PyTorch (zip or the older format), a `.safetensors` or a NumPy `.npz`.
 
     Returns:
-        {name: tensor} under the names that the file uses.
+        {name of the set: {name: tensor}} under the names that the file uses, in the order of `SETS`; the name of the
+        set is "" in a file that is nothing but one.
 
     Raises:
         ValueError: one line that says what the file is instead, or what is wrong with it.
@@ -39,7 +62,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     readers = {"torch": _read_torch, "npz": _read_npz, "safetensors": load_file}
     kind = recognise(path)
     try:
-        tensors = readers[kind](path)
+        content = readers[kind](path)
+        sets = content if kind == "torch" else {"": content}
     except _Refused:
         raise
     except Exception as error:  # a damaged file can break its reader anywhere
@@ -51,16 +75,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(
             f"{path} is damaged or cut short ({_first_line(error)}): delete it and download again."
         ) from error
-    if not tensors:
+    if not any(sets.values()):
         raise ValueError(f"{path} holds no tensors: it is no weights file, or not one of a single model.")
+    names = [name for tensors in sets.values() for name in tensors]
     strange = next(
-        (name for name in tensors if not (isinstance(name, str) and name.isprintable() and len(name) < 200)), None
+        (name for name in names if not (isinstance(name, str) and name.isprintable() and len(name) < 200)), None
     )
     if strange is not None:
         raise ValueError(
             f"{path} holds a tensor of the name {str(strange)[:40]!r}, which no model has: use another file."
         )
-    return tensors
+    return {name: tensors for name, tensors in sets.items() if tensors}
 
 
 def recognise(path: Path) -> str:
@@ -124,7 +149,7 @@ def _recognise_zip(path: Path) -> str:
     )
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def _read_torch(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(member.filename.endswith("/constants.pkl") for member in archive.infolist()):
@@ -139,7 +164,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
                 f"{path} is damaged ({broken} in it is not as it was written): delete it and download again."
             )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
             warnings.simplefilter("ignore")  # about the pickle's age; what matters is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -149,20 +174,20 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
                 f"{path} holds more than tensors, or is damaged: refused, nothing in it was run. Download it again."
             ) from error
         raise _Refused(
-            f"{path} asks to run code ({found[1]}), which weights never need: refused, nothing was run. "
-            "Get the file from its publisher, best as .safetensors."
+            f"{path} asks to run code ({found[1]}), which weights never need: refused, nothing was run. If you wrote it, save "
+            "model.state_dict() alone; otherwise ask its publisher for .safetensors."
         ) from error
-    return _tensors_of(content)
+    return _sets_of(content)
 
 
-def _tensors_of(content: object) -> dict[str, torch.Tensor]:
-    """The tensors of a training checkpoint; of several sets the averaged one (EMA), which is what is evaluated."""
+def _sets_of(content: object) -> dict[str, dict[str, torch.Tensor]]:
+    """The sets of tensors in a training checkpoint; what is nothing but tensors is one set, called ""."""
     if not isinstance(content, dict):
         return {}
-    for name in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(content.get(name), dict):
-            return _tensors_of(content[name])
-    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    found = [name for name in SETS if isinstance(content.get(name), dict)]
+    if not found:
+        return {"": {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}}
+    return {name: next(iter(_sets_of(content[name]).values())) for name in found}
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:

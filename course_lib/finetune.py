@@ -24,9 +24,9 @@ BESIDE_THE_HEAD = ("pre_logits", "fc_norm", "attn_pool", "head_dist")
 LAYER = re.compile(r"(?:blocks|stages)\.(?P<from_0>\d+)\.|layer(?P<from_1>\d+)\.")
 
 TRAINABLE = {  # parameters by name, * stands for anything
-    "head": ("head.*", "fc.*"),
-    "attention": ("*.attn.*", "head.*", "fc.*"),
-    "lora": ("*.lora_*", "head.*", "fc.*"),
+    "head": ("head.*", "head_dist.*", "fc.*"),
+    "attention": ("*.attn.*", "head.*", "head_dist.*", "fc.*"),
+    "lora": ("*.lora_*", "head.*", "head_dist.*", "fc.*"),
     "all": ("*",),
 }
 
@@ -65,8 +65,9 @@ def replace_head(model: Model, num_classes: int) -> Model:
         reset(num_classes)
     else:
         setattr(model, name, nn.Linear(old.in_features, num_classes).to(old.weight))
-    for parameter in getattr(model, name).parameters():
-        nn.init.zeros_(parameter)
+    for head in filter(None, (getattr(model, name), getattr(model, "head_dist", None))):
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
     return model
 
 

@@ -265,6 +265,7 @@ class ViTConfig:
 
     @property
     def has_class_token(self) -> bool:
+        """`class_token`, or what None stands for."""
         return self.global_pool == "token" if self.class_token is None else self.class_token
 
     @property

@@ -111,6 +111,16 @@ def test_a_new_head_for_any_of_them(changes):
     assert (model.head_dist is not None) == ("dist_token" in changes)
 
 
+def test_fine_tuning_knows_both_heads():
+    from course_lib.finetune import layerwise_lr, replace_head, set_trainable
+
+    model = replace_head(ours(ViTConfig(**SMALL, dist_token=True)), 9)
+    assert (model(random_images(model.config)) == 0).all()
+    assert set_trainable(model, "head")[0] == 2 * (24 * 9 + 9)
+    rates = layerwise_lr(model, 0.5)
+    assert rates["head.weight"] == rates["head_dist.weight"] == 1 and rates["dist_token"] == 0.5**3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"activation": "swiglu"}, {"global_pool": "map"}, {"pos_embed": "rope"}], ids=str)
 def test_gradients_reach_everything(changes):

@@ -5,7 +5,7 @@ dimension, H heads, L depth, (gh, gw) patch grid.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -273,6 +273,12 @@ class ViTConfig:
         """How many tokens stand before the patches: class token, distillation token, registers."""
         return self.has_class_token + self.dist_token + self.reg_tokens
 
+    def settings(self) -> dict[str, Any]:
+        """All fields in a dict; those from `class_token` on only where they are not ViT's: so older records stay true."""
+        fields = asdict(self)
+        later = list(fields)[list(fields).index("class_token") :]
+        return {name: value for name, value in fields.items() if name not in later or value != getattr(ViTConfig, name)}
+
 
 # Base, Large and Huge are the paper's Table 1; Tiny and Small are those of DeiT (Touvron et al. 2021).
 _TINY = ViTConfig(embed_dim=192, num_heads=3)
@@ -318,30 +324,17 @@ VIT_CONFIGS = {
 }
 
 # What others published, under timm's names. Towers and self-supervised models have no head: num_classes is 0.
-_PAPER = {
-    "tiny": _TINY,
-    "small": _SMALL,
-    "medium": ViTConfig(embed_dim=512, num_heads=8),
-    "base": _BASE,
-    "large": _LARGE,
-}
-_PAPER |= {"huge": _HUGE, "giant": ViTConfig(embed_dim=1536, depth=40, num_heads=24, patch_size=14)}
-_DINOV2 = {"img_size": 518, "patch_size": 14, "num_classes": 0, "init_values": 1e-5}
-_DINOV3 = {
-    "img_size": 256,
-    "num_classes": 0,
-    "init_values": 1e-5,
-    "reg_tokens": 4,
-    "pos_embed": "rope",
-    "norm_eps": 1e-5,
-}
-_CLIP = {"num_classes": 512, "norm_pre": True, "norm_eps": 1e-5}
-_GATED = {"activation": "swiglu", "mlp_ratio": 8 / 3}
+_BODIES = dict(tiny=_TINY, small=_SMALL, base=_BASE, large=_LARGE, huge=_HUGE)
+_BODIES |= dict(medium=ViTConfig(embed_dim=512, num_heads=8), giant=ViTConfig(embed_dim=1536, depth=40, num_heads=24))
+_DINOV2 = dict(img_size=518, patch_size=14, num_classes=0, init_values=1e-5)
+_DINOV3 = dict(img_size=256, num_classes=0, init_values=1e-5, reg_tokens=4, pos_embed="rope", norm_eps=1e-5)
+_CLIP = dict(num_classes=512, norm_pre=True, norm_eps=1e-5)
+_GATED = dict(activation="swiglu", mlp_ratio=8 / 3)
 
 
 def _sized(name: str, sizes: str, **changes: Any) -> dict[str, ViTConfig]:
-    """{name with each of the sizes in the place of *: the paper's config of that size, changed}."""
-    return {name.replace("*", size): replace(_PAPER[size], **changes) for size in sizes.split()}
+    """{name with each of the sizes in the place of *: the config of that size, changed}."""
+    return {name.replace("*", size): replace(_BODIES[size], **changes) for size in sizes.split()}
 
 
 VIT_CONFIGS |= {

@@ -38,6 +38,11 @@ def kind_of(config: Config) -> str:
     return next(name for name, (made_of, _) in KINDS.items() if made_of is type(config))
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """The fields of a config of any kind, as they are written into files."""
+    return config.settings() if isinstance(config, ViTConfig) else asdict(config)
+
+
 def build(config: Config) -> Any:
     """A model of any kind from its config, with random weights."""
     return KINDS[kind_of(config)][1](config)
@@ -72,7 +77,7 @@ def save_model(
         )
     if classes and len(classes) != config.num_classes:
         raise ValueError(f"{len(classes)} classes and {config.num_classes} outputs must be the same number.")
-    about = {"config": asdict(config), "preprocessing": preprocessing and preprocessing.facts()}
+    about = {"config": settings_of(config), "preprocessing": preprocessing and preprocessing.facts()}
     about |= {"kind": kind_of(config), "classes": list(classes), "record": record}
     write_weights(model.state_dict(), path, about)
 

@@ -14,7 +14,7 @@ from course_lib.data.sources import classes_of, load_data
 from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
-from course_lib.models.saved import build
+from course_lib.models.saved import build, settings_of
 from course_lib.models.variants import PostNormConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
@@ -144,7 +144,7 @@ class Recipe:
         about = {name: getattr(self, name) for name in ("data", "size", "images")}
         about |= {"weights": self.weights} if self.weights else {}  # older records have neither, and stay true
         about |= {"skip": True} if self.skip else {}
-        about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **asdict(self.model)}}
+        about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **settings_of(self.model)}}
         train = {name: value for name, value in self.train.settings().items() if name not in ("seed", "device")}
         return json.loads(json.dumps(about | {"train": train}))
 

@@ -1,7 +1,7 @@
 """The Vision Transformer: patches and positions in, encoder blocks, a head.
 
-Chapter 03 derives the MLP and the block, chapter 06 the model; what later models changed, chapter 15. Legend: B batch, N tokens, D embedding
-dimension, H heads, L depth, (gh, gw) patch grid.
+Chapter 03 derives the MLP and the block, chapter 06 the model, chapter 15 what later models changed.
+Legend: B batch, N tokens, D embedding dimension, H heads, L depth, (gh, gw) patch grid.
 """
 
 from collections import OrderedDict
@@ -415,7 +415,7 @@ class VisionTransformer(nn.Module):
         return NORMS[self.config.norm_layer](self.config.embed_dim, eps=self.config.norm_eps)
 
     def _make_pos_embed(self) -> nn.Parameter | nn.Buffer | None:
-        """What is added to the tokens, (1, N, D), or to the patches alone: learned, or computed and then no weight, or nothing."""
+        """What is added to the tokens, or to the patches alone, (1, N, D): learned, computed (and no weight), or nothing."""
         dim, prefix = self.config.embed_dim, 0 if self.config.no_embed_class else self.num_prefix_tokens
         tokens = prefix + self.patch_embed.num_patches
         if self.config.pos_embed == "learn":

@@ -5,6 +5,7 @@ reader of them says what they mean. Advice in a refusal is followed to the lette
 """
 
 import argparse
+import json
 import math
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ from torch import nn
 from weight_files import SMALL, as_google, as_huggingface, as_torchvision, assert_same, filled, random_state, refuse
 
 from course_lib.files.places import data_folder
-from course_lib.models import create_model
+from course_lib.models import create_model, load_model
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.vit import VIT_CONFIGS, VisionTransformer
 from course_lib.weights import Preprocessing, load_pretrained, save_weights
@@ -164,6 +165,15 @@ def test_a_folder_that_timm_writes_says_what_it_is(tmp_path, capsys):
     expected = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (28, 28), math.floor(28 / 0.9), "bicubic")
     assert ours.preprocessing == expected
     assert_answers_as(theirs, ours)
+    about = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(about | {"label_names": list("abcde")}))
+    whole = load_model(tmp_path)  # the folder says what model it is of, too
+    assert_same(whole.state_dict(), ours.state_dict())
+    assert whole.config == replace(ours.config, img_size=(28, 28))
+    assert (whole.classes, whole.preprocessing, whole.training) == (tuple("abcde"), expected, False)
+    (tmp_path / "config.json").write_text(json.dumps(about | {"num_classes": "five"}))
+    with pytest.raises(ValueError, match="says what no ViT has .num_classes 'five' must be a whole number"):
+        load_model(tmp_path)
 
 
 # Hugging Face

@@ -65,9 +65,8 @@ def replace_head(model: Model, num_classes: int) -> Model:
         reset(num_classes)
     else:
         setattr(model, name, nn.Linear(old.in_features, num_classes).to(old.weight))
-    for head in filter(None, (getattr(model, name), getattr(model, "head_dist", None))):
-        for parameter in head.parameters():
-            nn.init.zeros_(parameter)
+    for parameter in getattr(model, name).parameters():
+        nn.init.zeros_(parameter)
     return model
 
 

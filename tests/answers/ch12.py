@@ -356,6 +356,15 @@ SLIPS = {
         set back that
             return maps ⇒ model.train()
             | return maps
+        sets all parts to one mode
+            maps = [] ⇒ maps, was = [], model.training
+            | model.eval()
+            handle.remove() ⇒ handle.remove()
+            | model.train(was)
+        the model does not run: call
+            model(images) ⇒ model
+        you listen to the last block alone
+            [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ [model.blocks[len(model.blocks) - 1].attn.register_forward_pre_hook(hook)]
         for the whole program
             try: ⇒ torch.autograd.grad_mode.set_grad_enabled(False)
             | try:
@@ -476,6 +485,12 @@ SLIPS = {
             return maps ⇒ return torch.stack(maps)
         """,
     "attention_rollout": """
+        over the images
+            maps.unbind(dim=1) ⇒ list(maps)
+        how many images there are
+            maps.unbind(dim=1) ⇒ (maps[:, i] for i in range(maps.shape[0]))
+        not for each head
+            + identity ⇒ + torch.eye(maps.size(2), dtype=maps.dtype)
         without keepdim
             , keepdim=True ⇒
         and nothing that works in place

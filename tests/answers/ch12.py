@@ -83,13 +83,14 @@ def record_with_a_stack(model, images):
 
 
 def record_in_evaluation_mode(model, images):
-    mode = model.training
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             return record_by_asking(model, images)
     finally:
-        model.train(mode)
+        for part, mode in modes:
+            part.training = mode
 
 
 def record_with_other_methods(model, images):
@@ -486,9 +487,9 @@ SLIPS = {
         """,
     "attention_rollout": """
         over the images
-            maps.unbind(dim=1) ⇒ list(maps)
+            maps.unbind(1) ⇒ list(maps)
         how many images there are
-            maps.unbind(dim=1) ⇒ (maps[:, i] for i in range(maps.shape[0]))
+            maps.unbind(1) ⇒ (maps[:, i] for i in range(maps.shape[0]))
         not for each head
             + identity ⇒ + torch.eye(maps.size(2), dtype=maps.dtype)
         without keepdim

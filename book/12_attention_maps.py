@@ -107,7 +107,7 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 # * `model` is a `VisionTransformer` of any depth, in either mode, and `images` is a batch. Call `model(images)` once, this model and no copy of it. Whether the maps carry gradients is up to you.
 # * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, with a bias or without, and `layer.num_heads`.
 # * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1: the weights before any dropout.
-# * Leave nothing behind. No hook of yours stays in the model, it is in the mode in which it was, and nothing else that you set or switched for the recording stays so, in the model or outside of it. What others had put there, a hook or a `layer.recorder`, is there afterwards. That holds even if the model raises an error; the error itself goes on to the caller.
+# * Leave nothing behind. No hook of yours stays in the model, it and each of its parts are in the mode in which they were, and nothing else that you set or switched for the recording stays so, in the model or outside of it. What others had put there, a hook or a `layer.recorder`, is there afterwards. That holds even if the model raises an error; the error itself goes on to the caller.
 # * If no layer was heard, raise a `ValueError`.
 #
 # `handle = layer.register_forward_pre_hook(hook)` makes PyTorch call `hook(layer, args)` before the layer runs, where `args[0]` is its input `(B, N, D)`. `handle.remove()` ends it.

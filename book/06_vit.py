@@ -1393,8 +1393,8 @@ file = next(place for place in places if place.is_file())
 maps = formats.read_weights(file)["saliency"] / 255  # (2, 224, 224)
 _, axes = plt.subplots(2, 2, figsize=(5.4, 4.5))
 for row, title, map_ in zip(axes, record["photographs"], maps):
-    picture = v2.functional.resize(photographs()[title], [80, 80]) / 255
-    small = v2.functional.resize(map_[None], [80, 80])[0]
+    picture = v2.functional.resize(photographs()[title], [96, 96]) / 255
+    small = v2.functional.resize(map_[None], [96, 96])[0]
     row[0].imshow(picture.permute(1, 2, 0), interpolation="nearest")
     row[0].contour(small, [0.5], colors=[viz.PAPER], linewidths=2)
     viz.heatmap(small, row[1])

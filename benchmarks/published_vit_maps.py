@@ -23,7 +23,7 @@ from course_lib.data import photographs
 from course_lib.files.places import RESULTS
 from course_lib.models import create_model
 from course_lib.records import versions, write_json
-from course_lib.train import set_seed
+from course_lib.train import describe, set_seed
 from course_lib.weights import load_pretrained
 from course_lib.widgets.attention_explorer import AttentionExplorer
 from course_lib.widgets.tensor_explorer import from_digits, to_digits
@@ -58,7 +58,12 @@ def exactness(maps: np.ndarray) -> dict[str, float]:
     shares = maps.astype(np.float64)
     back = from_digits(to_digits(shares))
     off = abs(back - shares)
-    bands = {"below 1 %": (0, 0.00995), "below 10 %": (0.00995, 0.0995), "below 50 %": (0.0995, 0.495), "above": (0.495, 2)}
+    bands = {
+        "below 1 %": (0, 0.00995),
+        "below 10 %": (0.00995, 0.0995),
+        "below 50 %": (0.0995, 0.495),
+        "above": (0.495, 2),
+    }
     found = {name: float(off[(shares >= low) & (shares < high)].max(initial=0)) for name, (low, high) in bands.items()}
     return found | {
         "mean": float(off.mean()),
@@ -77,6 +82,7 @@ def main(folder: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in paths}
     record = {
         "what": f"attention maps of {ABOUT}, and of a random twin, as bytes: largest errors, and sizes of the files",
+        "device": describe(torch.device("cpu")),
         "versions": versions(),
         "published": exactness(maps.numpy()),
         "random": exactness(twin.numpy()),

@@ -27,7 +27,6 @@ REAL = ROOT / "assets" / "real_vit"  # by benchmarks/published_vit_maps.py
 PHOTOGRAPHS = ("china", "flower")
 SHAPE = (2, 12, 6, 257, 257)  # photographs, layers, heads, tokens, tokens
 OWN = "vit_cifar_token_patch4_32"
-START = {"image": 1, "layer": 3, "head": 1, "query": 1 + 8 * 16 + 7}  # counted from 0
 
 
 def preloads(*names):
@@ -55,7 +54,8 @@ def real_vit():
     images = pictures.transpose(0, 3, 1, 2)  # (2, 3, 224, 224)
     maps, twin = stored_maps(0), stored_maps(SHAPE[0] * SHAPE[1])
     widget = AttentionExplorer(
-        images, maps, 16, twin=twin, labels=PHOTOGRAPHS, files="real_vit/vit", brief=True, one_scale=True, **START
+        images, maps, 16, twin=twin, labels=PHOTOGRAPHS, files="real_vit/vit", brief=True, one_scale=True,
+        image=1, layer=3, head=1, query=1 + 8 * 16 + 7,
     )  # fmt: skip
     # The very files, and not what this Pillow would make of them.
     widget.set_trait("images", [f"../_static/real_vit/{name}.jpg" for name in PHOTOGRAPHS])
@@ -71,7 +71,7 @@ def real_content():
 
 
 def own_content():
-    """"Your own image": a widget of the page only, with the course's model for CIFAR-10."""
+    """Your own image: a widget of the page only, with the course's model for CIFAR-10."""
     entry = find_entry(f"course/{OWN}")
     record = load_record("cifar10_test_examples")
     examples = []

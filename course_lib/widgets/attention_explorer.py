@@ -11,7 +11,16 @@ import numpy as np
 import traitlets
 
 from course_lib.validate import as_pair
-from course_lib.widgets.explorer import Numbers, as_array, as_images, brief_percent, check_index, percent, picture, place
+from course_lib.widgets.explorer import (
+    Numbers,
+    as_array,
+    as_images,
+    brief_percent,
+    check_index,
+    percent,
+    picture,
+    place,
+)
 from course_lib.widgets.tensor_explorer import TensorExplorer, to_levels
 
 if TYPE_CHECKING:

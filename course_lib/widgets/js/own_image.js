@@ -13,6 +13,7 @@ const CSS = `
   .oi-examples button { width: 62px; }
   .oi-result { display: grid; grid-template-columns: minmax(0, 1fr); gap: 14px 26px; }
   .oi-sees { width: 160px; max-width: 100%; height: auto; aspect-ratio: 1; margin: 0; border: 1px solid var(--line); border-radius: 6px; image-rendering: pixelated; }
+  .oi-maps { margin-top: 18px; }
   ul { display: grid; gap: 3px; margin: 0; padding: 0; list-style: none; max-width: none; }
   li { max-width: none; display: grid; grid-template-columns: 92px minmax(0, 1fr) 62px; align-items: center; gap: 8px; margin: 0; padding: 0; }
   li > div { height: 13px; border-bottom: 1px solid var(--line); }
@@ -55,7 +56,7 @@ function render({ model, el }) {
   const result = h("div.oi-result", { hidden: "" },
     h("section", {}, head("What it gets", h("span.xp-note", {}, `${side} × ${side}`)), sees),
     h("section", {}, head("What it says"), h("ul", { "aria-label": "probability of each class" }, ...bars.map((bar) => bar.item))));
-  const place = h("div");
+  const place = h("div.oi-maps");
 
   // ---- the model: a worker, and its weights, once they are needed ------------------------------------------------
   let worker = null;

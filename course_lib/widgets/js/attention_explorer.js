@@ -112,7 +112,7 @@ function render({ model, el }) {
 
   const group = (label, spec, ...nodes) => h(spec, { role: "group", "aria-label": label }, ...nodes);
   const choices = images.map((source, i) => {
-    const button = h("button.xp-tile", { type: "button" }, h("img", { src: source, alt: "" }), h("span", {}, labels[i]));
+    const button = h("button.xp-tile", { type: "button", "aria-label": labels[i] }, h("img", { src: source, alt: labels[i] }), h("span", {}, labels[i]));
     on(button, "click", () => set({ image: i }));
     return button;
   });

@@ -44,7 +44,7 @@ function render({ model, el }) {
   const file = h("input", { type: "file", accept: "image/*", "aria-label": "Choose an image of your own" });
   const field = h("div.oi-choose", {}, file, h("span.xp-note", {}, "or drop one here. It stays on your machine."));
   const buttons = examples.map(({ label, image }) => {
-    const button = h("button.xp-tile", { type: "button", "aria-label": `example: ${label}` }, h("img", { src: image, alt: "" }), h("span", {}, label));
+    const button = h("button.xp-tile", { type: "button", "aria-label": `example: ${label}` }, h("img", { src: image, alt: label }), h("span", {}, label));
     on(button, "click", async () => show(await (await fetch(image)).blob(), label));
     return button;
   });

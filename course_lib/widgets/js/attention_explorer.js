@@ -1,6 +1,6 @@
 // Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 12 and 13).
 // One ES module; Jupyter, Colab and the static page all run this file.
-import { Cells, DIGITS, Parts, WEIGHTS, briefPercent, colour, count, h, head, legend, numbers, onScale, paint, percent, place, put, scaleLegend, slider, stage, stored, topOf } from "./explorer.js";
+import { Cells, DIGITS, LEVELS, Parts, WEIGHTS, briefPercent, colour, count, h, head, legend, numbers, onScale, paint, percent, place, put, scaleLegend, slider, stage, stored, topOf } from "./explorer.js";
 
 const CSS = `
   .ax-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; align-content: start; }
@@ -44,13 +44,21 @@ class Maps {
     return sum.map(bytes ? (total) => total / heads : (total) => stored(total / heads));
   }
 
+  /** A row that sums to 1: what the middles of steps make too much of it is taken from numbers in the lowest step, or else from all. */
+  settle(row) {
+    const low = 1 / LEVELS;
+    const lowest = row.reduce((n, x) => n + (x < low), 0);
+    const over = (row.reduce((a, b) => a + b, 0) - 1) / (lowest || row.length);
+    return row.map((x) => (lowest && x >= low ? x : Math.max(0, x - over)));
+  }
+
   /** (tokens * tokens,): the mean over heads, plus the identity for the residual, with rows that sum to 1. */
   mixed(part) {
     if (!this.known.has(part)) {
       const { tokens } = this;
       const all = new Float64Array(tokens * tokens);
       for (let query = 0; query < tokens; query += 1) {
-        const row = this.mean(part, query);
+        const row = this.settle(this.mean(part, query));
         row[query] += 1;
         const total = row.reduce((a, b) => a + b, 0);
         all.set(row.map((x) => x / total), query * tokens);

@@ -158,7 +158,7 @@ export function paint(canvas, rows, columns, colours, level) {
 }
 
 // ---- tensors --------------------------------------------------------------------------------------------------
-const LEVELS = 60000;
+export const LEVELS = 60000;
 /** The number between 0 and 1 that stands for a stored one: the middle of its step. */
 export const stored = (level) => Math.min(1, (level + 0.5) / LEVELS);
 

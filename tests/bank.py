@@ -5,6 +5,7 @@ import importlib
 import linecache
 
 import notebooks
+from answers import others
 
 from course_lib.checks import EXERCISES
 from course_lib.checks.edits import Edited, listed
@@ -12,6 +13,7 @@ from course_lib.checks.edits import Edited, listed
 CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
 ANSWERS = [importlib.import_module(f"answers.ch{chapter}") for chapter in CHAPTERS]
 RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
+ALL_RIGHT = {name: (*answers, *others.RIGHT.get(name, ())) for name, answers in RIGHT.items()}  # RIGHT has mutants
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
 SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
 EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
-from bank import RIGHT, SOLVED, wrong_answers_to
+from bank import ALL_RIGHT, RIGHT, SOLVED, wrong_answers_to
 from judging import status
 from syntax_mutants import mutants
 
@@ -24,8 +24,13 @@ RECORD, PAGE = ROOT / "data/results/check_power.json", ROOT / "book/checks.md"
 BEGIN, END = "<!-- table -->\n", "\n<!-- end of table -->"
 
 
-def right_answers(exercise):
-    return [SOLVED[exercise.chapter][exercise.name], *RIGHT[exercise.name]]
+def right_answers(exercise, known=ALL_RIGHT):
+    return [SOLVED[exercise.chapter][exercise.name], *known[exercise.name]]
+
+
+def changed_answers(exercise):
+    """Those of which mutants are made."""
+    return right_answers(exercise, RIGHT)
 
 
 def wrong_answers(exercise):
@@ -64,7 +69,7 @@ def answers(exercise):
 
 def counted(exercise):
     """How many answers there are, those made of right ones among them."""
-    return answers(exercise) | {"mutants": len(mutants_of(exercise, right_answers(exercise)))}
+    return answers(exercise) | {"mutants": len(mutants_of(exercise, changed_answers(exercise)))}
 
 
 def score(name):
@@ -80,7 +85,7 @@ def score(name):
             for answer in wrong_answers(exercise)
         ],
     }
-    alive = len(mutants_that_pass(exercise, right_answers(exercise)))
+    alive = len(mutants_that_pass(exercise, changed_answers(exercise)))
     return {
         "exercise": exercise.name,
         "chapter": exercise.chapter,

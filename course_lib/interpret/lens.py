@@ -75,8 +75,14 @@ def _at_every_depth(model: VisionTransformer, images: Tensor, read: Callable[[Te
         answer = read(tokens)
         found.append(answer.to(torch.promote_types(answer.dtype, torch.float32)))
 
-    handles = [model.blocks[0].register_forward_pre_hook(lambda _, args: note(args[0]))]
-    handles += [block.register_forward_hook(lambda _, __, output: note(output)) for block in model.blocks]
+    def before(_: nn.Module, args: tuple[Tensor]) -> None:
+        note(args[0])
+
+    def after(_: nn.Module, __: object, output: Tensor) -> None:
+        note(output)
+
+    handles = [model.blocks[0].register_forward_pre_hook(before)]
+    handles += [block.register_forward_hook(after) for block in model.blocks]
     try:
         with evaluating(model, images):
             model(images)

@@ -11,7 +11,6 @@
 
 # %% tags=["setup"]
 from functools import partial
-from itertools import product
 
 import matplotlib.pyplot as plt
 import torch
@@ -328,7 +327,6 @@ assert often.sum() == 8
 # > **Predict.** The ink covers 0.12 of the patches' area. How much has the best head of the trained model on it, named on one half and reported on the other? Of a random model?
 
 # %% tags=["hide-output"]
-#| alt: Two rows of a picture and six maps, layers 1 to 6. A digit 7 with the trained model: dark cells on the strokes, in each layer on others. The same digit with a random model: pale, with the 7 just visible in some layers.
 test = load_pictures("mnist_test_150")
 digits, labels = test["images"][:, None].float() / 255, test["labels"].long()
 read = inputs(digits, digit_model)  # (150, 1, 28, 28)
@@ -338,17 +336,13 @@ print(f"right: {right} of {len(digits)}")
 ink = F.avg_pool2d((digits > 0.5).float(), 4)[:, 0]  # (150, 7, 7)
 readers = {"trained": digit_model, "random": twin(digit_model)}
 readers |= {f"random {n}": twin(digit_model, n) for n in (1, 2, 3)}
-rows, inked = [], ink.mean(dim=(1, 2))
+inked = ink.mean(dim=(1, 2))
 on_ink = {}
 for name, which in readers.items():
     found = interpret.attention_maps(which, read)
     on_ink[name] = chosen_on_half(weight_on(found, ink), inked)
     head, on, ahead, error = on_ink[name]
     print(f"{name:9} {head}: {on:.2f}, area {ahead:+.2f} ± {error:.2f}")
-    looks = share_of_patches(found[0].mean(dim=1), 7)
-    rows.append((name, 1 - digits[0].expand(3, -1, -1), looks))
-draw_rows(rows[:2], LAYERS)
-plt.show()
 
 assert right == 149 and abs(inked.mean() - 0.12) < 0.005
 assert 0.48 < on_ink.pop("trained")[1] < 0.55
@@ -372,7 +366,9 @@ from course_lib.widgets import AttentionExplorer
 reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
 two = digits[1:2]  # (1, 1, 28, 28)
 both = [
-    interpret.attention_maps(m, inputs(two, reading))
+    interpret.attention_maps(m, inputs(two, reading)).round(
+        decimals=3
+    )  # a small page
     for m in (reading, twin(reading))
 ]
 AttentionExplorer(
@@ -389,7 +385,7 @@ AttentionExplorer(
 # > **Predict.** The class token's map in all 72 heads, on one scale. In which layers do you expect the object? And in the two others?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Above, the photographs of a pavilion and of an orange flower, small. Below, four tables of maps, twelve layers by six heads, 16 by 16 patches each, on one scale. Pavilion and flower, published model: in layer 1 single dark patches; in layers 2 to 6 many maps are white or pale, some show the object's edge; from layer 7 on the object's outline, its edge or its inside stands out in most maps; in layers 11 and 12 dark blobs on the flower, and one head of layer 12 that shows all but the object. Flower, random: all maps the same even pale blue. Flower, shuffled: pale blue, with a few maps in layers 1 to 4 that have single dark patches or show the flower as a pale or darker area.
+#| alt: Above, the photographs of a pavilion and of an orange flower, small. Below, four tables of maps, twelve layers by six heads, 16 by 16 patches each, on one scale. Pavilion and flower, published model: in layer 1 single dark patches; in layers 2 to 6 many maps are white or pale; from layer 7 on the object's outline, its edge or its inside stands out in most maps; in layers 11 and 12 dark blobs on the flower, and one head of layer 12 that shows all but the object. Flower, random: pale blue everywhere, the flower faintly visible in some. Flower, shuffled: pale blue, but in layers 1, 2 and 4 some maps have dark patches, and in four heads of layer 4 these lie on the flower.
 kept, record = load_pictures("published_vit_maps"), load_record("published_vit")
 other = load_record("published_vit_shuffled")
 photos = torch.stack(list(photographs().values())) / 255
@@ -400,15 +396,18 @@ columns = {
     "flower, random": ("random_class_maps", 1),
     "flower, shuffled": ("shuffled_class_maps", 1),
 }
-figure, axes = plt.subplots(2, 4, figsize=(7.6, 5.2), height_ratios=(1, 2.5))
+figure, axes = plt.subplots(2, 4, figsize=(7.6, 5), height_ratios=(1, 2.4))
 for (name, (key, photo)), (above, below) in zip(columns.items(), axes.T):
-    above.imshow(small[photo].permute(1, 2, 0), interpolation="nearest")
+    if "," not in name:
+        above.imshow(small[photo].permute(1, 2, 0), interpolation="nearest")
     above.axis("off")
-    table = F.pad(kept[key][photo] * 10 / 255, (0, 2, 0, 2), value=torch.nan)
-    table = table.permute(0, 2, 1, 3).reshape(
-        12 * 18, 6 * 18
-    )  # times the even share
-    drawn = below.imshow(table, cmap=viz.WEIGHTS, vmin=0, vmax=10)
+    table = (
+        kept[key][photo].float() * 20 / 255
+    ).round() / 2  # times the even share
+    table = F.pad(table, (1, 1, 1, 1), value=torch.nan)
+    table = table.permute(0, 2, 1, 3).reshape(12 * 18, 6 * 18)
+    style = {"cmap": viz.WEIGHTS, "vmin": 0, "vmax": 10, "interpolation": "nearest"}
+    drawn = below.imshow(table, **style)
     below.set_xticks(18 * torch.arange(6) + 8, range(1, 7), fontsize=8)
     below.set_yticks(18 * torch.arange(12) + 8, range(1, 13), fontsize=8)
     below.tick_params(length=0)
@@ -445,9 +444,9 @@ assert 70 < largest < 80 and all(
 #
 # In layers 2 to 6 about half the maps are white or nearly so: there the class token keeps 49 to 69 % of its weight to itself, on average. In layer 12 it keeps 7 %. From layer 7 on the outline of the flower, its edge or its inside stands out in many heads.
 #
-# Count for the flower, which is easy to find by its colour: the orange patches are 56 of 256, 22 %. In the last layer five of the six heads have more than 80 % on them, and the sixth has 7 %. A random model's six heads have 15 to 26 %, and its 72 maps are all the same pale blue: no weight is three times the even share.
+# Count for the flower, which is easy to find by its colour: the orange patches are 56 of 256, 22 %. In the last layer five of the six heads have more than 80 % on them, and the sixth has 7 %. A random model's six heads have 15 to 26 %, and its 72 maps are all pale: no weight is three times the even share.
 #
-# **And the shuffled model?** It has single dark patches as well, up to 75 times the even share, and in layer 4 four of its six heads have more than twice the orange's area on the orange. A dark patch, or a map with the flower in it, is no sign of learning by itself. What the shuffled model has not is the last six layers.
+# **And the shuffled model?** It has single dark patches as well, up to 75 times the even share, and in layer 4 four of its six heads have more than twice the orange's area on the orange. A dark patch, or a map with the flower in it, is no sign of learning by itself. What the shuffled model does not have is the last six layers.
 #
 # </details>
 #
@@ -579,25 +578,6 @@ print("both, row 0    ", (mixed2 @ mixed1)[0].tolist())
 print("other order    ", (mixed1 @ mixed2)[0].tolist())
 print("no residual    ", (A2 @ A1)[0].tolist())
 
-# %% tags=["hide-input", "hide-output"]
-#| alt: Three rows of three circles, input at the bottom, after layer 1, after layer 2 at the top, joined by lines whose width is the weight. The only path from token 0 on top to token 2 at the bottom is drawn in vermilion: by one half to token 1 in the middle row, and by a quarter down to token 2.
-_, ax = plt.subplots(figsize=(4.6, 2.9))
-for level, i, j in product(range(2), range(3), range(3)):
-    path = (level, i, j) in ((1, 0, 1), (0, 1, 2))
-    style = {"color": viz.QUERY if path else viz.KEY, "alpha": 0.9 if path else 0.4}
-    width = 8 * (mixed1, mixed2)[level][i, j].item()
-    ax.plot([j, i], [level, level + 1], lw=width, zorder=1 + path, **style)
-for level, i in product(range(3), range(3)):
-    ax.scatter(i, level, 420, color=viz.PAPER, edgecolor=viz.INK, zorder=3)
-    ax.text(i, level, i, ha="center", va="center", zorder=4)
-ax.text(0.3, 1.82, "1/2", color=viz.QUERY)
-ax.text(1.62, 0.5, "1/4", color=viz.QUERY)
-ax.set(ylim=(-0.3, 2.3), xlim=(-0.3, 2.3), xticks=[])
-ax.set_yticks(range(3), ["input", "after layer 1", "after layer 2"])
-ax.tick_params(length=0)
-ax.spines[:].set_visible(False)
-plt.show()
-
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
@@ -687,19 +667,7 @@ for n in (1, 2, 3):
     by_chance.append(weight_on(rollout, covered).mean().item())
 print("discarded, other random models:", *(f"{v:.2f}" for v in by_chance))
 
-# %% tags=["hide-input", "hide-output"]
-#| alt: One test image, the circle, with three maps of the trained model and, below, three of the random one: last layer, rollout, and rollout with nine in ten weights discarded. Trained: all are dark on the circle, rollout paler than the last layer, with discarding darkest. Random: pale everywhere, but with discarding the circle appears.
-rows = [
-    (
-        kind,
-        shapes.images[0],
-        [share_of_patches(rolled[name, kind][0], 8) for name in ways],
-    )
-    for kind in ("trained", "random")
-]
-draw_rows(rows, [name.replace(", ", ",\n") for name in ways])
-plt.show()
-
+# %% tags=["hide-input"]
 gain = on["rollout, 9 in 10 discarded", "trained"] - area.mean()
 chance = [on["rollout, 9 in 10 discarded", "random"], *by_chance]
 method = [(value - area.mean()) / gain for value in chance]
@@ -940,23 +908,41 @@ lenses = {
     kind: logit_lens(which, read).softmax(dim=-1)  # (150, 7, 50, 10)
     for kind, which in (("trained", digit_model), ("random", twin(digit_model)))
 }
-figure, axes = plt.subplots(4, 8, figsize=(7.6, 4.2))
+ROWS = ("75557", "26227", "71747", "71317", "55711", "74717", "74757", "71122")
+ROWS += ("75757", "75717")
+GLYPHS = torch.tensor(
+    [[[int(row) >> bit & 1 for bit in (2, 1, 0)] for row in ten] for ten in ROWS]
+)  # (10, 5, 3): the ten digits in pixels
+
+
+def page(answers):
+    """What 49 patches say, in pixels: ((49,) probabilities, (49,) digits) -> (63, 49, 4)."""
+    sure, says = answers
+    marks = F.pad(GLYPHS[says], (2, 2, 2, 2))  # (49, 9, 7)
+    color = torch.tensor(viz.WEIGHTS(sure.numpy()))[:, None, None].repeat(
+        1, 9, 7, 1
+    )
+    for dark, name in ((sure > 0.5, viz.PAPER), (sure <= 0.5, viz.INK)):
+        where = marks.bool() & dark[:, None, None]
+        color[where] = torch.tensor(plt.matplotlib.colors.to_rgba(name)).to(color)
+    return color.view(7, 7, 9, 7, 4).transpose(1, 2).reshape(63, 49, 4)
+
+
+figure, axes = plt.subplots(4, 8, figsize=(7.6, 4.7))
 rows = (("trained", 0), ("trained", 1), ("trained", 2), ("random", 0))
 for row, (kind, number) in zip(axes, rows):
-    row[0].imshow(1 - digits[number, 0], cmap="gray")
-    row[0].set(xticks=[], yticks=[], ylabel=kind)
+    row[0].imshow(1 - digits[number, 0], cmap="gray", interpolation="nearest")
+    row[0].set(ylabel=kind)
     for depth, ax in enumerate(row[1:]):
         answers = lenses[kind][number, depth, 1:].max(dim=-1)  # (49,) each
-        sure, says = (x.view(7, 7) for x in answers)
-        drawn = ax.imshow(sure, cmap=viz.WEIGHTS, vmin=0, vmax=1)
-        for i, j in product(range(7), repeat=2):
-            color = viz.PAPER if sure[i, j] > 0.5 else viz.INK
-            style = {"ha": "center", "va": "center", "fontsize": 5.5}
-            ax.text(j, i, says[i, j].item(), color=color, **style)
+        ax.imshow(page(answers), interpolation="nearest")
+    for ax in row:
         ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
 for depth, ax in enumerate(axes[0, 1:]):
     ax.set_title(f"{depth} blocks", fontsize=8, loc="center")
-bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=(0, 0.5, 1))
+scale = plt.cm.ScalarMappable(plt.Normalize(0, 1), viz.WEIGHTS)
+bar = figure.colorbar(scale, ax=axes, shrink=0.8, ticks=(0, 0.5, 1))
 bar.set_label("probability", fontsize=9)
 plt.show()
 
@@ -999,7 +985,7 @@ def band(ax, values, **style):
     return mean, error
 
 
-_, (left, middle) = plt.subplots(1, 2, figsize=(7.2, 2.8))
+_, (left, middle) = plt.subplots(1, 2, figsize=(6.6, 2.5))
 cls, _ = band(
     left, of_right(lenses["trained"])[:, :, 0], color=viz.KEY, label="trained"
 )

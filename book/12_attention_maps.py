@@ -7,7 +7,7 @@
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
-# It is as easy to see something in them that is not there. So this chapter has two rules. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over many, where there are many. You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
+# It is as easy to see something in them that is not there. So this chapter has two rules. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over many, where many are to be had. You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
 
 # %% tags=["setup"]
 from functools import partial
@@ -235,7 +235,7 @@ assert 64 * low.min() > 0.4 and 64 * high.max() < 2.5
 #
 # The trained model's class token looks at the circle in layers 2, 5 and 6, and at single patches on its edge in layers 3 and 4. The random model looks everywhere nearly alike: no patch has less than 0.4 or more than 2.5 times its even share.
 #
-# The third row shows the *same* numbers as the second, and the scale beside it does not hold there. Stretched to the full range of colours, noise comes alive: there are the stripes of the background, and in layers 2 and 5 there is the circle! A random projection of the pixels is still a picture, and what stands out in the image stands out a little in it, too. Show that map alone, and nobody will doubt that the model has found the object.
+# The third row shows the *same* numbers as the second, and the scale beside it does not hold there. Stretched to the full range of colours, noise comes alive: there are the stripes of the background, and in layers 2 and 5 there is the circle! A random projection of the pixels is still a picture, and what stands out in the image stands out a little in it, too.
 #
 # </details>
 #
@@ -271,7 +271,7 @@ for name, values in on_object.items():
     print(f"above the area in 3 of 4 images: {often.sum()} of 24 heads")
 
 # %% [markdown]
-# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of "the attention", and not of every image: only 8 of 24 heads are above the area in three images of four. One trap is left.
+# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of every image: only 8 of 24 heads are above the area in three images of four. One trap is left.
 #
 # > **Predict.** You look through all 24 heads *for each image*, and show the one that fits best. How much has the random model on the object then? And if you choose one head on half of the images, and report it on the other half?
 
@@ -389,7 +389,7 @@ AttentionExplorer(
 kept, record = load_pictures("published_vit_maps"), load_record("published_vit")
 other = load_record("published_vit_shuffled")
 photos = torch.stack(list(photographs().values())) / 255
-small = F.interpolate(photos, (64, 64), mode="bilinear", antialias=True)
+small = F.interpolate(photos, (40, 40), mode="bilinear", antialias=True)
 columns = {
     "pavilion": ("published_class_maps", 0),
     "flower": ("published_class_maps", 1),
@@ -450,7 +450,7 @@ assert 70 < largest < 80 and all(
 #
 # </details>
 #
-# That is one model and two photographs, and only one of them was counted. Chapter 13 comes back to them, with a mask drawn by hand.
+# That is one model and two photographs. Chapter 13 comes back to them, with masks drawn by hand.
 #
 # ## Does it follow the picture, or the place?
 #
@@ -562,7 +562,7 @@ assert (go > stay).all(dim=0).sum() == 69
 #
 # If attention did nothing but mix, the answer would be a product of matrices. Say token 0 takes half of its content from token 1, and token 1 had before taken half of its own from token 2. Then a quarter of token 0 comes from token 2: weights along a path multiply, and different paths add.
 #
-# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. (Their second method, *attention flow*, asks how much could flow through the same network at most; it costs far more, and is rarely used on images.) Do rollout once by hand: three tokens, two layers, one head:
+# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. (Their second method, *attention flow*, asks how much could flow through the network at most, and costs far more.) Do rollout once by hand: three tokens, two layers, one head:
 #
 # $$A_1 = \begin{pmatrix} \tfrac12 & \tfrac12 & 0 \\ 0 & \tfrac12 & \tfrac12 \\ 0 & 0 & 1 \end{pmatrix} \qquad A_2 = \begin{pmatrix} 0 & 1 & 0 \\ \tfrac12 & 0 & \tfrac12 \\ 0 & \tfrac12 & \tfrac12 \end{pmatrix}$$
 #
@@ -680,7 +680,7 @@ assert on["rollout", "trained"] < on["last layer", "trained"] - 0.1
 #
 # Less: 0.30. The early layers count as much as the last, and they are further from the object.
 #
-# And then 0.56, with nine in ten weights discarded. It is sharp, it is on the object, and that is why this setting is in use. Now read the number beside it. **The random model has 0.47**, and three other random models nearly as much. Multiplying nothing but the largest weights blows small differences up, as stretching the colours did above. Most of the gain over the area, with these four models about three quarters of it, comes from the method and not from what the model has learned. (Dosovitskiy et al. 2021 discarded nothing: figure 6 and appendix D.8 are rollout with the mean over the heads.)
+# And then 0.56, with nine in ten weights discarded. It is sharp, and on the object. Now read the number beside it. **The random model has 0.47**, and three other random models nearly as much. Multiplying nothing but the largest weights blows small differences up, as stretching the colours did above. Most of the gain over the area, with these four models about three quarters of it, comes from the method and not from what the model has learned.
 #
 # </details>
 #
@@ -779,7 +779,7 @@ check_mean_attention_distance(mean_attention_distance)
 
 # %% tags=["hide-input", "hide-output"]
 #| alt: Three panels, mean attention distance in pixels against the layer, a dot for each head, a dashed line at the even value. Digits, class token: dots from 11 to 14, a little below the line at 14.4, lowest in layers 3 and 4. Digits, computed positions, three layers: one head of layer 1 at 7, most others from 10 to 13. Published model, twelve layers, a short bar for each head from one photograph to the other, line at 117: in layer 1 around 95, in layers 2 to 6 from 20 to 110 with several heads below 30, then rising to between 60 and 110. The random and shuffled models are a grey band around the line, from 92 to 131.
-figure, axes = plt.subplots(1, 3, figsize=(7.6, 3), width_ratios=(2, 1, 4))
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), width_ratios=(2, 1, 4))
 far, even = {}, {}
 pairs = {"digits,\nclass token": digit_model, "digits,\ncomputed": reading}
 for ax, (name, which) in zip(axes, pairs.items()):
@@ -831,11 +831,9 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 # <details>
 # <summary>What came out</summary>
 #
-# In both models of digits every head but one looks less far than an even one, and there is no growth with depth to speak of. One head of computed positions stays at half the even distance.
+# In the models of digits there is no growth with depth to speak of; one head of the second has half the even distance. In the published model near and far stand side by side. Five heads of layers 2 to 5 look at their neighbours: less than 30 pixels, about two patches, on both photographs. The mean over the heads rises from 57 pixels in layer 4 to 93 in layer 11. Layer 1 does not fit that story: it looks as far as layer 11. And 41 of the 72 heads look less far, on both photographs, than any head of the six models without training, which lie about the even value, some above it: **the even value is not the upper end.**
 #
-# In the published model near and far stand side by side. Five heads of layers 2 to 5 look at their neighbours: less than 30 pixels, about two patches, on both photographs. The mean over the heads rises from 57 pixels in layer 4 to 93 in layer 11. Layer 1 does not fit that story: it looks as far as layer 11. And 41 of the 72 heads look less far, on both photographs, than any head of the six models without training, which lie about the even value, some above it: **the even value is not the upper end.**
-#
-# From one photograph to the other a head's distance differs by 14 pixels on average, by 41 at most. Two photographs are few.
+# From one photograph to the other a head differs by 14 pixels on average, by 41 at most: two are few.
 #
 # </details>
 #
@@ -843,7 +841,7 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 #
 # ## Registers, and other artefacts
 #
-# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. They report that about one token in fifty has a norm some ten times that of the others, in background that says little; that less can be read off such a token about its own patch, and more about the whole *image*. They call these tokens **artefacts**: the model takes patches that it can spare for computations of its own. Their remedy is a few more learned tokens beside the class token, **registers**; with them, they report, the artefacts are gone. In DINOv2 they found them only in the larger models, and only after long training.
+# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. They report that about one token in fifty has a norm some ten times that of the others, in background that says little; they call these tokens **artefacts**, and read them as patches that the model can spare, and uses for computations of its own. Their remedy is a few more learned tokens beside the class token, **registers**; with them, they report, the artefacts are gone. In DINOv2 they found them only in the larger models, and only after long training.
 #
 # > **Predict.** And in ours? Take the largest norm of a patch token, divided by the median, in each layer: 2, 3, or 10? In the published model? In their twins?
 
@@ -892,7 +890,7 @@ assert norms["digits"][0] < norms["digits"][1]
 #
 # </details>
 #
-# When your model is large, draw the norms beside the maps: a spot in the sky, at which all heads point, may be nothing that the model *sees* there.
+# When your model is large, draw the norms beside the maps: a spot in the sky may be nothing that the model *sees* there.
 #
 # ## What does a token say?
 #
@@ -985,7 +983,7 @@ def band(ax, values, **style):
     return mean, error
 
 
-_, (left, middle) = plt.subplots(1, 2, figsize=(6.6, 2.5))
+_, (left, middle) = plt.subplots(1, 2, figsize=(6.2, 2.4))
 cls, _ = band(
     left, of_right(lenses["trained"])[:, :, 0], color=viz.KEY, label="trained"
 )

@@ -52,7 +52,7 @@ torch.set_num_threads(1)  # the model here is tiny: more threads only wait
 #
 # Two things, which are easily mixed up:
 #
-# * A map is **plausible** if it shows what a person would show: "yes, that is where the ring is". Plausible is about *us*.
+# * A map is **plausible** if it shows what a person would show. Plausible is about *us*.
 # * A map is **faithful** if it shows what the model's answer depends on. Faithful is about *the model*.
 #
 # A model may be right for a wrong reason. Then a faithful map looks odd, and a plausible one hides the fault. So you cannot see by looking that a map is faithful. (Both terms as in [Jacovi & Goldberg 2020](https://arxiv.org/abs/2004.03685).)
@@ -235,7 +235,7 @@ for name in (*KINDS, "mask"):
 
 
 # %% tags=["hide-input"]
-#| alt: ALT13
+#| alt: Four rows of eight little squares, the first three images, a circle, a ring and a diamond, and the diamond again for the untrained model: the image, and seven maps of 8 by 8 patches, each with the object's edge drawn in vermilion. Attention is dark in a few patches at the edge of the object. Rollout is darkest on the object and pale blue elsewhere. Gradient rollout, gradient and occlusion are dark on parts of the object or at its edge. Centre is the same hill in the middle in every row, random is scattered. In the untrained model's row attention, both rollouts and gradient are blue all over, and both rollouts are darkest on the diamond. Above each column stands its score, and in brackets that of the untrained model.
 def outlined(ax, mask):
     """The edge of the object, on patches or on pixels."""
     side = np.linspace(-0.5, 7.5, 33)[:-1] + 0.125
@@ -279,9 +279,10 @@ hits = torch.stack([score(maps[kind], masks) for kind in OWN if kind in maps])
 hits = torch.cat([hits, score(by_occlusion(model, images, labels), masks)[None]])
 missed = (hits == 0).any(dim=0).float().mean().item()
 print(f"images in which one of the five misses entirely: {missed:.0%}")
+assert round(100 * missed) == 27
 
 # %% [markdown]
-# Dark patches on the object or beside it, in the last row too. Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image. And the rollout of a model that has learned *nothing* has 57 %.
+# Dark patches on the object or at its edge, in the last row too. (In 27 % of the 96 images one of the five maps misses entirely: whoever chooses three can show what they like.) Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image. And the rollout of a model that has learned *nothing* has 57 %.
 #
 # How can a map find the object without learning? One thing that it could use is the object's colour, which is unlike the rest. So here is one more map without a model, *colour*: how far the mean colour of a patch is from the mean colour of the image. And since one random model is only one, the record has three more.
 #
@@ -415,7 +416,11 @@ without = torch.cat([found[kind]["pointing"] for kind in ("random", "shuffled")]
 assert (without[:, 1] > 0.9).sum() == 5 and (without[:, 0] > 0.9).sum() == 2
 inside = torch.cat([found[kind]["inside"] for kind in ("random", "shuffled")])
 assert inside.min() > 0.2 and inside.max() < 0.3
-rounded = [[round(100 * v.item()) for v in found[k]["inside"]] for k in real if k not in ("random", "shuffled")]
+rounded = [
+    [round(100 * v.item()) for v in found[k]["inside"]]
+    for k in real
+    if k not in ("random", "shuffled")
+]
 assert rounded == [[43, 71], [36, 54], [41, 45], [39, 45], [22, 39]]
 
 # %% [markdown]
@@ -573,7 +578,7 @@ for test, sign in (("deletion_area", 1), ("insertion_area", -1)):
 # Read three things.
 #
 # * **Colour** points best of all, and here it is among the worst: 8 to 11 points behind four of the model's maps, and level with the fifth. Where the object is, and what the answer needs, are two questions. Here *plausible* and *faithful* come apart. The **mask** itself, the right answer to the first question, is not the best for the second: rollout and gradient are 2 and 3 points ahead of it, little but clearly.
-# * **With grey, attention in the last block, the map that is drawn most, is the worst of the model's five**, in deletion and in insertion, and the hill in the middle does better. (With other stand-ins? Below.)
+# * **With grey, attention in the last block, the map that is drawn most, is the worst of the model's five**, in deletion and in insertion, and the hill in the middle does better. (With other stand-ins? See below.)
 # * *Occlusion* is the steepest at the start. No wonder: it was made by painting patches grey, and is tested by painting patches grey. A test that repeats how a map was made flatters it.
 #
 # ### What stands in for a patch?
@@ -632,12 +637,23 @@ by_gradient = "gradient", ["gradient rollout"]
 assert signs("grey", "deletion_area", *by_gradient) == [-1]
 assert signs("left out", "deletion_area", *by_gradient) == [1]
 assert signs("left out", "insertion_area", "random") == [0] * 5
+assert all(
+    signs(way, "deletion_area", "attention", OWN[1:]) == [1] * 4
+    for way in ("grey", "blur", "left out")
+)
+assert all(
+    signs(way, "insertion_area", "attention", OWN[1:]) == [-1] * 4
+    for way in ("grey", "blur")
+)
+assert signs("left out", "insertion_area", "attention", OWN[1:]) == [0] * 4
+assert signs("noise", "deletion_area", "attention", OWN[1:]) == [0, 1, 0, 0]
+assert signs("noise", "insertion_area", "attention", OWN[1:]) == [-1, 0, 0, 0]
 assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
 
 # %% [markdown]
 # Read the line *random* first. The same patches go each time, and the area is anything from 25 to 66. **Noise** is not "nothing": the model has never seen it, and a few patches of it ruin the answer, whichever they are. So all areas are squeezed between 20 and 25. **Blur** leaves colours about where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; of the four, the model bears it best.
 #
-# Then compare columns. With grey the gradient is 3 points better than the gradient rollout. With tokens left out it is 4 points worse. Both differences are clear, and they contradict each other. Each is true of its own stand-in, and neither of "the" deletion test. STANDINS
+# Then compare columns. With grey the gradient is 3 points better than the gradient rollout. With tokens left out it is 4 points worse. Both differences are clear, and they contradict each other. Each is true of its own stand-in, and neither of "the" deletion test. So it goes with attention, the worst with grey: with blur it is clearly behind the four others too, both ways; with tokens left out in deletion, but not in insertion; and with noise it is clearly behind only one of them, a different one each way.
 #
 # Stranger still is *insertion* with tokens left out: none of the model's five maps is clearly better than random patches, and the hill in the middle is. A few patches from everywhere tell this model as much as the ones that "matter".
 
@@ -952,7 +968,7 @@ plt.show()
 # %% [markdown]
 # In every head 48 weights or more are 0. Why? To fulfil 17 equations, 17 weights are enough. Among the cheapest solutions there is always one with no more, and there this search stops.
 #
-# The pictures are means over the four heads. In the first search more than a quarter of all weight is elsewhere, and nothing behind the heads can tell. So the *detail* of such a map means nothing: whether this patch of the background is faint or blank makes no difference to the model. The *gist* has stayed: from 66 to 62 % on the object. But what holds it there is what each head hands over, and not the answer.
+# The pictures are means over the four heads. In the first search more than a quarter of all weight is elsewhere, and nothing behind the heads can tell. So the *detail* of such a map means nothing. The *gist* has stayed: from 66 to 62 % on the object. But what holds it there is what each head hands over, and not the answer.
 #
 # The second search shows that. With the logits alone held fast, the weight on the object falls to 31 %, where attention spread evenly would have 33 %. No logit has changed by 0.1, and no probability by 0.01. Neither the detail nor the gist of the last map is needed for this answer.
 #

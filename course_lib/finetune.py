@@ -24,9 +24,9 @@ BESIDE_THE_HEAD = ("pre_logits", "fc_norm", "attn_pool", "head_dist")
 LAYER = re.compile(r"(?:blocks|stages)\.(?P<from_0>\d+)\.|layer(?P<from_1>\d+)\.")
 
 TRAINABLE = {  # parameters by name, * stands for anything
-    "head": ("head.*", "fc.*"),
-    "attention": ("*.attn.*", "head.*", "fc.*"),
-    "lora": ("*.lora_*", "head.*", "fc.*"),
+    "head": ("head.*", "head_dist.*", "fc.*"),
+    "attention": ("*.attn.*", "head.*", "head_dist.*", "fc.*"),
+    "lora": ("*.lora_*", "head.*", "head_dist.*", "fc.*"),
     "all": ("*",),
 }
 

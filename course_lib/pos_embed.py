@@ -103,10 +103,11 @@ def resample_pos_embed(
     side = math.isqrt(max(num_patches, 0))
     old_grid = (side, side) if old_grid_size is None else as_pair("old_grid_size", old_grid_size)
     if num_patches < 1 or old_grid[0] * old_grid[1] != num_patches:
-        grid = "square grid" if old_grid_size is None else f"grid of {old_grid[0]} x {old_grid[1]}"
+        square = old_grid_size is None
+        grid = "square grid" if square else f"grid of {old_grid[0]} x {old_grid[1]}"
         raise ValueError(
             f"pos_embed {tuple(pos_embed.shape)} less {num_prefix_tokens} prefix tokens leaves {num_patches} patches, "
-            f"which is no {grid}: check num_prefix_tokens and old_grid_size."
+            f"which is no {grid}: check num_prefix_tokens{'' if square else ' and old_grid_size'}."
         )
     if new_grid == old_grid:
         return pos_embed

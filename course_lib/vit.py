@@ -1,11 +1,11 @@
 """The Vision Transformer: patches and positions in, encoder blocks, a head.
 
-Chapter 03 derives the MLP and the block, chapter 06 the model; what later models changed, chapter 15. Legend: B batch, N tokens, D embedding
-dimension, H heads, L depth, (gh, gw) patch grid.
+Chapter 03 derives the MLP and the block, chapter 06 the model, chapter 15 what later models changed.
+Legend: B batch, N tokens, D embedding dimension, H heads, L depth, (gh, gw) patch grid.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -265,12 +265,19 @@ class ViTConfig:
 
     @property
     def has_class_token(self) -> bool:
+        """`class_token`, or what None stands for."""
         return self.global_pool == "token" if self.class_token is None else self.class_token
 
     @property
     def num_prefix_tokens(self) -> int:
         """How many tokens stand before the patches: class token, distillation token, registers."""
         return self.has_class_token + self.dist_token + self.reg_tokens
+
+    def settings(self) -> dict[str, Any]:
+        """All fields in a dict; those from `class_token` on only where they are not ViT's: so older records stay true."""
+        fields = asdict(self)
+        later = list(fields)[list(fields).index("class_token") :]
+        return {name: value for name, value in fields.items() if name not in later or value != getattr(ViTConfig, name)}
 
 
 # Base, Large and Huge are the paper's Table 1; Tiny and Small are those of DeiT (Touvron et al. 2021).
@@ -317,30 +324,17 @@ VIT_CONFIGS = {
 }
 
 # What others published, under timm's names. Towers and self-supervised models have no head: num_classes is 0.
-_PAPER = {
-    "tiny": _TINY,
-    "small": _SMALL,
-    "medium": ViTConfig(embed_dim=512, num_heads=8),
-    "base": _BASE,
-    "large": _LARGE,
-}
-_PAPER |= {"huge": _HUGE, "giant": ViTConfig(embed_dim=1536, depth=40, num_heads=24, patch_size=14)}
-_DINOV2 = {"img_size": 518, "patch_size": 14, "num_classes": 0, "init_values": 1e-5}
-_DINOV3 = {
-    "img_size": 256,
-    "num_classes": 0,
-    "init_values": 1e-5,
-    "reg_tokens": 4,
-    "pos_embed": "rope",
-    "norm_eps": 1e-5,
-}
-_CLIP = {"num_classes": 512, "norm_pre": True, "norm_eps": 1e-5}
-_GATED = {"activation": "swiglu", "mlp_ratio": 8 / 3}
+_BODIES = dict(tiny=_TINY, small=_SMALL, base=_BASE, large=_LARGE, huge=_HUGE)
+_BODIES |= dict(medium=ViTConfig(embed_dim=512, num_heads=8), giant=ViTConfig(embed_dim=1536, depth=40, num_heads=24))
+_DINOV2 = dict(img_size=518, patch_size=14, num_classes=0, init_values=1e-5)
+_DINOV3 = dict(img_size=256, num_classes=0, init_values=1e-5, reg_tokens=4, pos_embed="rope", norm_eps=1e-5)
+_CLIP = dict(num_classes=512, norm_pre=True, norm_eps=1e-5)
+_GATED = dict(activation="swiglu", mlp_ratio=8 / 3)
 
 
 def _sized(name: str, sizes: str, **changes: Any) -> dict[str, ViTConfig]:
-    """{name with each of the sizes in the place of *: the paper's config of that size, changed}."""
-    return {name.replace("*", size): replace(_PAPER[size], **changes) for size in sizes.split()}
+    """{name with each of the sizes in the place of *: the config of that size, changed}."""
+    return {name.replace("*", size): replace(_BODIES[size], **changes) for size in sizes.split()}
 
 
 VIT_CONFIGS |= {
@@ -421,7 +415,7 @@ class VisionTransformer(nn.Module):
         return NORMS[self.config.norm_layer](self.config.embed_dim, eps=self.config.norm_eps)
 
     def _make_pos_embed(self) -> nn.Parameter | nn.Buffer | None:
-        """What is added to the tokens, (1, N, D), or to the patches alone: learned, or computed and then no weight, or nothing."""
+        """What is added to the tokens, or to the patches alone, (1, N, D): learned, computed (and no weight), or nothing."""
         dim, prefix = self.config.embed_dim, 0 if self.config.no_embed_class else self.num_prefix_tokens
         tokens = prefix + self.patch_embed.num_patches
         if self.config.pos_embed == "learn":

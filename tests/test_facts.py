@@ -71,6 +71,48 @@ def test_preprocessor_files(facts, expected, hub_file):
         assert (images.resize, images.input_size, images.interpolation) == (expected, (8, 8), "bilinear")
 
 
+TIMM = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 8, 8], "interpolation": "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"crop_pct": 0.875}, 9),
+        ({"crop_pct": 0.875, "crop_mode": "squash"}, (9, 9)),
+        ({"crop_pct": 1.0, "crop_mode": "border"}, None),
+        ({"interpolation": "random"}, None),
+        ({"mean": None}, None),
+        ({"input_size": [3, 8, 12]}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_timms_config(facts, expected, nested, tmp_path):
+    """The older files of timm have it all on one level. What ours cannot do is not known, rather than nearly right."""
+    about = {"pretrained_cfg": TIMM | facts} if nested else TIMM | facts
+    (tmp_path / "config.json").write_text(json.dumps(about | {"architecture": "vit_of_somebody"}))
+    write("safetensors", random_state(SMALL.model()), tmp_path / "model.safetensors")
+    images = load_pretrained(SMALL.model(), tmp_path).preprocessing
+    if expected is None:
+        assert not images
+    else:
+        assert images == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (8, 8), expected, "bicubic")
+
+
+@pytest.mark.parametrize("change", [{"pretrained_cfg": 3}, {"pretrained_cfg": TIMM | {"mean": 1}}], ids=str)
+def test_what_timm_never_writes_is_refused(change, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_224"} | change))
+    write("safetensors", random_state(SMALL.model()), tmp_path / "model.safetensors")
+    refuse(SMALL.model(), tmp_path / "model.safetensors", capsys, "config.json beside it says what no ViT has")
+
+
+def test_a_number_means_another_thing_to_clip(hub_file):
+    size = {"size": 8, "crop_size": 8, "do_center_crop": True, "resample": 3}
+    for kind, expected in (("CLIPFeatureExtractor", 8), ("ViTFeatureExtractor", (8, 8))):
+        beside = MEAN | size | {"feature_extractor_type": kind}
+        assert load_pretrained(SMALL.model(), hub_file(preprocessor_config=beside)).preprocessing.resize == expected
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"layer_norm_eps": null, "model_type": "vit"}', "<html>"])
 def test_what_is_broken_beside_the_file_counts_as_missing(text, hub_file):
     assert load_pretrained(SMALL.model(), hub_file(config=text, preprocessor_config=text)).config.norm_eps == 1e-12

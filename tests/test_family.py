@@ -5,6 +5,7 @@ reader of them says what they mean. Advice in a refusal is followed to the lette
 """
 
 import argparse
+import json
 import math
 import re
 from dataclasses import replace
@@ -18,12 +19,17 @@ from torch import nn
 from weight_files import SMALL, as_google, as_huggingface, as_torchvision, assert_same, filled, random_state, refuse
 
 from course_lib.files.places import data_folder
-from course_lib.models import create_model
+from course_lib.models import create_model, load_model
 from course_lib.pos_embed import resample_pos_embed
 from course_lib.vit import VIT_CONFIGS, VisionTransformer
 from course_lib.weights import Preprocessing, load_pretrained, save_weights
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3}
+
+
+@pytest.fixture(scope="module")
+def state():
+    return random_state(SMALL.model())
 
 
 def ours_of(name, **changes):
@@ -159,6 +165,15 @@ def test_a_folder_that_timm_writes_says_what_it_is(tmp_path, capsys):
     expected = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (28, 28), math.floor(28 / 0.9), "bicubic")
     assert ours.preprocessing == expected
     assert_answers_as(theirs, ours)
+    about = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(about | {"label_names": list("abcde")}))
+    whole = load_model(tmp_path)  # the folder says what model it is of, too
+    assert_same(whole.state_dict(), ours.state_dict())
+    assert whole.config == replace(ours.config, img_size=(28, 28))
+    assert (whole.classes, whole.preprocessing, whole.training) == (tuple("abcde"), expected, False)
+    (tmp_path / "config.json").write_text(json.dumps(about | {"num_classes": "five"}))
+    with pytest.raises(ValueError, match="says what no ViT has .num_classes 'five' must be a whole number"):
+        load_model(tmp_path)
 
 
 # Hugging Face
@@ -294,6 +309,17 @@ def test_mae_is_loaded_without_its_decoder(tmp_path, capsys):
     with torch.no_grad():
         found = theirs.vit(images, noise=torch.arange(16.0).expand(2, -1)).last_hidden_state
         close(ours.forward_features(images), found)
+
+
+def test_mae_in_metas_names(state, tmp_path, capsys):
+    decoder = {"mask_token": torch.ones(1, 1, 4), "decoder_pos_embed": torch.ones(1, 5, 4)}
+    decoder |= {"decoder_blocks.0.attn.qkv.weight": torch.ones(12, 4), "decoder_pred.bias": torch.ones(48)}
+    encoder = {name: value for name, value in state.items() if not name.startswith("head.")}
+    torch.save({"model": encoder | decoder, "args": argparse.Namespace(lr=0.1)}, tmp_path / "mae.pth")
+    ours = load_pretrained(SMALL.model(num_classes=0), tmp_path / "mae.pth")
+    assert_same(ours.state_dict(), encoder)
+    said = "left out, since only its training needs it: 4 tensors (mask_token, decoder_pos_embed, decoder_blocks, decoder_pred)"
+    assert said in capsys.readouterr().out
 
 
 def test_distilled_deit(tmp_path):
@@ -461,7 +487,10 @@ def test_big_vision(name, stacked, prefix, tmp_path):
     if "cls_token" not in plain:
         del arrays[f"{prefix}cls"]
         arrays |= {prefix + key: value for key, value in as_map_head(state).items()}
-    arrays |= {"params/txt/Embed_0/embedding": np.ones((3, 4), np.float32)} if "img" in prefix else {}
+    if "img" in prefix:  # a text tower, with heads of its own
+        arrays["params/txt/Encoder_0/encoderblock_0/MultiHeadDotProductAttention_0/query/bias"] = np.ones(
+            (5, 4), np.float32
+        )
     np.savez(tmp_path / "vit.npz", **arrays)
     theirs.load_pretrained(str(tmp_path / "vit.npz"))
     ours = load_pretrained(ours_of(name, num_classes=0), tmp_path / "vit.npz")
@@ -492,12 +521,6 @@ def as_map_head(state):
 
 
 # Wrapped, and more than one model in a file
-
-
-@pytest.fixture(scope="module")
-def state():
-    return random_state(SMALL.model())
-
 
 WRAPPERS = (
     *("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "base_encoder.", "teacher.", "deit.", "vit."),

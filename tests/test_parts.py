@@ -7,7 +7,7 @@ from libraries import ours, random_images, run_ours, run_ours_fused
 from torch import nn
 
 from course_lib.parts import AttentionPool, LayerScale, QuickGELU, SwiGLU
-from course_lib.pos_embed import RotaryPositions
+from course_lib.pos_embed import RotaryPositions, resample_pos_embed
 from course_lib.vit import MLP, ViTConfig, make_mlp
 
 
@@ -111,6 +111,16 @@ def test_a_new_head_for_any_of_them(changes):
     assert (model.head_dist is not None) == ("dist_token" in changes)
 
 
+def test_fine_tuning_knows_both_heads():
+    from course_lib.finetune import layerwise_lr, replace_head, set_trainable
+
+    model = replace_head(ours(ViTConfig(**SMALL, dist_token=True)), 9)
+    assert model.head_dist.weight.shape == model.head.weight.shape == (9, 24)
+    assert set_trainable(model, "head")[0] == 2 * (24 * 9 + 9)
+    rates = layerwise_lr(model, 0.5)
+    assert rates["head.weight"] == rates["head_dist.weight"] == 1 and rates["dist_token"] == 0.5**3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"activation": "swiglu"}, {"global_pool": "map"}, {"pos_embed": "rope"}], ids=str)
 def test_gradients_reach_everything(changes):
@@ -131,3 +141,12 @@ def test_exported_for_any_batch(changes):
     images = random_images(model.config, batch=5)
     with torch.no_grad():
         assert (program.module()(images) - model(images)).abs().max() <= 1e-5
+
+
+def test_a_grid_that_does_not_fit_is_named():
+    table = torch.zeros(1, 11, 4)
+    with pytest.raises(
+        ValueError, match="10 patches, which is no grid of 3 x 4: check num_prefix_tokens and old_grid_size"
+    ):
+        resample_pos_embed(table, 4, old_grid_size=(3, 4))
+    assert resample_pos_embed(table, (2, 5), old_grid_size=(2, 5)) is table

@@ -52,9 +52,12 @@ def dropped(function, pure: Collection[str]) -> str:
         function: the answer.
         pure: names of functions of the reader's that return something new.
     """
+    written = definition(function)
+    if written is None:
+        return ""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(definition(function))))
-    except (OSError, TypeError, SyntaxError):  # nothing to be read, as of what is built in, or no whole statement
+        tree = ast.parse(textwrap.dedent(inspect.getsource(written)))
+    except (OSError, SyntaxError):  # nothing to be read, or no whole statement
         return ""
     lines = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
     lost = next((line for line in lines if _makes_something_new(line, pure)), None)

@@ -10,8 +10,15 @@ from course_lib.checks.exercise import Exercise, normal, single
 
 
 def _softmax_probes(generator):
-    """Sizes of 1 along `dim` and beside it, one shape more than once, and scores that overflow in either precision."""
+    """Sizes of 1 along `dim` and beside it, one shape more than once, and scores that overflow in either precision.
+
+    Those are multiples of 1/8, which float32 holds exactly.
+    """
     draw = normal(generator)
+
+    def steps(*shape):
+        return (8 * draw(*shape)).round() / 8
+
     far_apart = torch.tensor([[900.0], [0.0], [-900.0]], dtype=torch.float64)
     return [
         {"scores": draw(5), "dim": -1},
@@ -19,14 +26,17 @@ def _softmax_probes(generator):
         {"scores": draw(3, 3), "dim": -1},
         {"scores": draw(4, 2, 3), "dim": 1},
         {"scores": draw(4, 3)},
-        {"scores": draw(3, 6) + far_apart, "dim": -1},
-        {"scores": draw(3, 2) + far_apart, "dim": 0},
+        {"scores": steps(3, 6) + far_apart, "dim": -1},
+        {"scores": steps(3, 2) + far_apart, "dim": 0},
         {"scores": single(draw(2, 5)), "dim": 0},
         {"scores": (draw(3, 6) + far_apart / 4).float(), "dim": 0},
         {"scores": draw(3, 4), "dim": 0},
         {"scores": draw(1, 4), "dim": -1},
         {"scores": draw(2, 1, 3), "dim": -2},
         {"scores": draw(2, 4, 1), "dim": 0},
+        {"scores": draw(2, 3, 4)},
+        {"scores": draw(2, 3, 2, 4)},
+        {"scores": draw(2, 4, 3), "dim": 2},
         {"scores": single(draw(3, 2, 4)), "dim": -2},
     ]
 
@@ -94,6 +104,8 @@ SOFTMAX = Exercise(
             ⇒ return _softmax(scores, -1)
         your default for `dim` is the first dimension: it is the last one, dim=-1.
             dim=-1 ⇒ dim=0
+        your default for `dim` is 1, which is the last dimension of a matrix alone: it is -1, the last of any tensor.
+            dim=-1 ⇒ dim=1
         your default for `dim` is None, the whole tensor: it is the last dimension, dim=-1.
             dim=-1 ⇒ dim=None
         you sum along the same dimension whatever `dim` is: sum along `dim`, as you take the maximum.
@@ -114,6 +126,37 @@ SOFTMAX = Exercise(
         you divide by the sum of the whole tensor: sum along `dim` only. (And subtract the maximum first: exp overflows.)
             scores - scores.amax(dim, keepdim=True) ⇒ scores
             exps.sum(dim, keepdim=True) ⇒ exps.sum()
+        unsqueeze(-1) puts the lost dimension at the end: it belongs where `dim` says, unsqueeze(dim), or keep it with keepdim=True.
+            scores.amax(dim, keepdim=True) ⇒ scores.amax(dim).unsqueeze(-1)
+            exps.sum(dim, keepdim=True) ⇒ exps.sum(dim).unsqueeze(-1)
+          or
+            scores.amax(dim, keepdim=True) ⇒ scores.amax(dim).unsqueeze(-1)
+          or
+            exps.sum(dim, keepdim=True) ⇒ exps.sum(dim).unsqueeze(-1)
+        you go through dimension 0 and take all that an entry has together: work along `dim`, whatever it is, and without a loop.
+            ⇒ exps = [torch.exp(row - row.max()) for row in scores]
+            | return torch.stack([e / e.sum() for e in exps])
+          or
+            ⇒ exps = [torch.exp(row) for row in scores]
+            | return torch.stack([e / e.sum() for e in exps])
+        the maximum is subtracted on one side of the division alone: divide exponentials by the sum of the very same ones.
+            exps.sum(dim, keepdim=True) ⇒ torch.exp(scores).sum(dim, keepdim=True)
+          or
+            return exps / ⇒ return torch.exp(scores) /
+        that is the logarithm of the softmax: return the weights themselves.
+            ⇒ shifted = scores - scores.amax(dim, keepdim=True)
+            | return shifted - shifted.exp().sum(dim, keepdim=True).log()
+          or
+            exps / exps.sum(dim, keepdim=True) ⇒ (exps / exps.sum(dim, keepdim=True)).log()
+        a small number in the denominator does not help where exp overflows, and inf/inf is NaN: subtract the maximum along `dim` first, the result does not change.
+            scores - scores.amax(dim, keepdim=True) ⇒ scores
+            exps.sum(dim, keepdim=True) ⇒ (exps.sum(dim, keepdim=True) + 1e-9)
+        you divide by the mean of the exponentials, so a slice sums to the number of its scores: divide by their sum.
+            exps.sum ⇒ exps.mean
+        you divide by the root of the sum of squares, as F.normalize does: divide by the sum, so that a slice sums to 1.
+            exps.sum(dim, keepdim=True) ⇒ exps.norm(dim=dim, keepdim=True)
+        you divide by the largest absolute value, which changes the result: subtract the maximum.
+            scores - scores.amax(dim, keepdim=True) ⇒ scores / scores.abs().amax(dim, keepdim=True)
         the exponentials are right, but they do not sum to 1 yet: divide by their sum along `dim`.
             / exps.sum(dim, keepdim=True) ⇒
         you divide the scores themselves by their sum, which can be negative: take the exponential first.
@@ -128,8 +171,9 @@ LARGE = 6  # the place of the probe with large scores
 def _attention_probes(generator):
     """Queries and keys of unit variance, so that the softmax is far from saturated; one pair with large scores.
 
-    There three queries find three keys near 800 and three near -800, one finds all near -800, and one near 0. Its √d is
-    a whole number: rounded to float32, another root would move such scores by more than is allowed.
+    There three queries find three keys near 800 and three near -800, one finds all near -800, and one near 0. All that
+    it has is whole, and so is its √d: float32 holds such scores exactly, and others it would move by more than is
+    allowed.
     """
     draw, probes = normal(generator), []
     for queries, keys in (
@@ -145,6 +189,7 @@ def _attention_probes(generator):
     ):
         probes.append({"query": draw(*queries), "key": draw(*keys)})
     large = probes[LARGE]
+    large.update({name: x.round() for name, x in large.items()})
     large["query"][:, :2] = torch.tensor([[40, 0], [40, 0], [40, 0], [0, -80], [0, 0]])
     large["key"][:, :2] = torch.tensor([[40, 20], [-40, 20]]).repeat_interleave(3, dim=0)
     return [*probes[:-1], single(probes[-1])]
@@ -217,6 +262,46 @@ ATTENTION_WEIGHTS = Exercise(
             torch.softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ scores / query.shape[-1] ** 0.5
         your rows are keys and your columns queries: it is query @ keyᵀ, not key @ queryᵀ.
             query @ key.transpose(-2, -1) ⇒ key @ query.transpose(-2, -1)
+        a reshape to (..., d, Nk) only relabels the numbers, and its columns are no keys: key.transpose(-2, -1) turns the matrix.
+            key.transpose(-2, -1) ⇒ key.reshape(*key.shape[:-2], key.shape[-1], key.shape[-2])
+        you make a whole number of the root of d: leave it as it is, query.shape[-1] ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ int(query.shape[-1] ** 0.5)
+          or
+            query.shape[-1] ** 0.5 ⇒ round(query.shape[-1] ** 0.5)
+        the number by which you divide is written into your code, and it fits one width alone: √d is query.shape[-1] ** 0.5.
+            query.shape[-1] ** 0.5 ⇒ 2
+          or
+            query.shape[-1] ** 0.5 ⇒ 4
+          or
+            query.shape[-1] ** 0.5 ⇒ 8
+          or
+            query.shape[-1] ** 0.5 ⇒ 16
+          or
+            query.shape[-1] ** 0.5 ⇒ 768**0.5
+        you divide by the standard deviation that these scores happen to have: divide by √d, which the scores do not change.
+            query.shape[-1] ** 0.5 ⇒ scores.std()
+        you compare directions alone, as a cosine does: take the dot products of query and key as they come.
+            query @ key.transpose(-2, -1) ⇒ torch.nn.functional.normalize(query, dim=-1) @ torch.nn.functional.normalize(key, dim=-1).mT
+        you unpack a shape into a fixed number of sizes, and there may be any number of dimensions: count from the end, query.shape[-1].
+            scores = ⇒ B, N, d = query.shape; scores =
+          or
+            scores = ⇒ N, d = query.shape; scores =
+        your einsum has a letter for each dimension, and there may be any number of them: write an ellipsis for the leading ones, "...qd,...kd->...qk".
+            query @ key.transpose(-2, -1) ⇒ torch.einsum("bqd,bkd->bqk", query, key)
+          or
+            query @ key.transpose(-2, -1) ⇒ torch.einsum("qd,kd->qk", query, key)
+        torch.bmm takes three dimensions and torch.mm two, and there may be any number: `@` takes them all.
+            query @ key.transpose(-2, -1) ⇒ torch.bmm(query, key.mT)
+          or
+            query @ key.transpose(-2, -1) ⇒ torch.mm(query, key.mT)
+        you take the softmax twice: once is enough.
+            dim=-1) ⇒ dim=-1).softmax(-1)
+        these are the logarithms of the weights: it is softmax, not log_softmax.
+            torch.softmax ⇒ torch.log_softmax
+          or
+            dim=-1) ⇒ dim=-1).log()
+        a sigmoid judges each key alone: the keys share 1, so it is softmax.
+            torch.softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ torch.sigmoid(scores / query.shape[-1] ** 0.5)
         `key` is not transposed, so the shapes do not fit (or, worse, fit by accident): use key.transpose(-2, -1).
             .transpose(-2, -1) ⇒
         .T and .t() are for matrices without a batch: key.transpose(-2, -1) swaps the last two dimensions only.
@@ -296,6 +381,29 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
           or
             return weights ⇒ weights = torch.softmax(weights, dim=-1)
             | return weights
+        query and key have changed places: row i of the weights belongs to query i, attention_weights(query, key).
+            query @ key.transpose(-2, -1) ⇒ key @ query.transpose(-2, -1)
+        key and value have changed places: keys are compared with the queries, and values are averaged.
+            query @ key.transpose(-2, -1) ⇒ query @ value.transpose(-2, -1)
+            weights @ value ⇒ weights @ key
+        the product is the wrong way round: row i of the weights makes row i of the output, weights @ value.
+            weights @ value ⇒ value @ weights
+        `value` is transposed, and nothing has to be in this product: the keys of the weights meet the keys of the values, weights @ value.
+            weights @ value ⇒ weights @ value.mT
+        the output is right, and the weights that you return are transposed: a row is a query, a column a key.
+            value, weights ⇒ value, weights.mT
+        you unpack a shape into a fixed number of sizes, and there may be any number of dimensions: count from the end, query.shape[-1].
+            weights = ⇒ B, N, d = query.shape; weights =
+          or
+            weights = ⇒ N, d = query.shape; weights =
+        your einsum has a letter for each dimension, and there may be any number of them: write an ellipsis for the leading ones, "...qk,...kv->...qv".
+            weights @ value ⇒ torch.einsum("bqk,bkv->bqv", weights, value)
+          or
+            weights @ value ⇒ torch.einsum("qk,kv->qv", weights, value)
+        torch.bmm takes three dimensions and torch.mm two, and there may be any number: `@` takes them all.
+            weights @ value ⇒ torch.bmm(weights, value)
+          or
+            weights @ value ⇒ torch.mm(weights, value)
         you return the scores: return the weights, which are their softmax.
             value, weights ⇒ value, query @ key.mT / query.shape[-1] ** 0.5
         you take the softmax along dimension 0, the queries of a matrix or the batch: take it along the keys, dim=-1.
@@ -318,7 +426,8 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
 def _mask_probes(generator):
     """Random masks. Where there are three queries, one may attend to all keys, every other one to none, one to some.
 
-    The last key of the second batch is for nobody. The large scores lie millions apart. Gradients are asked for where
+    The last key of the second batch is for nobody, and in one batch nobody may attend to anything. The large scores lie
+    millions apart. Gradients are asked for where
     there is a row for nobody too: some ways to make zeros of nothing have the gradient nan.
     """
     probes = _value_probes(generator)
@@ -340,7 +449,10 @@ def _mask_probes(generator):
             mask[2:4, :3], mask[2:4, 3:] = False, True  # the low ones alone
             mask[4, 0], mask[4, 1] = True, False
         probe["mask"] = mask
-    return probes
+    draw = normal(generator)
+    nothing = {"query": draw(2, 3, 4), "key": draw(2, 5, 4), "value": draw(2, 5, 6)}
+    nothing["mask"] = torch.zeros(2, 3, 5, dtype=torch.bool)
+    return [*probes[:-1], nothing, probes[-1]]
 
 
 def _masked_attend(query, key, value, mask):
@@ -371,6 +483,10 @@ MASKED_ATTENTION = Exercise(
             ~mask ⇒ mask
             float("-inf") ⇒ -1e9
             .nan_to_num(nan=0.0) ⇒ * mask
+          or
+            ~mask ⇒ mask
+            float("-inf") ⇒ -1e9
+            .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
         the mask is the wrong way round: True means may attend. (And a row with nothing allowed becomes NaN: make it zeros.)
             ~mask ⇒ mask
             .nan_to_num(nan=0.0) ⇒
@@ -387,6 +503,15 @@ MASKED_ATTENTION = Exercise(
           or
             scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * float("-inf")
             .nan_to_num(nan=0.0) ⇒
+        a mask times a number is float32, where the lowest float64 becomes -inf, and 0 times -inf is NaN: fill the forbidden scores with masked_fill.
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * torch.finfo(scores.dtype).min
+            .nan_to_num(nan=0.0) ⇒ .masked_fill(~mask, 0.0)
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * torch.finfo(scores.dtype).min
+            .nan_to_num(nan=0.0) ⇒
+          or
+            scores.masked_fill(~mask, float("-inf")) ⇒ scores + ~mask * torch.finfo(scores.dtype).min
+            .nan_to_num(nan=0.0) ⇒ * mask
         a row with nothing allowed comes out uniform, so it attends where it may not: set the weights to 0 where the mask is False.
             float("-inf") ⇒ -1e9
         a row with nothing allowed has weights of 0 and the mean of the values as output: set the weights to 0 first, then multiply with the values.
@@ -451,6 +576,33 @@ MASKED_ATTENTION = Exercise(
           or
             scores.masked_fill(~mask, float("-inf")) ⇒ scores - 1e4 * ~mask
             .nan_to_num(nan=0.0) ⇒ * mask.any(-1, keepdim=True)
+        one below the lowest score is not low enough, for exp(-1) is 0.37 still: fill with the lowest that the type has, torch.finfo(scores.dtype).min.
+            float("-inf") ⇒ scores.min().item() - 1
+          or
+            float("-inf") ⇒ scores.min().item() - 1
+            .nan_to_num(nan=0.0) ⇒ * mask
+        you fill in the highest number in place of the lowest, and the forbidden keys get all the weight: fill with torch.finfo(scores.dtype).min.
+            float("-inf") ⇒ torch.finfo(scores.dtype).max
+        your second fill sets the weights of the allowed keys to 0: it is masked_fill(~mask, 0.0), for the others.
+            float("-inf") ⇒ torch.finfo(scores.dtype).min
+            .nan_to_num(nan=0.0) ⇒ .masked_fill(mask, 0.0)
+          or
+            .nan_to_num(nan=0.0) ⇒ .masked_fill(mask, 0.0)
+        a row comes out as zeros as soon as anything in it is forbidden: fill with the lowest number of the type and not the highest, and make zeros of a whole row only where mask.any(-1) is False.
+            float("-inf") ⇒ torch.finfo(scores.dtype).max
+            .nan_to_num(nan=0.0) ⇒ * mask
+          or
+            float("-inf") ⇒ float("inf")
+          or
+            .nan_to_num(nan=0.0) ⇒ .masked_fill(~mask.all(-1, keepdim=True), 0.0)
+        your `any` runs along the queries: ask each row whether it has a key, mask.any(-1, keepdim=True).
+            float("-inf") ⇒ torch.finfo(scores.dtype).min
+            .nan_to_num(nan=0.0) ⇒ * mask.any(-2, keepdim=True)
+          or
+            .nan_to_num(nan=0.0) ⇒ .masked_fill(~mask.any(-2, keepdim=True), 0.0)
+          or
+            float("-inf") ⇒ -1e9
+            weights @ value, weights ⇒ (weights * mask.any(-2, keepdim=True)) @ value, weights
         a score of 0 still gets weight, since exp(0) = 1: fill forbidden scores with a very large negative number.
             float("-inf") ⇒ 0.0
         adding the mask shifts allowed scores by 1 and forbids nothing: fill forbidden scores with a very large negative number.
@@ -458,6 +610,8 @@ MASKED_ATTENTION = Exercise(
         a forbidden score of 0 counts in the sum, since exp(0) = 1, even if its weight is set to 0 afterwards: fill forbidden scores with a very large negative number.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores * mask
             .nan_to_num(nan=0.0) ⇒ * mask
+        you use the mask of the first query for all of them: each query has a row of its own in `mask`.
+            ~mask ⇒ ~mask[..., :1, :]
         the mask is not used at all.
             scores.masked_fill(~mask, float("-inf")) ⇒ scores
         the two results are in the wrong order: output first, weights second.

@@ -55,6 +55,37 @@ SPLIT_HEADS = Exercise(
             B H N d ⇒ B H d N
         you put the heads before the batch, (H, B, N, d): they belong second, stack or permute them into dimension 1.
             B H N d ⇒ H B N d
+        your slices begin one column apart: head h begins at column h * d, x[:, :, h * d : (h + 1) * d].
+            ⇒ d = x.shape[-1] // num_heads
+            | return torch.stack([x[:, :, h : h + d] for h in range(num_heads)], dim=1)
+        your slices end one column early: the end of a slice is left out already, x[:, :, h * d : (h + 1) * d].
+            ⇒ d = x.shape[-1] // num_heads
+            | return torch.stack([x[:, :, h * d : (h + 1) * d - 1] for h in range(num_heads)], dim=1)
+        a number of heads is written into your code: use `num_heads`.
+            ⇒ return x.reshape(len(x), x.shape[1], 2, -1).transpose(1, 2)
+          or
+            ⇒ return x.reshape(len(x), x.shape[1], 3, -1).transpose(1, 2)
+          or
+            ⇒ return x.reshape(len(x), x.shape[1], 4, -1).transpose(1, 2)
+          or
+            ⇒ return x.reshape(len(x), x.shape[1], 12, -1).transpose(1, 2)
+          or
+            H=num_heads ⇒ H=2
+          or
+            H=num_heads ⇒ H=3
+          or
+            H=num_heads ⇒ H=12
+        you read the shape as (N, B, D): the batch comes first, (B, N, D).
+            ⇒ N, B, D = x.shape
+            | return x.reshape(B, N, num_heads, D // num_heads).transpose(1, 2)
+        x has three dimensions, B, N and D: unpack all of them, and no more.
+            ⇒ N, D = x.shape
+            | return x.reshape(N, num_heads, D // num_heads).transpose(0, 1)
+          or
+            ⇒ B, N, H, d = x.shape
+            | return x.reshape(B, N, num_heads, -1).transpose(1, 2)
+        you cut right and then swap H with the width: swap it with N, dimensions 1 and 2.
+            B H N d ⇒ B N d H
         you return the heads as separate tensors: stack them along dimension 1.
             ⇒ return x.chunk(num_heads, dim=-1)
         you transpose the tokens and columns before you cut, so a head mixes tokens: reshape to (B, N, H, d) first.
@@ -116,6 +147,25 @@ MERGE_HEADS = Exercise(
             (H d) ⇒ H d
         you put the heads below each other, (B, H·N, d): swap H and N, then join H with d, not with N.
             B N (H d) ⇒ B (H N) d
+        you swap H with the width: swap it with N, dimensions 1 and 2.
+            ⇒ return x.transpose(1, 3).reshape(len(x), x.shape[2], -1)
+        you read the shape as (B, N, H, d): the heads come second, (B, H, N, d).
+            ⇒ B, N, H, d = x.shape
+            | return x.transpose(1, 2).reshape(B, N, H * d)
+          or
+            ⇒ B, N, H, d = x.shape
+            | return x.reshape(B, N, H * d)
+        x has four dimensions, B, H, N and d: unpack all of them, and no more.
+            ⇒ B, N, D = x.shape
+            | return x.transpose(1, 2).reshape(B, N, D)
+        torch.cat joins along the batch if you name no dimension: the heads of a token lie side by side, dim=-1.
+            ⇒ return torch.cat(x.unbind(1))
+        torch.stack makes a new dimension: torch.cat(..., dim=-1) lays the heads of a token side by side.
+            ⇒ return torch.stack(x.unbind(1))
+          or
+            ⇒ return torch.stack(x.unbind(1), dim=-1)
+        two heads are written into your code: go through all of them, x.shape[1].
+            ⇒ return torch.cat([x[:, 0], x[:, 1]], dim=-1)
         you swap N with the width: swap N with H, dimensions 1 and 2.
             ⇒ return x.mT.reshape(len(x), x.shape[2], -1)
         iterating over x or joining along dimension 0 takes the batch apart: take the heads from dimension 1.
@@ -268,6 +318,30 @@ MULTI_HEAD_SELF_ATTENTION = Exercise(
             q, k, v ⇒ k, q, v
         you swap q and v: the columns are laid out q | k | v.
             q, k, v ⇒ v, k, q
+        you read the columns in another order, k | v | q or v | q | k: they are laid out q | k | v.
+            q, k, v ⇒ k, v, q
+          or
+            q, k, v ⇒ v, q, k
+        you compare the queries with themselves: the scores are q @ kᵀ.
+            q @ k.mT ⇒ q @ q.mT
+        you average the keys: keys are for comparing, what is averaged is v.
+            weights @ v ⇒ weights @ k
+        your columns go out to the heads in turn, (d H): head 0 has the first d columns of q, of k and of v, so it is (H d).
+            three H d) ⇒ three d H)
+          or
+            three H d) ⇒ three d H)
+            B N (H d)") ⇒ B N (d H)")
+        you cut right and merge with the columns of the heads taking turns, (d H): lay the heads side by side, (H d).
+            B N (H d)") ⇒ B N (d H)")
+        the heads are still apart when you project: merge them first, to (B, N, D).
+            rearrange(weights @ v, "B H N d -> B N (H d)") ⇒ weights @ v
+        x has three dimensions, B, N and D: unpack all of them, and no more.
+            qkv = ⇒ N, D = x.shape; qkv =
+          or
+            qkv = ⇒ B, H, N, d = x.shape; qkv =
+        the tokens attend to the same place in the other images: x is (B, N, D), and the batch stays in front.
+            qkv = ⇒ x = x.transpose(0, 1); qkv =
+            return out @ params["proj.weight"].T + params["proj.bias"] ⇒ return (out @ params["proj.weight"].T + params["proj.bias"]).transpose(0, 1)
         you leave out the last projection: multiply the merged heads by proj.weight transposed and add proj.bias.
             return out @ params["proj.weight"].T + params["proj.bias"] ⇒ return out
         you leave out both biases: add qkv.bias after the first product and proj.bias after the last.

@@ -14,7 +14,7 @@ from course_lib.checks.exercise import Exercise, normal, single
 def _layer_norm_probes(generator):
     """Tokens of several sizes: of size 1 with a mean of their own, and so small that epsilon counts; a single one.
 
-    One is all zeros, so that its variance is 0.
+    One is all zeros, so that its variance is 0. Those of one probe lie so far from 0 that E[x²] - m² has no digit left.
     """
     draw = normal(generator)
 
@@ -30,6 +30,8 @@ def _layer_norm_probes(generator):
         probe(draw(1, 1, 4)),
         probe(draw(2, 1, 4) * torch.tensor([[[1.0]], [[0.0]]])),
         probe(2 * draw(3, 6) + 1),  # the shape of the first
+        probe(draw(2, 5, 6) + 1e7),
+        probe(2 * draw(6) + 1),
         single(probe(draw(2, 3, 4, 9))),
     ]
 
@@ -91,12 +93,34 @@ LAYER_NORM = Exercise(
             variance + eps ⇒ x.shape[-1] * variance + eps
         the squares in the variance are those of x itself: subtract the mean before you square.
             x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True)
-        your variance is E[x²] + m²: the square of the mean is subtracted, E[x²] - m².
+        your variance is E[x²] + m², with the squared mean added: average the squares of x - mean, which is exact far from 0 too.
             x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True) + mean**2
-        your variance is E[x²] - m: square the mean, E[x²] - m².
+        your variance is E[x²] - m, where the mean is not squared: average the squares of x - mean, which is exact far from 0 too.
             x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True) - mean
+        the mean of the squares minus the squared mean subtracts two numbers that are nearly equal, and far from 0 no digit is left: average the squares of x - mean.
+            x.var(-1, correction=0, keepdim=True) ⇒ x.square().mean(-1, keepdim=True) - mean**2
+          or
+            x.var(-1, correction=0, keepdim=True) ⇒ (x.square().mean(-1, keepdim=True) - mean**2).clamp(min=0)
+          or
+            x.var(-1, correction=0, keepdim=True) ⇒ x.square().sum(-1, keepdim=True) / x.shape[-1] - mean**2
+          or
+            x.var(-1, correction=0, keepdim=True) ⇒ (x.square().mean(-1, keepdim=True) - mean**2).abs()
+        you square epsilon: add it to the variance as it is.
+            + eps ⇒ + eps**2
+        epsilon stands in the numerator: add it to the variance, under the root, and nowhere else.
+            (x - mean) ⇒ (x - mean + eps)
+          or
+            (x - mean) / (variance + eps) ⇒ (x - mean + eps) / variance
+        F.normalize divides by the length of a token, the root of a sum: divide by √(variance + eps), the root of a mean.
+            (x - mean) / (variance + eps) ** 0.5 ⇒ F.normalize(x - mean, dim=-1)
+          or
+            (x - mean) / (variance + eps) ** 0.5 ⇒ F.normalize(x, dim=-1)
+        F.batch_norm takes mean and variance over the batch: LayerNorm takes them within each token, along the last dimension.
+            ⇒ return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
         you average the distances from the mean: square them first, that is the variance.
             x.var(-1, correction=0, keepdim=True) ⇒ (x - mean).abs().mean(-1, keepdim=True)
+          or
+            (variance + eps) ** 0.5 ⇒ ((x - mean).abs().mean(-1, keepdim=True) + eps)
         math.sqrt takes one plain number: torch.sqrt, or ** 0.5, takes a whole tensor.
             (variance + eps) ** 0.5 ⇒ math.sqrt(variance + eps)
         np.sqrt leaves PyTorch, and the .detach() that its error proposes would cut the gradient: use torch.sqrt, or ** 0.5.
@@ -159,6 +183,8 @@ LAYER_NORM = Exercise(
             var(-1 ⇒ var(2
         a division comes before a subtraction: put x - mean into brackets.
             (x - mean) / ⇒ x - mean /
+          or
+            (x - mean) / (variance + eps) ** 0.5 ⇒ (x - mean / (variance + eps) ** 0.5)
         `weight` and `bias` have changed places: multiply by `weight`, then add `bias`.
             * weight + bias ⇒ * bias + weight
         you normalise over tokens and features together: each token has a mean and a variance of its own, dim=-1 alone.
@@ -205,6 +231,8 @@ def _mlp_probes(generator):
         ((1, 2, 3), 1),
         ((2, 1, 1), 3),
         ((3, 5), 11),  # the shapes of the first
+        ((5,), 7),
+        ((2, 1, 3, 4), 6),
         ((3, 4, 8), 10),
     ):
         probe = {"x": 2 * draw(*shape)}
@@ -252,6 +280,38 @@ MLP = Exercise(
             F.gelu(h) ⇒ 2 * F.gelu(h)
         you return Φ(h) alone: GELU is h times Φ(h).
             F.gelu(h) ⇒ torch.special.ndtr(h)
+        the half is of both, 1 and erf: Φ(h) is 0.5 * (1 + erf(h/√2)), with these brackets.
+            F.gelu(h) ⇒ h * (0.5 * 1 + torch.erf(h / 2**0.5))
+        it is 1 + erf and not 1 - erf, for Φ(h) grows with h.
+            F.gelu(h) ⇒ 0.5 * h * (1 - torch.erf(h / 2**0.5))
+        that is another activation function: the Vision Transformer has GELU, h·Φ(h), between the layers.
+            F.gelu ⇒ torch.tanh
+          or
+            F.gelu ⇒ torch.sigmoid
+          or
+            F.gelu ⇒ F.leaky_relu
+          or
+            F.gelu ⇒ F.softplus
+          or
+            F.gelu ⇒ F.elu
+          or
+            F.gelu ⇒ F.mish
+        math.erf takes one plain number: torch.erf takes a whole tensor.
+            F.gelu(h) ⇒ 0.5 * h * (1 + math.erf(h / 2**0.5))
+        you unpack the shape into a fixed number of sizes, and x may have any number of dimensions: `@` needs none of them.
+            h = x @ ⇒ B, N, D = x.shape; h = x @
+          or
+            h = x @ ⇒ N, D = x.shape; h = x @
+        torch.mm takes two dimensions and torch.bmm three, and there may be any number: `@` takes them all.
+            x @ fc1_weight.T ⇒ torch.mm(x, fc1_weight.T)
+          or
+            x @ fc1_weight.T ⇒ torch.bmm(x, fc1_weight.T.expand(len(x), -1, -1))
+        `fc1_bias` and `fc2_bias` have changed places: each is as long as what its layer gives.
+            + fc1_bias ⇒ + another
+            + fc2_bias ⇒ + fc1_bias
+            + another ⇒ + fc2_bias
+          or
+            ⇒ return F.linear(F.gelu(F.linear(x, fc1_weight, fc2_bias)), fc2_weight, fc1_bias)
         GELU comes before the first layer: it stands between the two, after fc1.
             F.gelu(h) ⇒ h
             x @ ⇒ F.gelu(x) @
@@ -411,6 +471,33 @@ ENCODER_BLOCK = Exercise(
             return x + ⇒ return x *
         x is added twice: x + attention(norm1(x)), once.
             x = x + ⇒ x = x + x +
+          or
+            return x + ⇒ return first + x +
+            x = x + ⇒ first = x
+            | x = x +
+        your own MLP has another activation function than GELU in its exact form: call `mlp`, or F.gelu as it comes.
+            _mlp_of(read, params) ⇒ F.linear(F.relu(F.linear(read, params["mlp.fc1.weight"], params["mlp.fc1.bias"])), params["mlp.fc2.weight"], params["mlp.fc2.bias"])
+          or
+            _mlp_of(read, params) ⇒ F.linear(F.silu(F.linear(read, params["mlp.fc1.weight"], params["mlp.fc1.bias"])), params["mlp.fc2.weight"], params["mlp.fc2.bias"])
+          or
+            _mlp_of(read, params) ⇒ F.linear(F.gelu(F.linear(read, params["mlp.fc1.weight"], params["mlp.fc1.bias"]), approximate="tanh"), params["mlp.fc2.weight"], params["mlp.fc2.bias"])
+        your own MLP has no activation function, so its two layers collapse into one: call `mlp`, or put GELU between them.
+            _mlp_of(read, params) ⇒ F.linear(F.linear(read, params["mlp.fc1.weight"], params["mlp.fc1.bias"]), params["mlp.fc2.weight"], params["mlp.fc2.bias"])
+        norm2 reads what the attention returns: it reads the sum, x + attention(norm1(x)).
+            x = x + _self_attention(read, params, num_heads) ⇒ attended = _self_attention(read, params, num_heads)
+            | x = x + attended
+            _normed(x, params, "norm2") ⇒ _normed(attended, params, "norm2")
+        a norm has a weight and a bias of its own, norm1.weight and norm1.bias, norm2.weight and norm2.bias: hand them on to layer_norm.
+            _normed(x, params, "norm1") ⇒ F.layer_norm(x, x.shape[-1:], eps=1e-6)
+            _normed(x, params, "norm2") ⇒ F.layer_norm(x, x.shape[-1:], eps=1e-6)
+          or
+            _normed(x, params, "norm1") ⇒ F.layer_norm(x, x.shape[-1:], eps=1e-6)
+          or
+            _normed(x, params, "norm2") ⇒ F.layer_norm(x, x.shape[-1:], eps=1e-6)
+        the parameters of the MLP are in another order: it is mlp(x, fc1_weight, fc1_bias, fc2_weight, fc2_bias).
+            _mlp_of(read, params) ⇒ _mlp(read, params["mlp.fc2.weight"], params["mlp.fc2.bias"], params["mlp.fc1.weight"], params["mlp.fc1.bias"])
+          or
+            _mlp_of(read, params) ⇒ _mlp(read, params["mlp.fc1.weight"], params["mlp.fc2.weight"], params["mlp.fc1.bias"], params["mlp.fc2.bias"])
         you normalise the result too: the block ends with the second addition, and a last norm comes after all blocks.
             return x + _mlp_of(read, params) ⇒ return _normed(x + _mlp_of(read, params), params, "norm2")
           or

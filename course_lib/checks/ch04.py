@@ -2,6 +2,7 @@
 
 import torch  # noqa: F401 (for the edits)
 import torch.nn.functional as F
+from einops import rearrange  # noqa: F401 (for the edits)
 from torch import nn  # noqa: F401 (for the edits)
 
 from course_lib.checks.edits import edits_of
@@ -58,7 +59,7 @@ PATCHIFY = Exercise(
             2, 4, 1, 3, 5 ⇒ 4, 2, 1, 5, 3
         you split the height into gw pieces and the width into gh: gh = height // P belongs to axis 2, gw = width // P to axis 3.
             gh, P, gw, P ⇒ gw, P, gh, P
-        you split each side into (P, g), which takes every g-th pixel: split into (g, P), which piece first and where in the piece second.
+        a patch of yours has every g-th pixel of a side, not P neighbours: patch i has the rows from i * P to (i + 1) * P - 1, so a side is split into (g, P), g first.
             gh, P, gw, P ⇒ P, gh, P, gw
             2, 4, 1, 3, 5 ⇒ 3, 5, 1, 2, 4
         the channels stay in front of the patches, so a patch is filled from one channel: move the channel axis behind gh and gw before you join.
@@ -88,6 +89,24 @@ PATCHIFY = Exercise(
             width // P ⇒ height // P
         you compute both grid sizes from the width: the number of rows is height // P.
             height // P ⇒ width // P
+        you cut patches of 16 pixels whatever `patch_size` is: inside the function, P is `patch_size`.
+            P = patch_size ⇒ P = 16
+        torch.cat joins the patches end to end: torch.stack(..., dim=1) makes the dimension of the N patches.
+            ⇒ return _cut(images, patch_size).flatten(1)
+          or
+            ⇒ return _cut(images, patch_size).transpose(0, 1).flatten(0, 1)
+        the patches come before the images, (N, B, C·P·P): stack them along dimension 1, torch.stack(..., dim=1).
+            ⇒ return _cut(images, patch_size).transpose(0, 1)
+        chunk(P) cuts into P pieces: split(P) makes pieces of P pixels.
+            ⇒ squares = [square for rows in images.chunk(patch_size, dim=2) for square in rows.chunk(patch_size, dim=3)]
+            | return torch.stack([square.flatten(1) for square in squares], dim=1)
+          or
+            ⇒ squares = [square for rows in images.chunk(patch_size, dim=2) for square in rows.chunk(patch_size, dim=3)]
+            | return torch.stack([square.reshape(len(images), images.shape[1] * patch_size**2) for square in squares], dim=1)
+        the channels stand between gh and gw, so a patch is filled from several squares: the order before the last reshape is (B, gh, gw, C, P, P).
+            2, 4, 1, 3, 5 ⇒ 2, 1, 4, 3, 5
+        you cut the first image alone: the patches of every image are asked for, (B, N, C·P·P).
+            ⇒ return _cut(images, patch_size)[0]
         your squares overlap, each begins one pixel after the one before: let them begin at multiples of P.
             ⇒ P = patch_size
             | gh, gw = images.shape[2] // P, images.shape[3] // P
@@ -170,6 +189,16 @@ def _join(patches, grid_size, in_chans=3):
     return squares.reshape(B, in_chans, gh * P, gw * P)
 
 
+# Ways to lay the patches on their grid: each says in words of its own that they do not fit.
+_LAID = (
+    "reshape(B, gh, gw ⇒ reshape(len(patches), gh, gw",
+    "patches.reshape(B, gh, gw ⇒ patches.reshape(-1, gh, gw\n                squares.reshape(B ⇒ squares.reshape(-1",
+    """patches.reshape(B, gh, gw, in_chans, P, P).permute(0, 3, 1, 4, 2, 5) ⇒ patches
+                squares.reshape(B, in_chans, gh * P, gw * P) ⇒ rearrange(
+                |     squares, "B (gh gw) (C p q) -> B C (gh p) (gw q)", gh=gh, C=in_chans, p=P
+                | )""",
+)
+
 UNPATCHIFY = Exercise(
     name="unpatchify",
     chapter="04",
@@ -222,25 +251,49 @@ UNPATCHIFY = Exercise(
             |     i, j = n // gh * P, n % gh * P
             |     image[:, :, i : i + P, j : j + P] = patches[:, n].reshape(B, in_chans, P, P)
             return squares.reshape(B, in_chans, gh * P, gw * P) ⇒ return image
-        you take the root of C·P·P: divide by in_chans first, then take the root.
-            / in_chans ⇒
-          or
-            round((width / in_chans) ** 0.5) ⇒ int(width ** 0.5)
-        `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
-            ** 0.5 ⇒ ** 1 / 2
+        you stop at six axes, (B, C, gh, P, gw, P): join gh with P and gw with P by a last reshape.
+            return squares.reshape(B, in_chans, gh * P, gw * P) ⇒ return squares
         you divide by in_chans but take no root: P is √(C·P·P / C).
             round((width / in_chans) ** 0.5) ⇒ width // in_chans
         you use the chapter's P = 32: the patch size follows from the width of a patch, √(C·P·P / C).
             round((width / in_chans) ** 0.5) ⇒ 32
         P is a float, and a shape wants whole numbers: round it.
             round((width / in_chans) ** 0.5) ⇒ (width / in_chans) ** 0.5
-        you count on 3 channels: use `in_chans`.
-            gh, gw = grid_size ⇒ gh, gw, in_chans = *grid_size, 3
         you count on a square grid: its sides are given, (gh, gw) = grid_size.
             gh, gw = grid_size ⇒ gh = gw = round(patches.shape[1] ** 0.5)
           or
             gh, gw = grid_size ⇒ gh = gw = int(patches.shape[1] ** 0.5)
         """,
+    )
+    + tuple(
+        mistake
+        for laid in _LAID
+        for mistake in edits_of(
+            _join,
+            f"""
+            you take the root of C·P·P: divide by in_chans first, then take the root.
+                / in_chans ⇒
+                {laid}
+              or
+                round((width / in_chans) ** 0.5) ⇒ int(width ** 0.5)
+                {laid}
+            `** 1/2` is the first power, halved, since a power comes before a division: the root is ** 0.5.
+                ** 0.5 ⇒ ** 1 / 2
+                {laid}
+            your default for `in_chans` is 1: it is 3, the colours.
+                in_chans=3 ⇒ in_chans=1
+                {laid}
+            you count on 3 channels: use `in_chans`.
+                gh, gw = grid_size ⇒ gh, gw, in_chans = *grid_size, 3
+                {laid}
+            a patch size is written into your code: it follows from the width of a patch, √(C·P·P / C).
+                round((width / in_chans) ** 0.5) ⇒ 2
+                {laid}
+              or
+                round((width / in_chans) ** 0.5) ⇒ 16
+                {laid}
+            """,
+        )
     ),
 )
 
@@ -273,7 +326,7 @@ LINEAR_TO_CONV = Exercise(
     mistakes=edits_of(
         _linear_to_conv,
         """
-        you read a row as (p q c) and permute: it is (c p q) already, nothing needs to move.
+        you take the channels of a row as taking turns, (p q c): they lie one after the other, (c p q), so nothing needs to move.
             (D, C, P, P) ⇒ (D, P, P, C).permute(0, 3, 1, 2)
         the channels come last: F.conv2d wants (D, C, P, P).
             (D, C, P, P) ⇒ (D, P, P, C)
@@ -319,6 +372,7 @@ def _embedding_probes(generator):
         ((4, 1, 6, 9), 6, 3),  # D = N: a missing transpose fits
         ((3, 2, 4, 4), 1, 4),
         ((2, 3, 4, 6), 5, 2),  # the shape of the first
+        ((2, 3, 2, 3), 4, 1),
         ((2, 5, 6, 8), 10, 2),
     ):
         weight = draw(D, C, P, P) / (C * P * P) ** 0.5

@@ -32,7 +32,7 @@ PREPEND_CLASS_TOKEN = Exercise(
         """
         the class token still has batch size 1, and torch.cat does not broadcast: expand it to (B, 1, D) first.
             .expand(len(tokens), -1, -1) ⇒
-        the class token still has batch size 1, and torch.cat does not broadcast: expand it to (B, 1, D), and put it first in the list.
+        torch.cat gets the tokens first and behind them a class token of batch size 1: expand that to (B, 1, D) and put it first, or see whether your `def` has its two names in the order (tokens, cls_token).
             .expand(len(tokens), -1, -1) ⇒
             [first, tokens] ⇒ [tokens, first]
         you concatenate along the batch: the tokens are counted by dimension 1, torch.cat(..., dim=1).
@@ -54,6 +54,17 @@ PREPEND_CLASS_TOKEN = Exercise(
           or
             cat([first, ⇒ stack([first,
             .expand(len(tokens), -1, -1) ⇒
+          or
+            cat([first, ⇒ stack([first,
+            .expand(len(tokens), -1, -1) ⇒ .expand_as(tokens)
+          or
+            cat([first, ⇒ stack([first,
+            dim=1 ⇒ dim=2
+            .expand(len(tokens), -1, -1) ⇒ .expand_as(tokens)
+          or
+            cat([first, ⇒ stack([first,
+            dim=1 ⇒ dim=0
+            .expand(len(tokens), -1, -1) ⇒ .expand_as(tokens)
         torch.cat takes one list: put both tensors into brackets.
             [first, tokens] ⇒ first, tokens
         you concatenate along the features: dim=-1 widens the tokens, dim=1 adds one.
@@ -64,6 +75,16 @@ PREPEND_CLASS_TOKEN = Exercise(
             [first, tokens] ⇒ [tokens[:, :1], first, tokens[:, 1:]]
           or
             [first, tokens] ⇒ [tokens[:, :-1], first, tokens[:, -1:]]
+        the two parameters of your function have changed places: it is called as prepend_class_token(tokens, cls_token).
+            ⇒ return _prepend(cls_token, tokens)
+          or
+            ⇒ return torch.cat([tokens.expand(len(cls_token), 1, -1), cls_token], dim=1)
+          or
+            ⇒ return torch.cat([tokens.expand(len(cls_token), 1, cls_token.shape[2]), cls_token], dim=1)
+        the last patch is lost: the class token comes in addition, so the result has N+1 tokens.
+            [first, tokens] ⇒ [first, tokens[:, :-1]]
+        the class token is added to the patches as well: put it in front of them and leave them as they are.
+            [first, tokens] ⇒ [first, tokens + cls_token]
         your class token has lost a dimension, as by an index or squeeze, and torch.cat joins tensors of as many: expand cls_token itself to (B, 1, D).
             cls_token.expand(len(tokens), -1, -1) ⇒ cls_token[0]
           or
@@ -109,7 +130,9 @@ PREPEND_CLASS_TOKEN = Exercise(
 
 
 def _sincos_probes(generator):
-    """Wide grids and tall ones, of any size; a single row with one speed; the same square with two temperatures."""
+    """Wide grids and tall ones, of any size, one of more than 60 places; a single row with one speed; the same square
+    with two temperatures; one that is a whole number.
+    """
 
     def number(low, high):
         return int(torch.randint(low, high + 1, (), generator=generator))
@@ -130,6 +153,7 @@ def _sincos_probes(generator):
         {"grid_size": (1, 1), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
         {"grid_size": (3, 3), "embed_dim": 8, **warm()},
+        {"grid_size": (7, number(9, 12)), "embed_dim": 12, "temperature": number(60, 5000)},
     ]
 
 
@@ -226,6 +250,32 @@ SINCOS_POS_EMBED_2D = Exercise(
         you divide the places by the size of the grid: count in whole patches, 0, 1, 2 and so on.
             n // gw ⇒ n // gw / gh
             n % gw ⇒ n % gw / gw
+        your default for `temperature` is another: it is 10_000.
+            temperature=10_000.0 ⇒ temperature=1_000.0
+          or
+            temperature=10_000.0 ⇒ temperature=100.0
+          or
+            temperature=10_000.0 ⇒ temperature=100_000.0
+        `//` makes 0 of each k/(D/4), so all speeds are 1: divide with `/`.
+            (k / (embed_dim // 4)) ⇒ (k // (embed_dim // 4))
+        you count the places from the middle of the grid: count from 0, in the upper left corner.
+            n // gw ⇒ n // gw - (gh - 1) / 2
+            n % gw ⇒ n % gw - (gw - 1) / 2
+          or
+            n // gw ⇒ n // gw - gh / 2
+            n % gw ⇒ n % gw - gw / 2
+          or
+            n // gw ⇒ n // gw - gh // 2
+            n % gw ⇒ n % gw - gw // 2
+        you count to the middle of each patch, 0.5, 1.5 and so on: count in whole numbers from 0.
+            n // gw ⇒ n // gw + 0.5
+            n % gw ⇒ n % gw + 0.5
+        your angles go through degrees, by a factor of π/180 or 180/π: they are the place times the speed.
+            c, r = column[:, None] * speeds, row[:, None] * speeds ⇒ c, r = torch.deg2rad(column[:, None] * speeds), torch.deg2rad(row[:, None] * speeds)
+          or
+            c, r = column[:, None] * speeds, row[:, None] * speeds ⇒ c, r = torch.rad2deg(column[:, None] * speeds), torch.rad2deg(row[:, None] * speeds)
+        the table begins with a row for the class token: it has the gh·gw patches alone.
+            torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1) ⇒ F.pad(torch.cat([c.sin(), c.cos(), r.sin(), r.cos()], dim=1), (0, 0, 1, 0))
         you add the parts for row and column: lay them side by side with torch.cat.
             [c.sin(), c.cos(), r.sin(), r.cos()] ⇒ [c.sin() + r.sin(), c.cos() + r.cos()]
         both halves say the column: the second half is for the row.
@@ -307,6 +357,16 @@ RESAMPLE_POS_EMBED = Exercise(
             the prefix is still in, so the rows are no square: split off the first `num_prefix_tokens` rows.
                 pos_embed[:, num_prefix_tokens:] ⇒ pos_embed
                 reshape(1, side, side, D) ⇒ {laid}
+              or
+                pos_embed[:, num_prefix_tokens:] ⇒ pos_embed
+                [prefix, patches] ⇒ [patches]
+                reshape(1, side, side, D) ⇒ {laid}
+            your default for `num_prefix_tokens` is 0: it is 1, for the class token.
+                num_prefix_tokens=1 ⇒ num_prefix_tokens=0
+                reshape(1, side, side, D) ⇒ {laid}
+            a grid of 14 × 14 is written into your code: its side is the root of the number of patches.
+                round(patches.shape[1] ** 0.5) ⇒ 14
+                reshape(1, side, side, D) ⇒ {laid}
             you always take off one row: take off as many as `num_prefix_tokens` says.
                 pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
                 pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]
@@ -351,6 +411,15 @@ RESAMPLE_POS_EMBED = Exercise(
             picture.flatten(2).mT ⇒ picture.flatten(2)
         you concatenate along dimension 0: the rows are counted by dimension 1.
             dim=1 ⇒ dim=0
+        you return the picture: lay it flat again, to (1, gh·gw, D), and put the prefix in front.
+            torch.cat([prefix, patches], dim=1) ⇒ picture
+          or
+            torch.cat([prefix, patches], dim=1) ⇒ picture.movedim(1, -1)
+        there are zeros in the place of the prefix: put back the very rows that you have split off.
+            [prefix, ⇒ [torch.zeros_like(prefix),
+        you split the prefix off the end: it stands in front, the patches are pos_embed[:, num_prefix_tokens:].
+            pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, : pos_embed.shape[1] - num_prefix_tokens]
+            pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, pos_embed.shape[1] - num_prefix_tokens :]
         you keep one row of the prefix: put back all `num_prefix_tokens` of them.
             pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
         as many patches are not the same grid: 4 × 4 and 2 × 8 have 16 each, so compare the sides.
@@ -394,10 +463,14 @@ RESAMPLE_POS_EMBED = Exercise(
             (0, 3, 1, 2) ⇒ (0, 3, 2, 1)
         the patches come back in column order: go back with flatten(2).transpose(1, 2), rows before columns.
             picture.flatten(2).mT ⇒ picture.mT.flatten(2).mT
-        you use one side of the new grid for both: give `size=` the pair (gh, gw).
+        you stretch both sides alike, as one side of the new grid says: give `size=` the pair (gh, gw).
             tuple(new_grid_size) ⇒ new_grid_size[0]
           or
             tuple(new_grid_size) ⇒ new_grid_size[1]
+          or
+            size=tuple(new_grid_size) ⇒ scale_factor=new_grid_size[0] / side
+          or
+            size=tuple(new_grid_size) ⇒ scale_factor=new_grid_size[1] / side
         you resize without antialiasing, as Hugging Face does: antialias=True is asked for, and it changes the filter where the grid grows, too.
             , antialias=True ⇒
         the corners are aligned: leave align_corners out.

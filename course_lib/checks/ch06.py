@@ -203,6 +203,15 @@ VIT_FORWARD = Exercise(
             sorted(numbers) ⇒ range(len(numbers) + 1)
         every block runs with the parameters of blocks.0: take those of block i.
             sorted(numbers) ⇒ [0] * len(numbers)
+        no block has any effect: encoder_block changes no x but returns a new one, x = encoder_block(x, ...).
+            x = _encoder_block(x, block, num_heads) ⇒ _encoder_block(x, block, num_heads)
+        every block reads the first x, and of all their results the last alone is left: go on with what a block returns, x = encoder_block(x, ...).
+            sorted(numbers) ⇒ sorted(numbers)[-1:]
+        the positions are added before each block: add them once, before the first.
+            x = _encoder_block(x, ⇒ x = _encoder_block(x + params["pos_embed"],
+            x = x + params["pos_embed"] ⇒
+          or
+            x = _encoder_block(x, ⇒ x = _encoder_block(x + params["pos_embed"],
         only one block runs: loop over all of them.
             sorted(numbers) ⇒ [0]
         only blocks 0 to 9 run: make whole numbers with int before you take the highest, as text "9" comes after "12", and one character is one digit.
@@ -226,6 +235,17 @@ VIT_FORWARD = Exercise(
         you return probabilities: the answer asked for is the logits, before any softmax.
             return logits ⇒ return logits.softmax(-1)
         """,
+    )
+    + tuple(
+        mistake
+        for depth in (2, 3, 4, 5, 6, 8, 11)
+        for mistake in edits_of(
+            _vit,
+            f"""
+            a number of blocks is written into the code: find the depth from the names.
+                sorted(numbers) ⇒ range({depth})
+            """,
+        )
     ),
 )
 
@@ -303,6 +323,15 @@ COUNT_PARAMETERS = Exercise(
             dim * num_classes + num_classes ⇒ dim * num_classes + dim
         the attention is missing: 4 D² + 4 D in each block.
             + qkv + proj ⇒
+        it is D · mlp_dim too few in each block: the MLP has two matrices, and you count one.
+            mlp_dim * dim + dim ⇒ dim
+        it is D² too few in each block: there are four matrices of that size, those of q, k and v and that of the output projection.
+            proj = dim * dim + dim ⇒ proj = dim
+        no norm is counted: there are two in each block and the last one, of 2 D each.
+            norms + ⇒
+            + last ⇒
+        the MLP's first layer ends in mlp_dim numbers, so its bias has mlp_dim: you count D.
+            dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim + dim
         the MLP is missing: two layers in each block, of D · mlp_dim + mlp_dim and of mlp_dim · D + D.
             + fc1 + fc2 ⇒
         the patch embedding is missing: in_chans · P · P · D + D.
@@ -369,8 +398,10 @@ COUNT_PARAMETERS = Exercise(
             depth * ⇒
         the MLP's hidden width is `mlp_dim`, which need not be 4 D.
             tokens = ⇒ mlp_dim = 4 * dim; tokens =
-        there are (img_size // patch_size)² patches: square the number along one side.
+        there are (img_size // patch_size)² patches: divide first, then square the number along one side.
             (img_size // patch_size) ** 2 ⇒ img_size // patch_size
+          or
+            (img_size // patch_size) ** 2 ⇒ img_size**2 // patch_size
         the division `/` gives a float: count with //.
             img_size // ⇒ img_size /
         """,
@@ -392,7 +423,8 @@ def _as_torchvision(params, mlp):
 def _my_vit_probes(generator):
     """The MLP is named by turns as in published files and as in memory. For probabilities nobody needs gradients.
 
-    In one the logits of an image are so far apart that exp overflows, in one the images lie far apart.
+    In one the logits of an image are so far apart that exp overflows, several near 900 and one near -900; in one the
+    images lie far apart.
     """
     probes = [
         {"images": x, "state": _as_torchvision(params, (_PUBLISHED, _IN_MEMORY)[i % 2]), "num_heads": H}
@@ -400,7 +432,8 @@ def _my_vit_probes(generator):
     ]
     probes[0]["state"]["heads.head.weight"][:, 0] += 1e8
     last_bias = probes[3]["state"]["heads.head.bias"]
-    last_bias += torch.linspace(-900, 900, len(last_bias))
+    last_bias += torch.linspace(800, 900, len(last_bias))
+    last_bias[0] -= 1700
     probes[-1]["images"] = probes[-1]["images"].float()
     probes[-1]["state"] = {name: p.float() for name, p in probes[-1]["state"].items()}
     return probes
@@ -432,6 +465,24 @@ def _convert(state):
         new[name] = value
     return new
 
+
+# What may come last in a table of replacements.
+_PAIRS = (
+    '"heads.head", "head"',
+    '"heads", "head"',
+    '"encoder.ln", "norm"',
+    '"mlp.3", "mlp.fc2"',
+    '"mlp.0", "mlp.fc1"',
+    '"mlp.linear_2", "mlp.fc2"',
+    '"mlp.linear_1", "mlp.fc1"',
+    '"self_attention.out_proj", "attn.proj"',
+    '"self_attention.in_proj_", "attn.qkv."',
+    '"ln_2", "norm2"',
+    '"encoder.layers.encoder_layer_", "blocks."',
+    '"encoder.pos_embedding", "pos_embed"',
+    '"class_token", "cls_token"',
+    '"conv_proj", "patch_embed.proj"',
+)
 
 CONVERT_TORCHVISION_STATE_DICT = Exercise(
     name="convert_torchvision_state_dict",
@@ -509,7 +560,37 @@ CONVERT_TORCHVISION_STATE_DICT = Exercise(
             | for name in list(state)[: len(state) // 2]:
             |     del state[name]
             | return state
+        the old names are still there beside the new ones: write the new ones into an empty dictionary.
+            return new ⇒ return state | new
+          or
+            ⇒ for name, value in _convert(state).items():
+            |     state[name] = value
+            | return state
+        you return inside the loop, after the first name: `return` stands below it, as far left as `for`.
+            return new ⇒ return dict(list(new.items())[:1])
+        each name gets the first replacement that fits and no other, as `break` or elif makes it: a block's name needs two, one for its beginning and one for its layer.
+            ⇒ inner = re.compile(r"encoder.layers.encoder_layer_(\d+)")
+            | return {inner.sub(r"blocks.\1", old) if inner.match(old) else new: x for (new, x), old in zip(_convert(state).items(), state)}
+          or
+            return new ⇒ return {name.replace("blocks.", "encoder.layers.encoder_layer_"): value for name, value in new.items()}
+        class_token keeps its name: it becomes cls_token.
+            .replace("class_token", "cls_token") ⇒
+        the positions are called pos_embed alone: encoder.pos_embedding has kept some of its name in yours.
+            .replace("encoder.pos_embedding", "pos_embed") ⇒
+          or
+            "encoder.pos_embedding", "pos_embed" ⇒ "pos_embedding", "pos_embed"
         """,
+    )
+    + tuple(
+        mistake
+        for pair in _PAIRS
+        for mistake in edits_of(
+            _convert,
+            f"""
+            one of your replacements alone has an effect: each must go on with the name that the one before has made, name = name.replace(old, new).
+                ⇒ return {{name.replace({pair}): value for name, value in state.items()}}
+            """,
+        )
     ),
 )
 
@@ -557,6 +638,26 @@ MY_VIT = Exercise(
             torch.softmax(logits, dim=-1) ⇒ (logits - logits.max()).exp() / (logits - logits.max()).exp().sum(-1, keepdim=True)
         exp overflows for large logits: subtract the maximum first, or call your softmax.
             torch.softmax(logits, dim=-1) ⇒ logits.exp() / logits.exp().sum(-1, keepdim=True)
+        you divide by the sum over all images: each image has a sum of its own, along the classes, dim=-1.
+            torch.softmax(logits, dim=-1) ⇒ (logits - logits.amax(-1, keepdim=True)).exp() / (logits - logits.amax(-1, keepdim=True)).exp().sum()
+        you clamp the logits, which makes different ones the same: give them to your softmax as they are, it subtracts the maximum.
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(-50, 50)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(max=50)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(-10, 10)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(-100, 100)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(max=80)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(-80, 80)
+          or
+            torch.softmax(logits ⇒ torch.softmax(logits.clamp(max=700)
+        you divide the logits by their sum: exponentiate first, as softmax does, for they may be negative.
+            torch.softmax(logits, dim=-1) ⇒ logits / logits.sum(-1, keepdim=True)
+          or
+            torch.softmax(logits, dim=-1) ⇒ logits.clamp(min=0) / logits.clamp(min=0).sum(-1, keepdim=True)
         the names are still torchvision's: convert the state before vit_forward.
             to_timm_names(state)[1] ⇒ state
         you attend with 12 heads, as ViT-B has: pass `num_heads` on.
@@ -575,6 +676,14 @@ MY_VIT = Exercise(
             logits = _vit(images, ⇒ logits = _vit(2 * images - 1,
           or
             logits = _vit(images, ⇒ logits = _vit(images / 127.5 - 1,
+          or
+            logits = _vit(images, ⇒ logits = _vit((images - images.mean()) / images.std(),
+          or
+            logits = _vit(images, ⇒ logits = _vit((images - images.mean((1, 2, 3), True)) / images.std((1, 2, 3), keepdim=True),
+          or
+            logits = _vit(images, ⇒ logits = _vit((images - images.mean((2, 3), True)) / images.std((2, 3), keepdim=True),
+          or
+            logits = _vit(images, ⇒ logits = _vit((images - images.mean((0, 2, 3), True)) / images.std((0, 2, 3), keepdim=True),
         """,
     ),
 )

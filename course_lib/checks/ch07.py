@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -21,8 +22,10 @@ def _in_peaks(answer):
 
     def staged(step, total_steps, warmup_steps, peak):
         rate = answer(step, total_steps, warmup_steps, peak)
-        if rate is None:
+        if rate is None and step == 0 and warmup_steps > 1:  # the first probe: nothing is written yet
             return None
+        if rate is None:
+            raise TypeError("expected a number, got None")
         rate = as_number(rate, "the learning rate")
         return {"rate": rate.float(), "rate / peak": (rate / peak).float()}  # single precision is enough
 
@@ -114,6 +117,12 @@ WARMUP_COSINE_LR = StagedExercise(
           or
             step < warmup ⇒ step <= warmup
             peak * (step + 1) / warmup_steps ⇒ peak * ((step + 1) / warmup_steps)
+          or
+            if step < warmup_steps ⇒ if warmup_steps and step <= warmup_steps
+        nothing is returned where step == warmup_steps, for your conditions say < and >: there the fall begins, so else, or >=.
+            progress = ⇒ if step == warmup_steps:
+            |     return None
+            | progress =
         the warm-up is over one step too early: its last step is warmup_steps - 1, and has the peak.
             step < warmup ⇒ step + 1 < warmup
         there is no warm-up: while step < warmup_steps the rate rises on a straight line.
@@ -150,6 +159,8 @@ WARMUP_COSINE_LR = StagedExercise(
             (total_steps - warmup_steps) ⇒ (total_steps - warmup_steps + 1)
         the fall is one step ahead: at step == warmup_steps the rate is still the peak.
             (step - warmup_steps) ⇒ (step - warmup_steps + 1)
+          or
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ (step - warmup_steps + 1) / (total_steps - warmup_steps + 1)
         the fall is one step behind: at step == warmup_steps its progress is 0 already.
             (step - warmup_steps) ⇒ (step - warmup_steps - 1)
         math.cos wants radians: half a turn is math.pi, not 180.
@@ -215,12 +226,19 @@ def _partly_frozen():
     return nn.Sequential(stem, nn.Flatten(), nn.Sequential(shared, nn.GELU(), shared), nn.Linear(4, 1))
 
 
+def _vit_within():
+    """A ViT as a part of a larger model, with a layer whose name begins as that of the positions."""
+    parts: dict[str, nn.Module] = {"vit": _vit(pos_embed="learn"), "pos_proj": nn.Linear(3, 2)}
+    return nn.Sequential(OrderedDict(parts))
+
+
 _MODELS = {
     "a ViT with learned positions": lambda: _vit(pos_embed="learn"),
     "a ViT with relative positions": lambda: _vit(pos_embed="relative", depth=2),
     "a ViT without class token": lambda: _vit(pos_embed="sincos2d", global_pool="avg", qkv_bias=False),
     "an nn.Sequential": _plain,
     "a partly frozen nn.Sequential": _partly_frozen,
+    "an nn.Sequential of a ViT and a linear layer": _vit_within,
 }
 
 
@@ -228,6 +246,10 @@ def _group_probes(generator):
     kinds = (*_MODELS, next(iter(_MODELS)))  # the first once more, with another decay
     rates = 0.02 + 0.3 * torch.rand(len(kinds), generator=generator, dtype=torch.float64)
     return [{"model": kind, "weight_decay": round(rate, 4)} for kind, rate in zip(kinds, rates.tolist(), strict=True)]
+
+
+class _Decays(dict):
+    """What came of a scene, by name. A reader's own dict is none."""
 
 
 def _decay_by_name(answer):
@@ -242,10 +264,16 @@ def _decay_by_name(answer):
         trained = {name: parameter.requires_grad for name, parameter in parameters.items()}
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         groups = answer(model, weight_decay)
-        if groups is None or (isinstance(groups, dict) and "params" not in groups):
+        if groups is None or isinstance(groups, _Decays):
             return groups
         if isinstance(groups, dict):
-            raise TypeError("expected a list of two dictionaries, got one dictionary")
+            one = "one dictionary" if "params" in groups else "a dictionary without params"
+            raise TypeError(f"expected a list of two dictionaries, got {one}")
+        if isinstance(groups, torch.optim.Optimizer):
+            raise TypeError("expected a list of two dictionaries, got an optimiser")
+        groups = list(groups)
+        if len(groups) > 2:
+            raise ValueError("expected two groups, got more")
         for name, parameter in parameters.items():
             if parameter.requires_grad != trained[name]:
                 raise ValueError(f"requires_grad of {name} is {parameter.requires_grad} now")
@@ -255,11 +283,13 @@ def _decay_by_name(answer):
         for group in groups:
             for member in group["params"]:
                 if id(member) not in names:
-                    raise ValueError(f"expected the model's own parameters in params, got {type(member).__name__}")
+                    copied = isinstance(member, nn.Parameter) or getattr(member, "requires_grad", False)
+                    got = "a copy" if copied else type(member).__name__
+                    raise ValueError(f"expected the model's own parameters in params, got {got}")
                 if names[id(member)] in decays:
                     raise ValueError(f"{names[id(member)]} is there twice")
                 decays[names[id(member)]] = as_number(group["weight_decay"], "weight_decay")
-        return {name: decay for name, decay in decays.items() if trained[name]}
+        return _Decays((name, decay) for name, decay in decays.items() if trained[name])
 
     return staged
 
@@ -292,6 +322,8 @@ PARAM_GROUPS = StagedExercise(
             "pos_embed", ⇒
         the tables of relative position biases decay: their names end in bias_table.
             , "bias_table" ⇒
+          or
+            name.endswith(("cls_token", "pos_embed", "bias_table")) ⇒ name in ("cls_token", "pos_embed")
         the biases decay: nothing of one dimension does.
             parameter.ndim > 1 ⇒ (parameter.ndim > 1 or name.endswith(".bias"))
         the scales of the norms decay: leaving out the biases is not enough. Nothing of one dimension decays.
@@ -320,6 +352,16 @@ PARAM_GROUPS = StagedExercise(
             and not special ⇒ and not special and "embed" not in name
           or
             parameter.ndim > 1 and not special ⇒ not any(word in name for word in ("norm", "bias", "token", "embed"))
+        a ViT may be a part of a larger model, and its class token is called vit.cls_token then: ask how the name ends, name.endswith(...).
+            name.endswith(("cls_token", "pos_embed", "bias_table")) ⇒ (name in ("cls_token", "pos_embed") or name.endswith("bias_table"))
+          or
+            ndim > 1 ⇒ ndim > 1 and "bias" not in name
+            name.endswith(("cls_token", "pos_embed", "bias_table")) ⇒ name in ("cls_token", "pos_embed")
+          or
+            name.endswith( ⇒ name.startswith(
+            , "bias_table")) ⇒ )) or name.endswith("bias_table")
+        "pos" is a part of pos_proj.weight too, and that is a weight like any other: ask how the name ends, name.endswith(...).
+            and not special ⇒ and not special and "pos" not in name
         the class token is all that you find by name: "cls_token" or "pos_embed" is "cls_token", so ask for each of the names.
             ("cls_token", "pos_embed", "bias_table") ⇒ "cls_token" or "pos_embed"
         endswith takes one ending or a tuple of them: put them into (...), not into [...].
@@ -352,6 +394,26 @@ PARAM_GROUPS = StagedExercise(
             | decays =
           or
             in model.named_parameters() ⇒ in [pair for child in model.children() for pair in child.named_parameters()]
+          or
+            ⇒ decay, rest = [], []
+            | for part in model.modules():
+            |     if isinstance(part, (nn.Linear, nn.Conv2d)):
+            |         decay.append(part.weight)
+            |         if part.bias is not None:
+            |             rest.append(part.bias)
+            |     elif isinstance(part, nn.LayerNorm):
+            |         rest.extend([part.weight, part.bias])
+            | return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+          or
+            ⇒ decay, rest = [], []
+            | for part in model.modules():
+            |     if isinstance(part, (nn.Linear, nn.Conv2d)):
+            |         decay.append(part.weight)
+            |         if part.bias is not None:
+            |             rest.append(part.bias)
+            |     elif isinstance(part, (nn.LayerNorm, nn.BatchNorm2d, nn.GroupNorm)):
+            |         rest.extend([part.weight, part.bias])
+            | return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
         cls_token, pos_embed and the tables of position biases are in no group, and would never be trained: they belong to those that do not decay.
             decays = ⇒ if special:
             |     continue
@@ -364,6 +426,10 @@ PARAM_GROUPS = StagedExercise(
             "params": decay ⇒ "params": list(model.parameters())
           or
             "params": rest ⇒ "params": list(model.parameters())
+          or
+            decays = parameter.ndim > 1 and not special ⇒ decays = parameter.ndim > 1
+            | if special:
+            |     rest.append(parameter)
         `parameter in list` compares all their numbers: sort by if and else in one loop, or look for names.
             ⇒ decay, _ = _groups(model, weight_decay)
             | rest = [parameter for parameter in model.parameters() if parameter not in decay["params"]]
@@ -387,6 +453,17 @@ PARAM_GROUPS = StagedExercise(
             append(parameter) ⇒ append((name, parameter))
         these are tensors without gradients, as state_dict(), .data and .detach() give them, and no optimiser can train them: take model.named_parameters() as they are.
             named_parameters() ⇒ state_dict().items()
+        these are copies, and to train them would leave the model as it is: put the parameters themselves into the lists.
+            append(parameter) ⇒ append(parameter.clone())
+          or
+            append(parameter) ⇒ append(nn.Parameter(parameter.detach().clone()))
+        there are more than two groups: whatever does not decay, of any kind, belongs into the one with weight_decay 0.
+            , "weight_decay": 0.0}] ⇒ , "weight_decay": 0.0}, {"params": [], "weight_decay": 0.0}]
+        you return one dictionary of two lists: a list of two dictionaries, each with "params" and "weight_decay".
+            ⇒ decay, rest = _groups(model, weight_decay)
+            | return {"decay": decay["params"], "rest": rest["params"]}
+        you return an optimiser: it is made of your list later, and the list of two dictionaries is what is asked for.
+            ⇒ return torch.optim.AdamW(_groups(model, weight_decay))
         a group has no "weight_decay", so AdamW would take its own default, 0.01: write it in both, 0.0 in the second.
             , "weight_decay": 0.0 ⇒
         the decay is a fixed number: take the argument weight_decay.
@@ -422,6 +499,7 @@ class _Net(nn.Module):
     def __init__(self, weights):
         super().__init__()
         (hidden, pixels), classes = weights["fc1.weight"].shape, len(weights["head.1.bias"])
+        self.norm = nn.BatchNorm1d(hidden) if "norm.weight" in weights else nn.Identity()
         self.shift = nn.Parameter(torch.empty(1, pixels))  # of no layer, as a class token is
         self.fc1 = nn.Linear(pixels, hidden)
         self.head = nn.Sequential(_HalfDropout(), nn.Linear(hidden, classes))
@@ -429,29 +507,34 @@ class _Net(nn.Module):
         self.recorded = False
 
     def forward(self, images):
-        logits = self.head(F.gelu(self.fc1(images.flatten(1) + self.shift)))
+        logits = self.head(F.gelu(self.norm(self.fc1(images.flatten(1) + self.shift))))
         self.recorded |= logits.requires_grad
         return logits
 
 
-def _weights(draw, pixels, hidden, classes, loud=1.0):
+def _weights(draw, pixels, hidden, classes, loud=1.0, norm=False):
     """For a `_Net`. Where they are loud, the probabilities of some classes underflow."""
-    return {
+    values = {
         "fc1.weight": draw(hidden, pixels) / pixels**0.5,
         "fc1.bias": 0.3 * draw(hidden),
         "head.1.weight": 3 * loud * draw(classes, hidden) / hidden**0.5,
         "head.1.bias": 0.3 * loud * draw(classes),
         "shift": 0.3 * draw(1, pixels),
     }
+    if norm:
+        values |= {f"norm.{name}": draw(hidden) for name in ("weight", "bias", "running_mean")}
+        values |= {"norm.running_var": 1 + draw(hidden) ** 2, "norm.num_batches_tracked": torch.tensor(3)}
+    return values
 
 
 def _single(tensors):
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 # --- evaluate ----------------------------------------------------------------------------------------
 
-# Channels, height, width, hidden width, classes, the sizes of the batches, how loud, and whether in training mode.
+# Channels, height, width, hidden width, classes, the sizes of the batches, how loud, and whether in training mode. A
+# model with four classes has a batch norm, and its first layer is frozen.
 _SETS = (
     (1, 3, 4, 9, 5, (6, 6, 2), 1, True),
     (3, 2, 2, 7, 3, (4, 2), 1, False),
@@ -459,6 +542,7 @@ _SETS = (
     (2, 3, 1, 1, 2, (1, 4, 1), 1, True),
     (2, 1, 3, 4, 1, (1, 1), 1, True),
     (1, 3, 4, 9, 5, (6, 6, 2), 500, True),  # the shapes of the first
+    (2, 2, 2, 5, 4, (3, 5, 2), 1, True),
 )
 
 
@@ -467,7 +551,7 @@ def _evaluate_probes(generator):
     for C, h, w, hidden, classes, sizes, loud, training in _SETS:
         labels = torch.randint(classes, (sum(sizes),), generator=generator)
         images = draw(len(labels), C, h, w)
-        weights = _weights(draw, C * h * w, hidden, classes, loud)
+        weights = _weights(draw, C * h * w, hidden, classes, loud, norm=classes == 4)
         if classes == 1:  # the largest logit is 0, like the label, for the first image and not for the second
             weights["fc1.bias"].zero_()
             weights["head.1.bias"].zero_()
@@ -502,8 +586,10 @@ def _loss_and_accuracy(answer):
             return answer(*inputs)
         weights, images, labels, sizes, training = inputs
         model = _Net(weights).train(training)
+        model.fc1.requires_grad_("norm.weight" not in weights)
         for name, parameter in model.named_parameters():
             parameter.grad = weights[name].cos()  # of a step of training that is not over
+        trained = [parameter.requires_grad for parameter in model.parameters()]
         result = answer(model, zip(images.split(sizes), labels.split(sizes), strict=True))
         if result is None or isinstance(result, _Outcome):
             return result
@@ -511,10 +597,17 @@ def _loss_and_accuracy(answer):
             raise TypeError(f"expected two floats, the loss and the accuracy, got {type(result).__name__}")
         if model.recorded:
             raise ValueError("gradients were recorded while the model ran")
-        if not all(parameter.requires_grad for parameter in model.parameters()):
-            raise ValueError("the parameters of the model do not require gradients any more")
-        if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
-            raise ValueError("the weights of the model have changed")
+        for before, parameter in zip(trained, model.parameters(), strict=True):
+            if before and not parameter.requires_grad:
+                raise ValueError("the parameters of the model do not require gradients any more")
+            if not before and parameter.requires_grad:
+                raise ValueError("a parameter that was frozen requires gradients now")
+        if any(value.dtype != weights[name].dtype for name, value in model.state_dict().items()):
+            raise ValueError("the model is in another dtype now")
+        for name, value in model.state_dict().items():
+            if not torch.equal(value, weights[name]):
+                what = "running statistics" if "running" in name or "tracked" in name else "weights"
+                raise ValueError(f"the {what} of the model have changed")
         gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
         if any(value is None or not torch.equal(value, weights[name].cos()) for name, value in gradients.items()):
             raise ValueError("the gradients of the model are not what they were")
@@ -568,6 +661,8 @@ EVALUATE = StagedExercise(
           or
             , reduction="sum" ⇒
             right.sum() ⇒ right.double().mean()
+        reduction="sum" has added up over the images already: only a batch's mean is multiplied by the number of its images.
+            reduction="sum").item() ⇒ reduction="sum").item() * len(labels)
         you add up over images, but divide by the number of batches.
             sum(sizes) ⇒ len(sizes)
           or
@@ -604,10 +699,25 @@ EVALUATE = StagedExercise(
             model.eval() ⇒ model.train()
           or
             model.eval() ⇒
+        dropout is off, and the other parts are still in training mode, where a batch norm changes its running statistics: model.eval() switches all of them.
+            model.eval() ⇒ model.train()
+            | for part in model.modules():
+            |     if isinstance(part, nn.Dropout):
+            |         part.eval()
         gradients are recorded all the way, which costs memory for nothing: wrap the loop in `with torch.no_grad():`.
             with torch.no_grad(): ⇒ if True:
         you freeze the weights, and the next training step trains nothing: torch.no_grad() leaves the model as it is.
             model.eval() ⇒ model.eval().requires_grad_(False)
+        you freeze all weights, and in the end let all of them be trained, also those that were frozen: torch.no_grad() leaves the model as it is.
+            model.eval() ⇒ model.eval().requires_grad_(False)
+            count = ⇒ model.requires_grad_()
+            | count =
+        you change the dtype of the model, and it is not yours: leave it as it comes.
+            model.eval() ⇒ model.eval().double()
+            model(images) ⇒ model(images.double())
+          or
+            model.eval() ⇒ model.eval().float()
+            model(images) ⇒ model(images.float())
         you clear gradients, and they are somebody else's, who is in the middle of a step: leave zero_grad() out, nothing is trained here.
             model.eval() ⇒ model.eval()
             | model.zero_grad()
@@ -619,6 +729,8 @@ EVALUATE = StagedExercise(
             logits = ⇒ if sizes and len(labels) < sizes[0]:
             |     continue
             | logits =
+        the last batch is left out: go through all of them.
+            in batches ⇒ in list(batches)[:-1]
         only the first batch counts: is your `return` inside the loop?
             sizes.append(len(labels)) ⇒ sizes.append(len(labels))
             | break
@@ -649,6 +761,13 @@ EVALUATE = StagedExercise(
             count = sum(sizes) ⇒ count = sum(len(labels) for _, labels in batches)
         argmax runs over the images: the classes are the last dimension, dim=-1.
             dim=-1 ⇒ dim=0
+          or
+            logits.argmax(dim=-1) == labels ⇒ torch.tensor([a == b for a, b in zip(logits.argmax(dim=0), labels)])
+        you ask for a probability above a half: the largest logit is enough, also where its probability is smaller.
+            logits.argmax(dim=-1) == labels ⇒ logits.softmax(dim=-1)[range(len(labels)), labels] > 0.5
+          or
+            logits.argmax(dim=-1) == labels ⇒ logits.softmax(dim=-1)[range(len(labels)), labels] > 0.5
+            F.cross_entropy(logits ⇒ F.nll_loss(logits.softmax(dim=-1).log()
         argmax() without dim=-1 finds one number for the whole batch: each image has its own answer.
             argmax(dim=-1) ⇒ argmax()
         you compare the largest logit itself with the label: argmax says which class it belongs to.
@@ -663,6 +782,8 @@ EVALUATE = StagedExercise(
             F.cross_entropy(logits ⇒ F.cross_entropy(logits.softmax(dim=-1)
         F.one_hot(labels) has columns up to the largest label of this batch only: F.cross_entropy takes the class numbers as they are.
             logits, labels ⇒ logits, F.one_hot(labels).to(logits)
+        F.cross_entropy takes the logits first, and the labels after them.
+            logits, labels ⇒ labels, logits
         F.nll_loss wants the logarithms of probabilities, and does not make them: F.cross_entropy takes logits.
             cross_entropy ⇒ nll_loss
         a probability that underflows to 0 has the logarithm -inf: give the logits to F.cross_entropy, or use log_softmax.
@@ -777,7 +898,7 @@ TRAIN_STEP = StagedExercise(
         """
         the old gradients are still in: backward() adds to what is there, so call optimizer.zero_grad() before it.
             optimizer.zero_grad() ⇒
-        the weights have not moved: optimizer.step() comes after backward(), while the gradients are still there.
+        the weights have not moved: optimizer.step() must run while the new gradients are there, so after backward(), with no zero_grad() between them, and with no .detach() before.
             optimizer.step() ⇒
         optimizer.step() comes before backward(), and goes along the old gradients: first zero_grad, then backward, then step.
             optimizer.zero_grad() ⇒
@@ -829,6 +950,8 @@ TRAIN_STEP = StagedExercise(
             loss.item() ⇒ loss
         .item() makes a plain number of the loss, and a number has no backward(): only return it that way.
             , labels) ⇒ , labels).item()
+        loss.item is the function itself: with brackets, loss.item(), it gives the number.
+            loss.item() ⇒ loss.item
         you return the loss after the step: return that of the forward pass from which the gradients came.
             loss.item() ⇒ F.cross_entropy(model(images), labels).item()
         you return the sum over the images: the mean is asked for.
@@ -853,15 +976,37 @@ TRAIN_STEP = StagedExercise(
         the loss is not cross-entropy: F.cross_entropy(logits, labels) takes the class numbers as they are.
             loss = F.cross_entropy(model(images), labels) ⇒ logits = model(images)
             | loss = F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits))
+          or
+            loss = F.cross_entropy(model(images), labels) ⇒ logits = model(images)
+            | loss = F.mse_loss(logits.softmax(dim=-1), F.one_hot(labels, logits.shape[1]).to(logits))
+          or
+            loss = F.cross_entropy(model(images), labels) ⇒ logits = model(images)
+            | loss = F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, logits.shape[1]).to(logits))
         F.one_hot(labels) has columns up to the largest label of this batch only: F.cross_entropy takes the class numbers as they are.
             , labels) ⇒ , F.one_hot(labels).to(images))
         squeeze() takes away the batch when it holds one image: leave the shape of the logits as it is.
             model(images) ⇒ model(images).squeeze()
+        F.cross_entropy takes the logits first, and the labels after them.
+            model(images), labels ⇒ labels, model(images)
+        backward() is called twice, and the second time adds the gradients once more: once is enough.
+            loss.backward() ⇒ loss.backward(retain_graph=True)
+            | loss.backward()
+          or
+            loss.backward() ⇒ loss.backward()
+            | loss.backward()
+        clip_grad_norm_ wants the parameters, and not the model: model.parameters().
+            clip_grad_norm_(weights ⇒ clip_grad_norm_(model
         optimizer.step() is called twice: once is enough.
             optimizer.step() ⇒ optimizer.step()
             | optimizer.step()
         you make a new optimiser, which remembers none of the steps before: take the one that you are given.
             optimizer.step() ⇒ type(optimizer)(optimizer.param_groups).step()
+          or
+            optimizer.step() ⇒ torch.optim.AdamW(weights).step()
+          or
+            optimizer.step() ⇒ torch.optim.AdamW(weights, lr=optimizer.param_groups[0]["lr"]).step()
+          or
+            optimizer.step() ⇒ torch.optim.Adam(weights, lr=optimizer.param_groups[0]["lr"]).step()
         you subtract the gradient yourself: optimizer.step() does more than that, as AdamW shows.
             optimizer.step() ⇒ with torch.no_grad():
             |     for weight in weights:

@@ -127,6 +127,8 @@ RANDOM_CROP_FLIP = Exercise(
             p, p) ⇒ p, p), mode="reflect"
         you pad with ones: black is 0 here.
             p, p) ⇒ p, p), value=1.0
+        you pad with the mean of the images: pad with zeros, which is F.pad's own way.
+            p, p) ⇒ p, p), value=images.mean().item()
         what leaves on one side comes in on the other: torch.roll is a ring; pad with zeros and cut.
             p, p) ⇒ p, p), mode="circular"
         you pad at the bottom and on the right only: `padding` pixels on each of the four sides.
@@ -140,6 +142,8 @@ RANDOM_CROP_FLIP = Exercise(
             F.pad(images, (p, p, p, p)) ⇒ images
         you return the padded images: cut a window of the old size out of each.
             torch.stack(windows) ⇒ padded
+          or
+            image[:, top : top + h, left : left + w] ⇒ image.roll((-top, -left), (1, 2))
         your windows have no end: rows from shift to shift + h, columns likewise.
             top : top + h, left : left + w ⇒ top:, left:
         the windows are as wide as they are high: columns from shift to shift + w, images need not be square.
@@ -264,6 +268,8 @@ SOFT_CROSS_ENTROPY = Exercise(
             logits, dim=-1) ⇒ logits, dim=-1) / 0.6931471805599453
         you take the mean over the classes as well: sum over them, then average over the batch.
             .sum(dim=-1).mean() ⇒ .mean()
+          or
+            products.sum(dim=-1).mean() ⇒ products[targets > 0].mean()
         you sum over the batch: average over it, or a larger batch means larger steps.
             .mean() ⇒ .sum()
         one number for each image: average them.
@@ -278,6 +284,14 @@ SOFT_CROSS_ENTROPY = Exercise(
             products.sum(dim=-1).mean() ⇒ F.kl_div(logs, targets, reduction="batchmean")
         logits and targets are swapped: the softmax is for the logits.
             ⇒ return _soft_cross_entropy(targets, logits)
+        the targets are probabilities already, and a softmax makes others of them: it is for the logits alone.
+            -targets ⇒ -targets.softmax(dim=-1)
+        binary cross-entropy looks at each class alone: the classes share one probability, so log_softmax.
+            products.sum(dim=-1).mean() ⇒ F.binary_cross_entropy_with_logits(logits, targets)
+          or
+            products.sum(dim=-1).mean() ⇒ F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=-1).mean()
+        the two have changed places: the logarithm is that of the model's probabilities, and the targets are what it is multiplied by.
+            -targets * logs ⇒ -logs.exp() * targets.log()
         this is a squared error: cross-entropy is -(targets · log p).
             products.sum ⇒ ((logs.exp() - targets) ** 2).sum
         """
@@ -287,6 +301,10 @@ SOFT_CROSS_ENTROPY = Exercise(
             torch.log_softmax(logits, dim=-1) ⇒ (logits.softmax(dim=-1) + {tiny}).log()
           or
             torch.log_softmax(logits, dim=-1) ⇒ logits.softmax(dim=-1).clamp({tiny}).log()
+        the two have changed places: the logarithm is that of the model's probabilities, and the targets are what it is multiplied by.
+            -targets * logs ⇒ -logs.exp() * (targets + {tiny}).log()
+          or
+            -targets * logs ⇒ -logs.exp() * targets.clamp({tiny}).log()
         """
             for tiny in (
                 *(1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16, 1e-20, 1e-30, 1e-38),
@@ -427,6 +445,23 @@ MIXUP = Exercise(
             (1 - w) * images ⇒ (1 - w[partners]) * images
           or
             w = weight[:, None, None, None] ⇒ w = weight[partners][:, None, None, None]
+          or
+            w = weight[:, None]
+            | shares ⇒ w = weight[partners][:, None]
+            | shares
+        you mix with the numbers of the rows: images[partners] and targets[partners] are the rows themselves.
+            images[partners] ⇒ partners[:, None, None, None]
+            targets[partners] ⇒ partners[:, None]
+          or
+            images[partners] ⇒ partners[:, None, None, None]
+          or
+            targets[partners] ⇒ partners[:, None]
+        own and partner come in with their full weight: weight · own + (1 - weight) · partner.
+            mixed, shares ⇒ images + images[partners], targets + targets[partners]
+          or
+            mixed, shares ⇒ images + images[partners], shares
+          or
+            mixed, shares ⇒ mixed, targets + targets[partners]
         your loop mixes with rows that it has mixed already: read from the old images, write into new ones.
             ⇒ images, targets = images.clone(), targets.clone()
             | for i, (j, w) in enumerate(zip(partners, weight, strict=True)):
@@ -463,6 +498,10 @@ MIXUP = Exercise(
             w = weight[:, None]
             | shares ⇒ w = weight
             | shares
+        you return lists: torch.stack(...) makes one tensor of each.
+            mixed, shares ⇒ list(mixed), list(shares)
+        you return a dictionary: the two tensors are asked for, `return images, targets`.
+            mixed, shares ⇒ {"images": mixed, "targets": shares}
         you return the targets first: the images come first.
             mixed, shares ⇒ shares, mixed
         you return the images only: the targets are the other half.
@@ -625,6 +664,10 @@ EMA_UPDATE = StagedExercise(
             decay * old ⇒ old
         the model comes in with its full weight, decay · old + new, and everything grows: multiply it by 1 - decay.
             (1 - decay) * new ⇒ new
+        the model comes in with the share decay: what stays of the old average is decay, and the model gets the rest, 1 - decay.
+            (1 - decay) * new ⇒ decay * new
+        the average is only multiplied by decay, and nothing of the model comes in: add makes a new tensor, and add_, with an underscore, changes the old one.
+            old.copy_(decay * old + (1 - decay) * new) ⇒ old.mul_(decay).add(new, alpha=1 - decay)
         old - (1 - decay) · new leads away from the model: add.
             + (1 - decay) ⇒ - (1 - decay)
         you update the model: the average moves, the model stays.
@@ -689,6 +732,21 @@ EMA_UPDATE = StagedExercise(
             | model.load_state_dict(average.state_dict())
         the buffers are forgotten: copy the batch norms' running statistics from the model.
             old.copy_(new) ⇒ pass
+        the buffers are copied the wrong way, into the model: from the model into the average.
+            old.copy_(new) ⇒ new.copy_(old)
+        you freeze the model, and it goes on training: torch.no_grad() is enough.
+            with torch.no_grad(): ⇒ model.requires_grad_(False)
+            | with torch.no_grad():
+        you switch the model to evaluation mode, and it goes on training: leave its mode as it is.
+            with torch.no_grad(): ⇒ model.eval()
+            | with torch.no_grad():
+        with recurse=False the parts of the model are left out: leave it away.
+            average.parameters(), model.parameters() ⇒ average.parameters(False), model.parameters(False)
+          or
+            average.buffers(), model.buffers() ⇒ average.buffers(False), model.buffers(False)
+          or
+            average.parameters(), model.parameters() ⇒ average.parameters(False), model.parameters(False)
+            average.buffers(), model.buffers() ⇒ average.buffers(False), model.buffers(False)
         the average's buffers are now the model's own memory, and change whenever the model does: copy the numbers, old.copy_(new).
             old.copy_(new) ⇒ old.data = new.data
           or
@@ -733,6 +791,11 @@ EMA_UPDATE = StagedExercise(
             |     old.copy_(decay * old + (1 - decay) * new) ⇒ for part, other in zip(average.modules(), model.modules(), strict=True):
             |     for name, new in other.named_parameters(recurse=False):
             |         setattr(part, name, nn.Parameter(decay * getattr(part, name) + (1 - decay) * new))
+          or
+            for old, new in zip(average.parameters(), model.parameters(), strict=True):
+            |     old.copy_(decay * old + (1 - decay) * new) ⇒ for name, old in list(average.named_parameters()):
+            |     path, _, own = name.rpartition(".")
+            |     setattr(average.get_submodule(path), own, nn.Parameter(decay * old + (1 - decay) * model.get_parameter(name)))
         the average's parameters stay as they were: `old = ...`, mul and lerp make new tensors, deepcopy a new model; change the old ones in place, with copy_, mul_ or lerp_.
             old.copy_(decay * old + (1 - decay) * new) ⇒ old = decay * old + (1 - decay) * new
             old.copy_(new) ⇒ old = new
@@ -749,6 +812,8 @@ EMA_UPDATE = StagedExercise(
             (1 - decay) * new ⇒ (1 - decay) * new.grad
         biases are left out: all parameters are averaged.
             zip(average.parameters(), model.parameters(), strict=True) ⇒ ((old, model.get_parameter(name)) for name, old in average.named_parameters() if "bias" not in name)
+          or
+            zip(average.parameters(), model.parameters(), strict=True) ⇒ ((old, model.get_parameter(name)) for name, old in average.named_parameters() if name.endswith("weight"))
         vectors are left out, biases and norms: all parameters are averaged, whatever decays in the optimiser.
             old.copy_(decay ⇒ if old.ndim > 1: old.copy_(decay
         """
@@ -757,7 +822,7 @@ EMA_UPDATE = StagedExercise(
         {fixed} is written into your code: use `decay`.
             ⇒ _ema(average, model, {fixed})
         """
-            for fixed in (0.99, 0.995, 0.999, 0.9995, 0.9999)
+            for fixed in (0.9, 0.95, 0.99, 0.995, 0.996, 0.998, 0.999, 0.9995, 0.9999)
         ),
     ),
 )

@@ -175,6 +175,15 @@ REPLACE_HEAD = StagedExercise(
             .to(old.weight) ⇒ .to(old.weight.device)
         the new head is in float32 and on the CPU, whatever the model is: .to(old.weight) takes over dtype and device.
             .to(old.weight) ⇒
+        the old head may have no bias, and then .to(None) does nothing: .to(old.weight).
+            .to(old.weight) ⇒ .to(old.bias)
+        the whole model is in float32 now, and only the head was to be new: let the head follow the model, .to(old.weight).
+            return model ⇒ return model.float()
+          or
+            .to(old.weight) ⇒
+            return model ⇒ return model.float()
+        there is one class too many: num_classes outputs.
+            num_classes).to ⇒ num_classes + 1).to
         the new head is in float64 whatever the old one is in: .to(old.weight) takes over dtype and device.
             .to(old.weight) ⇒ .double()
         the head is made as it should be, and then filled with other tensors, in float32 on the CPU: nn.init.zeros_ keeps dtype and device.
@@ -198,9 +207,19 @@ REPLACE_HEAD = StagedExercise(
             return model ⇒ return nn.Sequential(model, head)
         model.head is an nn.Sequential: the new nn.Linear alone takes the place of the old one.
             = head ⇒ = nn.Sequential(old, head)
-        everything is 0 now, and what the model had learned is gone: the parameters of the head only.
+        other parts are 0 now too, and what they had learned is gone: the parameters of the head only.
             return model ⇒ for parameter in model.parameters():
             |     nn.init.zeros_(parameter)
+            | return model
+          or
+            return model ⇒ for parameter in model.parameters():
+            |     if parameter.ndim < 3:
+            |         nn.init.zeros_(parameter)
+            | return model
+          or
+            return model ⇒ for parameter in model.parameters():
+            |     if parameter.ndim < 3 and parameter.requires_grad:
+            |         nn.init.zeros_(parameter)
             | return model
         you freeze the rest as well: that is another decision, and another function.
             old = model.head ⇒ old = model.requires_grad_(False).head
@@ -224,6 +243,8 @@ REPLACE_HEAD = StagedExercise(
             model.head = head ⇒ model.fc = head
         nn.init.zeros_ takes a tensor, not a layer: once the weight, once the bias.
             nn.init.zeros_(head.weight) ⇒ nn.init.zeros_(head)
+        a parameter cannot be changed in place while its gradients are recorded: nn.init.zeros_ knows that, or put fill_ and zero_ into `with torch.no_grad():`.
+            nn.init.zeros_(head.weight) ⇒ head.weight.fill_(0)
         a layer's weight must be an nn.Parameter: fill the one that is there, with nn.init.zeros_.
             nn.init.zeros_(head.weight) ⇒ head.weight = torch.zeros(num_classes, old.in_features)
           or
@@ -375,9 +396,13 @@ MACRO_F1 = StagedExercise(
             f1 = ⇒ if tp == 0:
             |     return float("nan")
             | f1 =
-        precision divides by 0 where a class is never answered: 2 TP / (2 TP + FP + FN) needs no precision.
+        a class that is never answered has no precision, and one that never occurs no recall, and you divide by 0: 2 TP / (2 TP + FP + FN) needs neither.
             if tp + fp + fn == 0:
             |     continue ⇒ precision, recall = tp / (tp + fp), tp / (tp + fn)
+            2 * tp / (2 * tp + fp + fn) ⇒ 2 * precision * recall / (precision + recall)
+          or
+            if tp + fp + fn == 0:
+            |     continue ⇒ precision, recall = tp / max(tp + fp, 1), tp / (tp + fn)
             2 * tp / (2 * tp + fp + fn) ⇒ 2 * precision * recall / (precision + recall)
           or
             if tp + fp + fn == 0:
@@ -506,8 +531,15 @@ FREEZE_EXCEPT = StagedExercise(
         """
         what was frozen before stays frozen: set requires_grad to True where a pattern fits, not only to False where none does.
             parameter.requires_grad_(fits) ⇒ parameter.requires_grad_(fits and parameter.requires_grad)
+          or
+            fits = any ⇒ fits = parameter.requires_grad and any
         nothing is frozen: requires_grad must become False where no pattern fits.
             parameter.requires_grad_(fits) ⇒ parameter.requires_grad_(fits or parameter.requires_grad)
+        nothing is frozen: requires_grad_() without an argument switches gradients on, so requires_grad_(False) where no pattern fits.
+            parameter.requires_grad_(fits) ⇒ parameter.requires_grad_()
+        everything is frozen in the end: freeze all parameters before you choose, not after it.
+            return trained ⇒ model.requires_grad_(False)
+            | return trained
         the other way round: what fits is trained, and the rest is frozen.
             requires_grad_(fits) ⇒ requires_grad_(not fits)
         what fits is frozen, and the rest is trained and returned: the other way round.
@@ -536,6 +568,16 @@ FREEZE_EXCEPT = StagedExercise(
             fnmatchcase(name, pattern) for ⇒ name.endswith(pattern) for
           or
             any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ name.endswith(patterns)
+        a star at the end stands for anything too, so head.* is more than an end of names: fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern.lstrip("*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern.lstrip("*.")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern.strip("*")) for
+          or
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern.replace("*", "")) for
+        what comes before the last star counts too: the whole name must fit, fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ name.endswith(pattern.split("*")[-1]) for
         what comes after the first star counts too: the whole name must fit, fnmatch.fnmatchcase.
             fnmatchcase(name, pattern) for ⇒ name.startswith(pattern.split("*")[0]) for
           or
@@ -566,6 +608,8 @@ FREEZE_EXCEPT = StagedExercise(
             |         if parameter.requires_grad:
             |             trained.append(name)
             | return trained
+          or
+            parameter.requires_grad_(fits) ⇒ parameter.requires_grad_(fnmatchcase(name, patterns[-1]))
         only the first pattern counts: go through all of them.
             for pattern in patterns ⇒ for pattern in patterns[:1]
         you ask that all patterns fit: one is enough.
@@ -582,6 +626,10 @@ FREEZE_EXCEPT = StagedExercise(
             fnmatchcase(name, pattern) for ⇒ re.fullmatch(pattern.replace("*", ".*"), name) for
           or
             fnmatchcase(name, pattern) for ⇒ re.match(pattern.replace("*", ".*"), name) for
+        re.search is content with a piece of a name, and head.* is in dist.head.weight too: the whole name must fit, fnmatch.fnmatchcase.
+            fnmatchcase(name, pattern) for ⇒ re.search(pattern.replace("*", ".*"), name) for
+          or
+            fnmatchcase(name, pattern) for ⇒ re.search(re.escape(pattern).replace(re.escape("*"), ".*"), name) for
         the beginning of a name is enough for re.match: re.fullmatch, or fnmatch.fnmatchcase, since the whole name must fit.
             fnmatchcase(name, pattern) for ⇒ re.match(re.escape(pattern).replace(re.escape("*"), ".*"), name) for
         a star stands for dots as well, so *.attn.* fits blocks.0.attn.qkv.weight: fnmatch.fnmatchcase.
@@ -598,14 +646,48 @@ FREEZE_EXCEPT = StagedExercise(
             | model.requires_grad_(False)
             trained.append(name) ⇒ trained.append(name)
             | break
+          or
+            return trained ⇒
+            trained.append(name) ⇒ trained.append(name)
+            | return trained
         you compare the names of modules: parameters have names of their own, named_parameters().
             for name, parameter in model.named_parameters(): ⇒ for name, parameter in model.named_modules():
+          or
+            ⇒ model.requires_grad_(False)
+            | trained = []
+            | for name, part in model.named_modules():
+            |     if any(fnmatchcase(name, pattern) for pattern in patterns):
+            |         part.requires_grad_()
+            |         trained += [own for own, _ in part.named_parameters(name)]
+            | return list(dict.fromkeys(trained))
+          or
+            ⇒ model.requires_grad_(False)
+            | trained = []
+            | for name, part in model.named_modules():
+            |     if any(fnmatchcase(name, pattern) for pattern in patterns):
+            |         part.requires_grad_()
+            |         trained += [own for own, _ in part.named_parameters(name)]
+            | return trained
+          or
+            ⇒ model.requires_grad_(False)
+            | trained = []
+            | for name, part in model.named_modules():
+            |     if any(fnmatchcase(name, pattern) for pattern in patterns):
+            |         part.requires_grad_()
+            |         trained.append(name)
+            | return trained
         you return what is frozen: the names of those that are trained.
             if fits ⇒ if not fits
         you return all names: only those that are trained.
             if fits: ⇒ if name:
         you return the parameters: their names.
             append(name) ⇒ append(parameter)
+        you return pairs: their names alone.
+            append(name) ⇒ append((name, parameter))
+        the head is always trained: it has to fit a pattern, as everything else.
+            fits = any ⇒ fits = name.startswith("head") or any
+          or
+            fits = any ⇒ fits = "head" in name or any
         you return how many: their names, in a list.
             return trained ⇒ return len(trained)
         the names are missing: return a list of those that fit.
@@ -693,10 +775,19 @@ LORA_LINEAR = Exercise(
             layer + scale * detour ⇒ scale * (layer + detour)
         scale multiplies the frozen layer: it belongs to the detour.
             layer + scale * detour ⇒ scale * layer + detour
+          or
+            F.linear(x, weight, bias) ⇒ F.linear(scale * x, weight, bias)
+            layer + scale * detour ⇒ layer + detour
         scale counts twice: once, for the detour as a whole.
             scale * detour ⇒ scale**2 * detour
         you divide by the rank: scale is alpha / rank already.
             scale * detour ⇒ scale / len(down) * detour
+        you divide by the number of outputs: scale is alpha / rank already.
+            scale * detour ⇒ scale / len(up) * detour
+        scale need not be a whole number: without int() or round().
+            scale * detour ⇒ int(scale) * detour
+          or
+            scale * detour ⇒ round(scale) * detour
         you divide by the root of the rank: scale is alpha / rank already.
             scale * detour ⇒ scale / len(down) ** 0.5 * detour
         you divide by scale: multiply.
@@ -740,6 +831,9 @@ LORA_LINEAR = Exercise(
           or
             F.linear(x, weight, bias) ⇒ x @ weight + (0 if bias is None else bias)
             F.linear(F.linear(x, down), up) ⇒ x @ down @ up
+          or
+            F.linear(x, weight, bias) ⇒ x @ weight
+            F.linear(F.linear(x, down), up) ⇒ x @ down @ up
         x goes through down first, and up second: x @ down.T @ up.T.
             F.linear(x, down), up ⇒ F.linear(x, up), down
         down first, and both transposed: down is (rank, d_in) and up (d_out, rank), so x @ down.T @ up.T.
@@ -763,6 +857,8 @@ LORA_LINEAR = Exercise(
           or
             layer = ⇒ N, D = x.shape
             | layer =
+        x may have any number of dimensions, and each letter of your einsum stands for one: three dots, as in "...i,oi->...o", stand for all before the last.
+            F.linear(x, weight, bias) ⇒ F.linear(x, weight, bias) + 0 * torch.einsum("bni,oi->bno", x, weight)
         the detour is given what the layer puts out: it stands beside the layer, and takes x.
             F.linear(x, down) ⇒ F.linear(layer, down)
         sides of 1 are gone: leave .squeeze() away, the result is (..., d_out).
@@ -828,7 +924,10 @@ def _rates_probes(generator):
 
 def _rates_as_tensors(answer):
     def staged(names, depth, decay):
+        given = list(names)
         rates = answer(names, depth, decay)
+        if list(names) != given:
+            raise ValueError("the list of names is not what it was")
         if not isinstance(rates, dict):
             return rates
         return {name: as_number(rate, f"the factor of {name}").float() for name, rate in rates.items()}
@@ -948,13 +1047,15 @@ LAYERWISE_LR = StagedExercise(
             decay**below ⇒ decay * below if below else 1.0
           or
             decay**below ⇒ decay * (below + 1)
+        you divide where a power is needed: decay ** layers, not decay / layers.
+            decay**below ⇒ decay / below if below else 1.0
           or
-            decay**below ⇒ decay / max(below, 1) if below else 1.0
+            decay**below ⇒ decay / (below + 1)
         the factors fall on a straight line: each layer has decay times the factor of the one above.
             decay**below ⇒ 1 - (1 - decay) * below
           or
             decay**below ⇒ 1 - decay * below
-        (1 - decay) is taken away too much: decay is the factor from one layer to the next.
+        you take 1 - decay for the factor from one layer to the next: it is decay itself, decay ** layers.
             decay**below ⇒ (1 - decay) ** below
         decay is written into the code: take what is given.
             decay**below ⇒ 0.75**below
@@ -966,6 +1067,8 @@ LAYERWISE_LR = StagedExercise(
             rates[name] = ⇒ if below <= depth: rates[name] =
         one factor for each layer: each parameter gets one, under its whole name.
             rates[name] = ⇒ rates[".".join(parts[:2]) if parts[0] == "blocks" else parts[0]] =
+          or
+            rates[name] = ⇒ rates[".".join(parts[:2])] =
         each parameter counts as a layer: all those of a block have one factor.
             return rates ⇒ return {name: decay**i for i, name in enumerate(reversed(names))}
         biases have a factor of 1: they go with the weights of their layer. (What they are spared is weight decay.)
@@ -978,6 +1081,18 @@ LAYERWISE_LR = StagedExercise(
             decay**below ⇒ below
         a factor is a float: .item() makes one of a tensor.
             decay**below ⇒ torch.tensor(decay) ** below
+        the list is your caller's, and you change it: sorted(names), or a copy, is a list of your own.
+            rates = {} ⇒ names.sort()
+            | rates = {}
+          or
+            rates = {} ⇒ names.reverse()
+            | rates = {}
+        cls_token and pos_embed are left out: each name gets a factor.
+            rates[name] = ⇒ if "." in name: rates[name] =
+        head.bias is a part of the head too: look at the first part of the name, name.split(".")[0].
+            elif parts[0] == "head": ⇒ elif name == "head.weight":
+        what comes before the blocks stands still, with a factor of 0: it is one more layer below, decay^(depth + 1).
+            rates[name] = decay**below ⇒ rates[name] = decay**below if below <= depth else 0.0
         you return factors without their names: a dict.
             return rates ⇒ return list(rates.values())
         """,

@@ -80,6 +80,10 @@ PATCH_FILTERS = Exercise(
             largest.sign() ⇒ components[:, :1].sign()
         you look for the largest number at each pixel, over the components: dim=1, one for each component.
             largest.sign() ⇒ components.gather(0, components.abs().argmax(dim=0, keepdim=True)).sign()
+        you turn each row of pixels for itself: the component as a whole has one largest number, so look for it before unflatten, or in flatten(1).
+            svd.Vh[:n] ⇒ svd.Vh[:n].unflatten(1, weight.shape[1:])
+            gather(1, components.abs().argmax(dim=1, ⇒ gather(-1, components.abs().argmax(dim=-1,
+            return components.unflatten(1, weight.shape[1:]) ⇒ return components
         you multiply by the largest number itself, and the length is no longer 1: by its sign, .sign().
             .sign() ⇒
         abs() makes every number positive, and the picture another one: multiply the whole component by the sign of its largest number.
@@ -140,12 +144,26 @@ PATCH_FILTERS = Exercise(
             components.unflatten(1, ⇒ components.reshape(-1, *
           or
             svd.Vh[:n] ⇒ svd.U[:n]
+          or
+            svd.Vh[:n] ⇒ svd.U[:, :n].T
+            components * largest.sign() ⇒ components
+          or
+            svd.Vh[:n] ⇒ svd.U[:, :n].T
+            components * largest.sign() ⇒ components
+            components.unflatten(1, ⇒ components.reshape(n, *
+          or
+            svd.Vh[:n] ⇒ svd.U[:, :n].T
+            components * largest.sign() ⇒ components
+            components.unflatten(1, ⇒ components.reshape(-1, *
         the components come with the smallest first: torch.linalg.eigh sorts upwards; the largest variance first.
             svd.Vh[:n] ⇒ svd.Vh.flip(0)[:n]
         these are the last n: torch.linalg.svd puts the largest variance first, so Vh[:n].
             svd.Vh[:n] ⇒ svd.Vh[-n:]
         the first component is left out: rows are counted from 0, so Vh[:n], and the mean filter is none of them once it is subtracted.
             svd.Vh[:n] ⇒ svd.Vh[1 : n + 1]
+        you subtract a mean from the components: it is subtracted from the filters, before the SVD.
+            filters - filters.mean(dim=0) ⇒ filters
+            svd.Vh[:n] ⇒ svd.Vh[:n] - svd.Vh[:n].mean(dim=0)
         you leave out the first component in the place of the mean filter, which is in the others too: subtract it, and take Vh[:n].
             filters - filters.mean(dim=0) ⇒ filters
             svd.Vh[:n] ⇒ svd.Vh[1 : n + 1]
@@ -182,6 +200,8 @@ PATCH_FILTERS = Exercise(
         these are the n longest filters: a component is a direction that many filters share, from the SVD of all of them.
             ⇒ lengths = (weight - weight.mean(dim=0)).flatten(1).norm(dim=1)
             | return weight[lengths.argsort(descending=True)[:n]]
+          or
+            svd.Vh[:n] ⇒ F.normalize(filters[filters.norm(dim=1).argsort(descending=True)[:n]], dim=1)
         `weight` is the tensor of the filters, (D, C, P, P), and no model: take it as it is.
             weight.flatten(1) ⇒ weight.patch_embed.proj.weight.flatten(1)
         """,
@@ -396,6 +416,12 @@ POS_EMBED_SIMILARITY = Exercise(
             (gh, gw, gh, gw) ⇒ (gh, gh, gw, gw)
         you put the tiles together to one picture: that is for drawing; here (gh, gw, gh, gw).
             (gh, gw, gh, gw) ⇒ (gh, gw, gh, gw).transpose(1, 2).reshape(gh * gh, gw * gw)
+        the grid need not be square, nor is there always one row in front: grid_size is (gh, gw).
+            gh, gw = grid_size ⇒ gh = gw = int((pos_embed.shape[1] - 1) ** 0.5)
+          or
+            gh, gw = grid_size ⇒ gh = gw = int(pos_embed.shape[1] ** 0.5)
+        that is the tile of the first patch alone: each patch has one.
+            cosines.reshape(gh, gw, gh, gw) ⇒ cosines[0].reshape(gh, gw)
         squeeze() takes away every dimension of size 1, also a grid's side: take pos_embed[0], and let the result have four dimensions.
             (gh, gw, gh, gw) ⇒ (gh, gw, gh, gw).squeeze()
           or
@@ -533,6 +559,11 @@ ROW_COLUMN_SHARE = StagedExercise(
             rows + ⇒ columns +
         half of a row's mean and half of a column's: a sum, row + column - mean.
             rows + columns - mean ⇒ (rows + columns) / 2
+        these are medians: the mean of each row and the mean of each column.
+            table.mean(dim=1, keepdim=True) ⇒ table.median(dim=1, keepdim=True).values
+            table.mean(dim=0, keepdim=True) ⇒ table.median(dim=0, keepdim=True).values
+        what is left is a mean of squares, and below it stands a sum: take the same of both.
+            fit).square().sum() ⇒ fit).square().mean()
         that is the share that is left: 1 minus it.
             1 - left / whole ⇒ left / whole
         your fraction is upside down: what is left stands above, the whole below.

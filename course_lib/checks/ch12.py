@@ -32,6 +32,7 @@ MODELS = {
     "of 1 block of 2 heads, with large scores": {"depth": 1, "num_heads": 2},
     "in training mode, whose head breaks": {"num_heads": 2},
     "that breaks before its first block": {"num_heads": 2},
+    "in training mode, with a frozen part in evaluation mode": {"num_heads": 2},
     "without blocks": {},
     "whose blocks do not run": {},
 }
@@ -49,6 +50,7 @@ def _record_probes(generator):
         (2, 4, 4),
         (2, 4, 4),
         (3, 4, 4),
+        (2, 4, 2),
         (2, 6, 4),
         (2, 4, 6),
     )
@@ -97,7 +99,10 @@ def _net(words, images):
             block.attn.recorder = _recorder_of_another  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     elif "breaks" in words:
         setattr(net, "head" if "head" in words else "pos_drop", _Breaks())
-    return net.train("training" in words)
+    net.train("training" in words)
+    if "frozen" in words:
+        net.blocks[0].eval()
+    return net
 
 
 def _traces(net):
@@ -120,7 +125,8 @@ def _traces(net):
         ),
         "layer.recorder stays set": [None if recorder is _recorder_of_another else recorder for recorder in recorders],
         "a layer.recorder that was in the model before is gone": recorders.count(_recorder_of_another),
-        f"the model was in {mode} mode, and now it is not": [part.training for part in parts],
+        f"the model was in {mode} mode, and now it is not": net.training,
+        "a part of the model is in another mode than before": [part.training for part in parts],
         "gradients stay switched off": torch.is_grad_enabled(),
         "the parameters are not as they were": [
             (p.requires_grad, p.dtype, p.data_ptr(), p._version)
@@ -194,6 +200,8 @@ def _judged(model, returned, raised, left, runs):
     breaks, silent = "breaks" in model, model in SILENT
     speaks = not breaks and not silent
     silence = speaks and "ended" in runs and raised and isinstance(returned, ValueError) and _is_own(returned)
+    if speaks and raised and not runs and isinstance(returned, ValueError) and _is_own(returned):
+        raise ValueError("the model has not run, and so no layer was heard")
     if speaks and raised and not silence:
         raise returned
     if left:
@@ -319,6 +327,11 @@ RECORD_ATTENTION = StagedExercise(
             finally: ⇒ except Exception as error:
             |     raise ValueError("no layer was heard") from error
             | finally:
+          or
+            finally: ⇒ except Exception as error:
+            |     raise ValueError("no layer was heard") from error
+            | finally:
+            if not maps: ⇒ if maps is None:
         nothing was heard, and you raise nothing: `raise ValueError(...)` then, silence must not look like an answer.
             if not maps: ⇒ if False:
         you look whether there are attention layers: they may be there and never run. Look whether anything was heard.
@@ -331,6 +344,24 @@ RECORD_ATTENTION = StagedExercise(
             | model.eval()
             return maps ⇒ model.train(mode)
             | return maps
+          or
+            maps = [] ⇒ maps = []
+            | modes = [(part, part.training) for part in model.modules()]
+            | model.eval()
+            return maps ⇒ for part, mode in modes:
+            |     part.training = mode
+            | return maps
+        model.train(mode) sets all parts to one mode, and one of them may have been in another: remember part.training of each, or leave the mode alone.
+            maps = [] ⇒ maps = []
+            | mode = model.training
+            | model.eval()
+            handle.remove() ⇒ handle.remove()
+            | model.train(mode)
+          or
+            handle.remove() ⇒ handle.remove()
+            | model.train(model.training)
+        the model does not run: call model(images), once, when your hooks are in their places.
+            model(images) ⇒ pass
         model.eval() changes the model for whoever trains it: remember model.training and set it back, or leave it alone.
             maps = [] ⇒ maps = []
             | model.eval()
@@ -384,9 +415,22 @@ RECORD_ATTENTION = StagedExercise(
             maps = [] ⇒ maps = model.maps = []
         nothing was heard: hook the attention layers, which are among model.modules(), before they run. (children() are the outermost parts alone, and attn_drop is never called: the fused kernel needs no such layer.)
             layer.register_forward_pre_hook(hook) ⇒ layer.attn_drop.register_forward_pre_hook(hook)
-        what a hook returns goes on in place of the layer's input: return nothing.
+        what a hook returns goes on in place of the layer's input, or of its output: return nothing.
             maps.append(weights) ⇒ maps.append(weights)
             | return weights
+          or
+            maps.append(weights) ⇒ maps.append(weights)
+            | return 0 * x
+          or
+            def hook(layer, args): ⇒ def hook(layer, args, output):
+            maps.append(weights) ⇒ maps.append(weights)
+            | return weights
+            layer.register_forward_pre_hook(hook) ⇒ layer.register_forward_hook(hook)
+          or
+            def hook(layer, args): ⇒ def hook(layer, args, output):
+            maps.append(weights) ⇒ maps.append(weights)
+            | return 0 * output
+            layer.register_forward_pre_hook(hook) ⇒ layer.register_forward_hook(hook)
         args is a tuple, and its first item is the input: args[0].
             x = args[0] ⇒ x = args
           or
@@ -395,6 +439,10 @@ RECORD_ATTENTION = StagedExercise(
             model(images) ⇒ model.forward_features(images)
           or
             model(images) ⇒ x = model.embed(images)
+            | for block in model.blocks:
+            |     x = block(x)
+          or
+            model(images) ⇒ x = model.patch_embed(images)
             | for block in model.blocks:
             |     x = block(x)
         you run a copy, and the model that you are given does not run: call it itself, and take out in the end what you have put in.
@@ -494,6 +542,8 @@ RECORD_ATTENTION = StagedExercise(
             maps.append(weights) ⇒ maps.append(weights[..., 1:, 1:])
         only the last layer's map is left: append each to a list.
             return maps ⇒ return maps[-1:]
+        you listen to the last block alone: every layer of the model, and it may have none.
+            for layer in layers] ⇒ for layer in [model.blocks[-1].attn]]
         you return the last map, and not a list of all.
             return maps ⇒ return maps[-1]
         you record the first block only: every layer of the model.
@@ -641,6 +691,9 @@ ATTENTION_ROLLOUT = Exercise(
         you divide by the sum of the whole map: each row by its own, dim=-1.
             mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
             | mixed = mixed / mixed.sum(dim=(-2, -1), keepdim=True)
+        you divide by the sum of all images' maps: each row by its own, dim=-1, with keepdim=True.
+            mixed = _rows_to_one(fused + identity) ⇒ mixed = fused + identity
+            | mixed = mixed / mixed.sum()
         that is a softmax: the weights are weights already, divide by their sum.
             _rows_to_one(fused + identity) ⇒ (fused + identity).softmax(dim=-1)
         the product is in the wrong order: a later layer mixes what the earlier ones made, so it stands on the left, mixed @ result.
@@ -655,6 +708,8 @@ ATTENTION_ROLLOUT = Exercise(
             mixed @ result ⇒ mixed + result
         you transpose the maps: row i says where token i looks, as it is.
             mixed @ result ⇒ mixed.mT @ result
+          or
+            layer.mean(dim=1) ⇒ layer.mean(dim=1).mT
         the result is turned round: row i says where token i's answer came from.
             return result ⇒ return result.mT
         you take the maximum over the heads: the mean here.
@@ -675,6 +730,22 @@ ATTENTION_ROLLOUT = Exercise(
             unbind(1) ⇒ unbind(2)
         you take the mean over the layers, too: multiply them.
             maps.unbind(1) ⇒ [maps.mean(dim=1)]
+          or
+            return result ⇒ return sum(_rollout(layer[:, None]) for layer in maps.unbind(1)) / maps.shape[1]
+        your loop goes over the images: maps is (B, L, H, N, N), so the layers are maps.unbind(1), and maps[:, i] is one of them.
+            maps.unbind(1) ⇒ maps
+          or
+            identity.expand(len(maps), -1, -1) ⇒ identity
+            maps.unbind(1) ⇒ maps
+        len(maps) is how many images there are: range(maps.shape[1]) counts the layers.
+            maps.unbind(1) ⇒ [maps[:, i] for i in range(len(maps))]
+        the layer's map is multiplied by itself: by the result so far, mixed @ result.
+            mixed @ result ⇒ mixed @ mixed
+        the heads are still there: take their mean before you go on to the next layer.
+            identity.expand(len(maps), -1, -1) ⇒ identity
+            layer.mean(dim=1) ⇒ layer
+        the identity has one row for each token, not for each head: torch.eye(maps.shape[-1], ...).
+            fused + identity ⇒ fused + torch.eye(maps.shape[2], dtype=maps.dtype)
         a matrix of ones lets everybody look everywhere: the identity, torch.eye.
             fused + identity ⇒ fused + 1
         half an identity: x + attention(x) counts both alike, so 1.
@@ -687,6 +758,10 @@ ATTENTION_ROLLOUT = Exercise(
             identity.expand(len(maps), -1, -1) ⇒ _rollout(maps[:, :1])
             unbind(1) ⇒ unbind(1)[1:]
             _rows_to_one(fused + identity) ⇒ fused
+          or
+            identity.expand(len(maps), -1, -1) ⇒ _rollout(maps[:, :1])
+            unbind(1) ⇒ unbind(1)[1:]
+            _rows_to_one(fused + identity) ⇒ _rows_to_one(fused)
         the first layer gets no identity: begin with the identity as result, and treat all layers alike.
             identity.expand(len(maps), -1, -1) ⇒ maps[:, 0].mean(dim=1)
             unbind(1) ⇒ unbind(1)[1:]
@@ -723,6 +798,8 @@ ATTENTION_ROLLOUT = Exercise(
             return result ⇒ return result.mean(dim=0, keepdim=True).expand(len(maps), -1, -1)
         you work on the first image only: the batch dimension stays.
             return result ⇒ return result[0]
+          or
+            return result ⇒ return result[:1]
         squeeze takes away a batch of one image: the result has three dimensions.
             return result ⇒ return result.squeeze()
           or
@@ -833,6 +910,13 @@ MEAN_ATTENTION_DISTANCE = Exercise(
         you measure from the class token: it has no place; from each patch.
             down, along = (x[:, None] - x for ⇒ down, along = (x - x.mean() for
             maps[..., 1:, 1:] ⇒ maps[..., :1, 1:]
+        you take the row of the class token, as if it stood at the first patch: it has no place; the queries are the patches.
+            maps[..., 1:, 1:] ⇒ maps[..., :1, 1:]
+            weights * pixels ⇒ weights * pixels[0]
+        each patch is left out of its own row: it counts too, with a distance of 0.
+            maps[..., 1:, 1:] ⇒ maps[..., 1:, 1:] * (1 - torch.eye(gh * gw, dtype=maps.dtype))
+        a matrix product sums over pairs that do not belong together: weight times distance, number by number, with *.
+            weights * pixels ⇒ weights @ pixels
         you measure from the first patch: from each query's own place, rows[:, None] - rows.
             down, along = (x[:, None] - x for ⇒ down, along = (x for
         that is the way along rows and columns: the straight line, the square root of both squares.

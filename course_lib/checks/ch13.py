@@ -71,8 +71,10 @@ POINTING_GAME = Exercise(
     mistakes=edits_of(
         _pointing,
         """
-        several patches share the largest number, and argmax returns the first alone: compare with the maximum, maps == maps.amax(dim=(1, 2), keepdim=True).
+        several patches share the largest number, and argmax or topk(1) returns one of them alone: compare with the maximum, maps == maps.amax(dim=(1, 2), keepdim=True).
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).argmax(1), maps[0].numel()).view_as(maps)
+          or
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).topk(1).indices[:, 0], maps[0].numel()).view_as(maps)
         several patches share the largest number, and you take the last alone: compare with the maximum instead.
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ F.one_hot(maps.flatten(1).flip(1).argmax(1), maps[0].numel()).flip(1).view_as(maps)
         argmax on the enlarged map returns one pixel, the first of many with this number: compare with the maximum, and all of them count.
@@ -81,6 +83,22 @@ POINTING_GAME = Exercise(
             | return masks.flatten(1).gather(1, large.argmax(dim=1, keepdim=True))[:, 0].to(maps.dtype)
         nearly the largest is not the largest: compare with ==, without a tolerance, and in the maps' own dtype.
             maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ torch.isclose(maps, maps.amax(dim=(1, 2), keepdim=True))
+          or
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ maps >= 0.9 * maps.amax(dim=(1, 2), keepdim=True)
+          or
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ maps >= 0.95 * maps.amax(dim=(1, 2), keepdim=True)
+          or
+            maps == maps.amax(dim=(1, 2), keepdim=True) ⇒ maps >= 0.99 * maps.amax(dim=(1, 2), keepdim=True)
+        you shift the map, and by rounding two of its numbers that are nearly the same become equal: compare them as they are.
+            P = ⇒ maps -= maps.amin(dim=(1, 2), keepdim=True)
+            | P =
+          or
+            P = ⇒ maps = maps - maps.amin(dim=(1, 2), keepdim=True)
+            | P =
+          or
+            P = ⇒ maps = maps - maps.amin(dim=(1, 2), keepdim=True)
+            | maps = maps / maps.amax(dim=(1, 2), keepdim=True)
+            | P =
         you enlarge smoothly, and the largest number is one that the map does not have: repeat_interleave repeats the numbers that are there.
             top = ⇒ maps = F.interpolate(maps[:, None], scale_factor=P, mode="bilinear")[:, 0]
             | top =
@@ -113,7 +131,10 @@ POINTING_GAME = Exercise(
         you take the largest by size, and negative numbers win: without abs().
             P = ⇒ maps = maps.abs()
             | P =
-        a map may be below 0 everywhere, and its largest number too: begin with -inf, or take amax.
+        a map may be below 0 everywhere, and its largest number too: leave negative numbers as they are, and a search begins with -inf.
+            P = ⇒ maps = maps.clamp(min=0)
+            | P =
+          or
             keepdim=True) ⇒ keepdim=True).clamp(min=0)
           or
             keepdim=True) ⇒ keepdim=True).clamp(min=0)
@@ -144,6 +165,16 @@ POINTING_GAME = Exercise(
             top = maps == ⇒ maps = maps.repeat_interleave(P, 1).repeat_interleave(P, 2)
             | top = maps ==
             top.repeat_interleave(P, 1).repeat_interleave(P, 2) ⇒ top
+        a row of the grid has gw patches: patch n is in row n // gw and column n % gw, not n // gh and n % gh.
+            ⇒ gh, P = maps.shape[1], masks.shape[1] // maps.shape[1]
+            | results = []
+            | for grid, mask in zip(maps, masks, strict=True):
+            |     shares = []
+            |     for n in (grid.flatten() == grid.max()).nonzero().flatten().tolist():
+            |         rows, columns = (slice(place * P, (place + 1) * P) for place in divmod(n, gh))
+            |         shares.append(mask[rows, columns].to(maps.dtype).mean())
+            |     results.append(torch.stack(shares).mean())
+            | return torch.stack(results)
         you return which share of the object the patches cover: divide by the pixels of the patches, not by those of the object.
             / chosen ⇒ / on
         you divide by all pixels of the image: by those of the patches with the largest number.
@@ -359,6 +390,9 @@ DELETION_CURVE = StagedExercise(
         you return how far the probability falls: the probability itself.
             ⇒ curve = _deletion(model, image, saliency, fill, label)
             | return curve[0] - curve
+        you divide by the first probability: the probabilities themselves.
+            ⇒ curve = _deletion(model, image, saliency, fill, label)
+            | return curve / curve[0]
         all classes are there: the column of label alone.
             [:, label] ⇒
         that is row `label`, all classes of one image: [:, label] is the class, of all images.
@@ -409,6 +443,8 @@ DELETION_CURVE = StagedExercise(
             = fill[:, rows, columns] ⇒ = fill[:, :P, :P]
         you add fill, and the patch is still there: replace it.
             = fill[:, rows, columns] ⇒ += fill[:, rows, columns]
+        whole rows of the image are replaced: a patch has columns too, image[:, rows, columns].
+            image[:, rows, columns] = fill[:, rows, columns] ⇒ image[:, rows] = fill[:, rows]
         only the first colour is replaced: all of them, image[:, rows, columns].
             image[:, rows, columns] = fill[:, rows, columns] ⇒ image[0, rows, columns] = fill[0, rows, columns]
         a patch is P x P pixels: rows from row * P to (row + 1) * P, columns likewise.
@@ -540,6 +576,9 @@ RANDOMISE_FROM_TOP = StagedExercise(
         the copy shares its parts with fresh, and who trains the one changes the other: copy the weights, with load_state_dict.
             part.load_state_dict(fresh.get_submodule(name).state_dict()) ⇒ for own, new in zip(part.parameters(), fresh.get_submodule(name).parameters(), strict=True):
             |     own.data = new.data
+          or
+            return result ⇒ result.blocks = nn.ModuleList([*result.blocks[: depth - blocks], *fresh.blocks[depth - blocks :]])
+            | return result
         the copy shares parts with model, and who changes the one changes the other: copy.deepcopy(model) shares nothing.
             return result ⇒ result.patch_embed = model.patch_embed
             | return result
@@ -548,6 +587,12 @@ RANDOMISE_FROM_TOP = StagedExercise(
           or
             range(depth - blocks, depth) ⇒ range(blocks)
             fresh.get_submodule(name) ⇒ (fresh.blocks[int(name[7:]) + depth - blocks] if "." in name else fresh.get_submodule(name))
+        all blocks but the last `blocks` are random: these last ones are to be, range(depth - blocks, depth).
+            range(depth - blocks, depth) ⇒ range(depth - blocks)
+        all blocks but the first `blocks` are random: only the last `blocks` are to be, range(depth - blocks, depth).
+            range(depth - blocks, depth) ⇒ range(blocks, depth)
+        the last block is left out: its number is depth - 1, and range(depth - blocks, depth) ends with it.
+            range(depth - blocks, depth) ⇒ range(depth - blocks, depth - 1)
         model.blocks[-i] with i = 0 is the first block: from the end they are counted -1, -2, and so on.
             range(depth - blocks, depth) ⇒ [-i % depth for i in range(blocks)]
         each block gets the weights of the same block of fresh: fresh, too, is counted from depth - blocks.
@@ -596,6 +641,11 @@ RANDOMISE_FROM_TOP = StagedExercise(
             copy.deepcopy(model) ⇒ copy.deepcopy(fresh)
         the patch embedding is random too: what is below the last `blocks` blocks stays as it was.
             "head", ⇒ "head", "patch_embed",
+        what stands before the blocks is random too: patches, class token and positions stay as they were, so begin with a copy of model.
+            ⇒ result = copy.deepcopy(fresh)
+            | for i in range(len(model.blocks) - blocks):
+            |     result.blocks[i].load_state_dict(model.blocks[i].state_dict())
+            | return result
         nothing is random yet: load the parts of fresh into the copy.
             part.load_state_dict(fresh ⇒ part.load_state_dict(model
         upside down: what should be random is trained, and the rest random.
@@ -618,7 +668,16 @@ RANDOMISE_FROM_TOP = StagedExercise(
             range(depth - blocks, depth) ⇒ range(depth) if str(i) >= str(depth - blocks)
         you return a state dict: load it into a copy of the model, and return that.
             return result ⇒ return result.state_dict()
-        """,
+        """
+        + "".join(
+            f"""
+        the number of blocks is written into your code: len(model.blocks) says it.
+            result, depth = ⇒ list(map(model.blocks.__getitem__, range({depth} - blocks, {depth})))
+            | result, depth =
+            range(depth - blocks, depth) ⇒ range({depth} - blocks, {depth})
+        """
+            for depth in (4, 6, 8, 12)
+        ),
     ),
 )
 

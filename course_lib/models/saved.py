@@ -15,9 +15,9 @@ from course_lib.models.create import create_model
 from course_lib.models.resnet import NAMES, ResNet, ResNetConfig, TorchvisionResNet, create_resnet, load_strictly
 from course_lib.models.variants import PostNormConfig, PostNormViT
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
-from course_lib.weights.facts import as_preprocessing, frozen, read_about
+from course_lib.weights.facts import as_preprocessing, frozen, read_about, timm_model
 from course_lib.weights.formats import recognise
-from course_lib.weights.load import write_weights
+from course_lib.weights.load import load_pretrained, write_weights
 from course_lib.weights.preprocessing import Preprocessing
 from course_lib.weights.registry import REGISTRY, default_weights, find_entry, imagenet_classes
 
@@ -36,6 +36,11 @@ KINDS: dict[str, tuple[type[Config], Any]] = {
 def kind_of(config: Config) -> str:
     """The name in `KINDS` of a config's kind."""
     return next(name for name, (made_of, _) in KINDS.items() if made_of is type(config))
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The fields of a config of any kind, as they are written into files."""
+    return config.settings() if isinstance(config, ViTConfig) else asdict(config)
 
 
 def build(config: Config) -> Any:
@@ -72,7 +77,7 @@ def save_model(
         )
     if classes and len(classes) != config.num_classes:
         raise ValueError(f"{len(classes)} classes and {config.num_classes} outputs must be the same number.")
-    about = {"config": asdict(config), "preprocessing": preprocessing and preprocessing.facts()}
+    about = {"config": settings_of(config), "preprocessing": preprocessing and preprocessing.facts()}
     about |= {"kind": kind_of(config), "classes": list(classes), "record": record}
     write_weights(model.state_dict(), path, about)
 
@@ -84,7 +89,8 @@ def load_model(weights: str | Path) -> Any:
     None if nobody knows it) and `record` (a dict, or None) say the rest.
 
     Args:
-        weights: the folder of a run (with several seeds: of the first), or a file that `save_model` or a run has written; or a name: of `REGISTRY`, of
+        weights: the folder of a run (with several seeds: of the first), or a file that `save_model` or a run has written; a
+            folder that timm has put on the hub; or a name: of `REGISTRY`, of
             `VIT_CONFIGS` or of torchvision's ResNets, whose published weights are fetched if they are not here yet.
 
     Raises:
@@ -106,6 +112,8 @@ def _from_file(path: Path) -> Any:
     about = read_about(path)
     if "config" not in about:
         recognise(path)  # what is no weights file says what it is
+        if published := timm_model(path.parent):
+            return _from_timm(*published, path)
         raise ValueError(
             f"{path} holds weights, and not what model they are of: build it, as in create_model('vit_base_patch16_224'), "
             "fill it with load_pretrained, and keep it with save_model."
@@ -121,6 +129,14 @@ def _from_file(path: Path) -> Any:
     entry = next((entry for entry in REGISTRY.values() if entry.url is None and entry.file == path.name), None)
     model.classes, model.preprocessing = classes or (entry.classes if entry else ()), preprocessing
     model.record = about.get("record")
+    return model
+
+
+def _from_timm(config: ViTConfig, classes: tuple[str, ...], path: Path) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):  # the model says it itself, in its attributes
+        model: Any = load_pretrained(VisionTransformer(config), path)
+    model.classes = classes or (imagenet_classes() if config.num_classes == 1000 else ())
+    model.preprocessing, model.record = model.preprocessing or None, None
     return model
 
 

@@ -15,7 +15,7 @@ from course_lib.files.places import run_weights
 from course_lib.models.backbones import load_backbone, weights_preprocessing
 from course_lib.models.cnn import CNNConfig
 from course_lib.models.resnet import NAMES, ResNetConfig, TorchvisionResNet, load_strictly
-from course_lib.models.saved import build, kind_of
+from course_lib.models.saved import KINDS, build, kind_of, settings_of
 from course_lib.models.variants import PostNormConfig
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, get_device, memory_shortage, set_seed
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
 LARGEST = 4096  # pixels
 # Fields of a model's configuration in which it need not be as its weights: those of the head, and those without weights.
-FREE = ("img_size", "num_classes", "representation_size", "norm_eps", "weight_init")
+FREE = ("img_size", "num_classes", "representation_size", "norm_eps", "weight_init", "pos_antialias")
 FREE += ("drop_rate", "attn_drop_rate", "drop_path_rate")
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 
@@ -151,7 +151,7 @@ class Recipe:
         about = {name: getattr(self, name) for name in ("data", "size", "images")}
         about |= {"weights": self.weights} if self.weights else {}  # older records have neither, and stay true
         about |= {"skip": True} if self.skip else {}
-        about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **asdict(self.model)}}
+        about |= {"model": {"kind": type(self.model).__name__.removesuffix("Config"), **settings_of(self.model)}}
         train = {name: value for name, value in self.train.settings().items() if name not in ("seed", "device")}
         return json.loads(json.dumps(about | {"train": train}))
 
@@ -180,18 +180,13 @@ def check_weights(config: ModelConfig, weights: str) -> None:
     kind, own = theirs.get("kind", "ViT"), kind_of(config)
     if kind != own:
         raise ValueError(f"{path} holds a {kind}, the recipe's model is a {own}: take other weights or another recipe.")
-    own = asdict(config)
-    other = {
-        name: value
-        for name, value in theirs["config"].items()
-        if name in own and name not in FREE and frozen(value) != own[name]
-    }
+    fields = {name: frozen(value) for name, value in theirs["config"].items()}
+    known = asdict(KINDS[kind][0](**fields))  # with what the file leaves out
+    other = {name: value for name, value in known.items() if name not in FREE and value != getattr(config, name)}
     if other:
-        mends = [
-            f"model.{name}={value}".replace("[", "").replace("]", "").replace(", ", ",")
-            for name, value in other.items()
-        ]
-        raise ValueError(f"{path} is of another model than the recipe's: set {' '.join(mends)}.")
+        told = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in other.items()}
+        mends = " ".join(f"model.{name}={value}" for name, value in told.items())
+        raise ValueError(f"{path} is of another model than the recipe's: set {mends}.")
 
 
 def check_images(recipe: Recipe, data: ImageSet) -> None:

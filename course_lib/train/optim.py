@@ -48,7 +48,7 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """
     decay, rest = [], []
     for name, parameter in model.named_parameters():
-        kept = parameter.ndim < 2 or name.endswith(("cls_token", "pos_embed", "bias_table"))
+        kept = parameter.ndim < 2 or name.endswith(("_token", "pos_embed", "bias_table", "latent"))
         if parameter.requires_grad:
             (rest if kept else decay).append(parameter)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

@@ -199,7 +199,8 @@ def num_heads(weights: State) -> int | None:
     heads = set()
     for name, x in weights.items():
         match = re.search(
-            r"encoderblock(?:_\d+)?/MultiHeadDotProductAttention_[01]/(query|key|value|out)/(kernel|bias)$", name
+            r"Transformer/encoderblock(?:_\d+)?/MultiHeadDotProductAttention_[01]/(query|key|value|out)/(kernel|bias)$",
+            name,
         )
         if match and match[1] == "out" and match[2] == "kernel":
             heads.add(tuple(x.shape[-3:-1]))  # (H, d, D)

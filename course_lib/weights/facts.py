@@ -6,16 +6,22 @@ file (`save_weights`). Chapter 06.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from course_lib.vit import VIT_CONFIGS
+from course_lib.vit import VIT_CONFIGS, ViTConfig
 from course_lib.weights.convert import State
 from course_lib.weights.preprocessing import Preprocessing
 from course_lib.weights.registry import WeightsEntry
+
+# Arguments of timm's models that are fields of ours under the same name.
+SAME_IN_TIMM = (
+    *("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "global_pool"),
+    *("class_token", "reg_tokens", "no_embed_class", "init_values"),
+)
 
 # Activations of an MLP, as Hugging Face calls them.
 ACTIVATIONS_OF = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "silu": "swiglu", "swish": "swiglu"}
@@ -131,6 +137,31 @@ def _read_timm_config(folder: Path, facts: WeightFacts) -> None:
         raise ValueError(
             f"config.json beside it says what no ViT has ({error}): put the right one there, or none."
         ) from error
+
+
+def timm_model(folder: Path) -> tuple[ViTConfig, tuple[str, ...]] | None:
+    """What config.json of a folder that timm has written says of the model.
+
+    Returns:
+        (its config, the name of each output; () where they have none), or None if there is no such file, or the
+        architecture is none of `VIT_CONFIGS`.
+
+    Raises:
+        ValueError: it cannot be understood.
+    """
+    config = _read_json(folder / "config.json")
+    ours = VIT_CONFIGS.get(str(config.get("architecture")))
+    if ours is None:
+        return None
+    try:
+        channels, *sides = (config.get("pretrained_cfg") or config)["input_size"]
+        changes = {"in_chans": channels, "img_size": sides, "num_classes": config["num_classes"]}
+        changes |= {name: value for name, value in (config.get("model_args") or {}).items() if name in SAME_IN_TIMM}
+        names = tuple(config.get("label_names") or ())
+        model = replace(ours, **{name: frozen(value) for name, value in changes.items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"config.json in {folder} says what no ViT has ({error}): put the right one there.") from error
+    return model, names if len(names) == model.num_classes else ()
 
 
 def _timm_preprocessing(images: dict[str, Any]) -> Preprocessing | None:

@@ -9,7 +9,7 @@ Chapter 06. Reading a file is in `formats`, renaming in `convert`, fitting it to
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def save_weights(model: VisionTransformer, path: str | Path) -> None:
     """
     _check_plain(model, "save")
     images = model.preprocessing.facts() if model.preprocessing else None
-    write_weights(model.state_dict(), path, {"config": asdict(model.config), "preprocessing": images})
+    write_weights(model.state_dict(), path, {"config": model.config.settings(), "preprocessing": images})
 
 
 def write_weights(state: State, path: str | Path, about: dict[str, Any]) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
 
 from course_lib.validate import as_pair
-from course_lib.widgets.explorer import Numbers, as_array, as_images, check_index, percent, picture, place
-from course_lib.widgets.tensor_explorer import TensorExplorer
+from course_lib.widgets.explorer import (
+    Numbers,
+    as_array,
+    as_images,
+    brief_percent,
+    check_index,
+    percent,
+    picture,
+    place,
+)
+from course_lib.widgets.tensor_explorer import TensorExplorer, to_levels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,13 +35,19 @@ class AttentionExplorer(TensorExplorer):
     Shapes: ``images`` (n, C, h, w) or one (C, h, w), uint8 or between 0 and 1, as they were before normalisation;
     ``maps`` (n, L, H, N, N) or (L, H, N, N), as :func:`course_lib.interpret.attention_maps` gives them;
     ``grid_size`` (gh, gw), rows and columns of patches. The N - gh * gw tokens before the patches are the class token
-    and, if there are more, registers. ``labels``: n short texts. ``files``: see :class:`TensorExplorer`.
+    and, if there are more, registers. ``labels``: n short texts. ``files``, ``brief``: see :class:`TensorExplorer`. ``twin``:
+    maps of the same shape by a model with random weights; a switch shows them in place of the others. ``one_scale``:
+    colours mean the same in all maps, 0.04 % to 40 %, ten times as much in each third; otherwise the darkest is each
+    map's own largest number.
 
     Traits, which follow what the reader does: ``image``, ``layer``, ``head`` and ``query`` (a token), counted from 0 as
     in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads) or "rollout" (through the
-    layers up to ``layer``); ``strength`` of the colours, 0 to 1. ``weights`` holds the numbers of the map shown.
+    layers up to ``layer``); ``strength`` of the colours, 0 to 1; ``random``, whether the twin is shown. ``weights``
+    holds the numbers of the map shown.
 
     The page shows one head's numbers with PyTorch's digits; means differ by at most 1e-5 and rollouts by about 3e-5.
+    With ``brief`` files the means are written beside the heads, in two bytes, and are as exact; those of the twin are
+    made of its bytes.
 
     Raises ValueError when shapes do not fit (both are named), when rows of ``maps`` do not sum to 1, and when a trait is
     assigned a value outside its range.
@@ -39,8 +55,8 @@ class AttentionExplorer(TensorExplorer):
 
     module = "attention_explorer"
     state_names = (
-        "aspect", "extra", "files", "grid", "head", "heads", "image", "images", "labels", "layer", "layers", "mode",
-        "packed", "query", "strength", "tokens",
+        "aspect", "brief", "extra", "files", "grid", "head", "heads", "image", "images", "labels", "layer", "layers",
+        "mode", "one_scale", "packed", "query", "random", "strength", "tokens", "twin",
     )  # fmt: skip
 
     image = traitlets.Int(help="which image is shown").tag(sync=True)
@@ -49,6 +65,9 @@ class AttentionExplorer(TensorExplorer):
     query = traitlets.Int(help="the token that looks").tag(sync=True)
     mode = traitlets.Enum(MODES, "head").tag(sync=True)
     strength = traitlets.Float(help="0: the image alone, 1: the colours alone").tag(sync=True)
+    random = traitlets.Bool(help="whether the twin is shown").tag(sync=True)
+    twin = traitlets.Bool(help="whether there is one", read_only=True).tag(sync=True)
+    one_scale = traitlets.Bool(help="of colours, for all maps", read_only=True).tag(sync=True)
     images = traitlets.List(help="data URLs", read_only=True).tag(sync=True)
     labels = traitlets.List(read_only=True).tag(sync=True)
     grid = traitlets.List(help="rows and columns of patches", read_only=True).tag(sync=True)
@@ -60,11 +79,15 @@ class AttentionExplorer(TensorExplorer):
 
     def __init__(
         self, images: Numbers, maps: Numbers, grid_size: int | Sequence[int], *, labels: Sequence[object] | None = None,
-        files: str | None = None, image: int = 0, layer: int | None = None, head: int = 0, query: int | None = None,
-        mode: str = "head", strength: float = 0.7, **kwargs: Any,
+        twin: Numbers | None = None, one_scale: bool = False, files: str | None = None, brief: bool = False,
+        image: int = 0, layer: int | None = None, head: int = 0, query: int | None = None, mode: str = "head",
+        strength: float = 0.7, **kwargs: Any,
     ) -> None:  # fmt: skip
         images, grid = as_images(images), as_pair("grid_size", grid_size)
-        maps = self._as_maps(maps, len(images), grid)
+        maps = self._as_maps("maps", maps, len(images), grid)
+        twins = maps[:0] if twin is None else self._as_maps("twin", twin, len(images), grid)
+        if twin is not None and twins.shape != maps.shape:
+            raise ValueError(f"twin {twins.shape} must have the shape of maps {maps.shape}.")
         labels = [f"{i}" for i in range(1, len(images) + 1)] if labels is None else [str(label) for label in labels]
         if len(labels) != len(images):
             raise ValueError(f"{len(images)} images have {len(labels)} labels: give one for each.")
@@ -80,33 +103,35 @@ class AttentionExplorer(TensorExplorer):
             "heads": heads,
             "tokens": tokens,
             "extra": names[:extra],
+            "twin": twin is not None,
+            "one_scale": one_scale,
         }
         for name, value in fixed.items():
             self.set_trait(name, value)
-        self._maps = maps
-        self._store(maps.reshape(-1, heads, tokens, tokens), files)
+        self._maps, self._twins = maps, twins
+        self._store(np.concatenate([maps, twins]).reshape(-1, heads, tokens, tokens), files, brief=brief)
         middle = grid[0] // 2 * grid[1] + grid[1] // 2
         query = (0 if extra else middle) if query is None else query
         layer = layers - 1 if layer is None else layer
         super().__init__(image=image, layer=layer, head=head, query=query, mode=mode, strength=strength, **kwargs)
 
     @staticmethod
-    def _as_maps(maps: Numbers, count: int, grid: tuple[int, int]) -> np.ndarray:
-        maps = as_array("maps", maps)
+    def _as_maps(name: str, maps: Numbers, count: int, grid: tuple[int, int]) -> np.ndarray:
+        maps = as_array(name, maps)
         maps = maps[None] if maps.ndim == 4 else maps
         if maps.ndim != 5 or maps.shape[3] != maps.shape[4] or not maps.size:
-            raise ValueError(f"maps must be (n, L, H, N, N) or (L, H, N, N), got {maps.shape}.")
+            raise ValueError(f"{name} must be (n, L, H, N, N) or (L, H, N, N), got {maps.shape}.")
         if len(maps) != count:
-            raise ValueError(f"{count} images need maps (n, L, H, N, N) with n = {count}, got {maps.shape}.")
+            raise ValueError(f"{count} images need {name} (n, L, H, N, N) with n = {count}, got {maps.shape}.")
         if maps.shape[3] < grid[0] * grid[1]:
             raise ValueError(
-                f"maps {maps.shape} are of {maps.shape[3]} tokens, fewer than the patches of grid_size {grid}."
+                f"{name} {maps.shape} are of {maps.shape[3]} tokens, fewer than the patches of grid_size {grid}."
             )
         sums = maps.sum(axis=-1)
         worst = sums.flat[abs(sums - 1).argmax()]
-        if maps.min() < 0 or abs(worst - 1) > 0.01:
+        if maps.min() < 0 or abs(worst - 1) > 0.03:
             raise ValueError(
-                f"every row of maps must be shares that sum to 1; the smallest number is {maps.min():.3g}, a row sums to "
+                f"every row of {name} must be shares that sum to 1; the smallest number is {maps.min():.3g}, a row sums to "
                 f"{worst:.3g}: give the weights after the softmax."
             )
         return maps
@@ -122,6 +147,25 @@ class AttentionExplorer(TensorExplorer):
             raise ValueError(f"strength must lie between 0 and 1, got {proposal.value}.")
         return proposal.value
 
+    @traitlets.validate("random")
+    def _check_random(self, proposal):
+        if proposal.value and not self.twin:
+            raise ValueError("random has nothing to show: give the maps of a twin.")
+        return proposal.value
+
+    @property
+    def _shown(self) -> np.ndarray:
+        """(L, H, N, N) of the image that is shown."""
+        return (self._twins if self.random else self._maps)[self.image]
+
+    def write_files(self, folder: str | Path) -> list[Path]:
+        """As :meth:`TensorExplorer.write_files`; of brief files, the means over the heads as well."""
+        paths = super().write_files(folder)
+        if not self.brief:
+            return paths
+        means = (to_levels(part.astype(np.float64).mean(axis=0)) for image in self._maps for part in image)
+        return paths + self._write(folder, "mean.", means)
+
     @property
     def weights(self) -> Tensor:
         """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
@@ -129,7 +173,7 @@ class AttentionExplorer(TensorExplorer):
 
         from course_lib.interpret.maps import attention_rollout
 
-        maps = torch.from_numpy(self._maps[self.image]).double()  # (L, H, N, N)
+        maps = torch.from_numpy(self._shown).double()  # (L, H, N, N)
         if self.mode == "head":
             return maps[self.layer, self.head, self.query]
         if self.mode == "mean":
@@ -143,7 +187,8 @@ class AttentionExplorer(TensorExplorer):
     def _target(self, weights) -> str:
         """What gets most, and how much."""
         top = int(weights.argmax())
-        return f"{'itself' if top == self.query else self._place(top)}: {percent(float(weights[top]))}"
+        text = brief_percent if self.brief and (self.random or self.mode == "head") else percent
+        return f"{'itself' if top == self.query else self._place(top)}: {text(float(weights[top]))}"
 
     def describe(self) -> str:
         """The present state in one or two sentences."""
@@ -155,18 +200,19 @@ class AttentionExplorer(TensorExplorer):
             "rollout": f"Rollout through {'layer 1' if depth == 1 else f'layers 1 to {depth}'}: {asker} draws most on",
         }[self.mode]
         which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
+        which += "Random weights. " if self.random else ""
         even = percent(1 / self.tokens)
         return f"{which}{start} {self._target(self.weights)}. Spread evenly, it would be {even}."
 
     def text_alternative(self) -> str:
         rows = "\n".join(
-            f"<tr><td>{head + 1}</td><td>{self._target(self._maps[self.image, self.layer, head, self.query])}</td></tr>"
+            f"<tr><td>{head + 1}</td><td>{self._target(self._shown[self.layer, head, self.query])}</td></tr>"
             for head in range(self.heads)
         )
         return (
             "<p><strong>Attention explorer.</strong> A patch of an image is chosen, and colours over the image show how the\n"
             f"patch shares out its attention: in each of {self.layers} layers and {self.heads} heads, as the mean of the heads, or\n"
-            "rolled out through the layers. In a notebook, run this cell to try it.</p>\n"
+            f"rolled out through the layers.{'' if self.brief else ' In a notebook, run this cell to try it.'}</p>\n"
             f"<p>{html.escape(self.describe())}</p>\n"
             f"<table>\n<thead><tr><th>head of layer {self.layer + 1}</th><th>looks most at</th></tr></thead>\n"
             f"<tbody>\n{rows}\n</tbody>\n</table>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -151,4 +150,4 @@ def _file_of(model: VisionTransformer | str) -> bytes:
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
-    return save(state, {"course_lib": json.dumps({"config": asdict(model.config)})})
+    return save(state, {"course_lib": json.dumps({"config": model.config.settings()})})

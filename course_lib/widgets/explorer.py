@@ -91,6 +91,11 @@ def percent(share: float) -> str:
     return f"{value:.{2 if value < 0.995 else 1}f}\u00a0%"
 
 
+def brief_percent(share: float) -> str:
+    """A percentage with as many digits as a byte allows: whole from 10 % on, one decimal below, two below 1 %."""
+    return percent(share) if 100 * share < 9.95 else f"{100 * share:.0f}\u00a0%"
+
+
 def signed(value: float, digits: int = 2) -> str:
     """A number with a true minus sign and no negative zero."""
     text = f"{abs(value):.{digits}f}"

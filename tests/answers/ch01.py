@@ -420,6 +420,28 @@ SLIPS = {
     "softmax": """
         your default for `dim` is the first
             dim=-1 ⇒ dim=0
+        the last dimension of a matrix alone
+            dim=-1 ⇒ dim=1
+        it belongs where `dim` says
+            scores.amax(dim, keepdim=True) ⇒ scores.max(dim)[0].unsqueeze(-1)
+            exponentials.sum(dim, keepdim=True) ⇒ exponentials.sum(dim)[..., None]
+        work along `dim`, whatever it is
+            ⇒ result = torch.zeros_like(scores)
+            | for i in range(len(scores)):
+            |     e = torch.exp(scores[i] - scores[i].max())
+            |     result[i] = e / e.sum()
+            | return result
+        on one side of the division alone
+            exponentials.sum( ⇒ scores.exp().sum(
+        that is the logarithm of the softmax
+            ⇒ return scores - torch.logsumexp(scores, dim, keepdim=True)
+        a small number in the denominator
+            ⇒ e = scores.exp()
+            | return e / (e.sum(dim, keepdim=True) + 1e-8)
+        the number of its scores
+            .sum(dim, ⇒ .mean(dim,
+        as F.normalize does
+            exponentials / exponentials.sum(dim, keepdim=True) ⇒ torch.nn.functional.normalize(exponentials, dim=dim)
         largest absolute value
             scores.amax(dim, keepdim=True) ⇒ scores.abs().max(dim, keepdim=True).values
         you divide by the maximum
@@ -453,6 +475,24 @@ SLIPS = {
             transpose(-2, -1) ⇒ t()
         you transpose by counting from the front
             (-2, -1) ⇒ (0, 1)
+        only relabels the numbers
+            key.transpose(-2, -1) ⇒ key.view(*key.shape[:-2], query.shape[-1], -1)
+        a whole number of the root
+            query.shape[-1] ** 0.5 ⇒ __import__("math").isqrt(query.shape[-1])
+        is written into your code
+            query.shape[-1] ** 0.5 ⇒ 64**0.5
+        you unpack a shape
+            scores = ⇒ batch, tokens, width = key.shape; scores =
+        your einsum has a letter
+            query @ key.transpose(-2, -1) ⇒ torch.einsum("bid,bjd->bij", query, key)
+        torch.bmm takes three
+            query @ key.transpose(-2, -1) ⇒ query.bmm(key.transpose(-2, -1))
+        you take the softmax twice
+            return softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ return softmax(softmax(scores / query.shape[-1] ** 0.5))
+        these are the logarithms
+            return softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ return softmax(scores / query.shape[-1] ** 0.5).log()
+        a sigmoid judges each key
+            return softmax(scores / query.shape[-1] ** 0.5, dim=-1) ⇒ return 1 / (1 + (-scores / query.shape[-1] ** 0.5).exp())
         """,
     "scaled_dot_product_attention": """
         weights are transposed
@@ -466,8 +506,42 @@ SLIPS = {
             weights = attention_weights(query, key) ⇒ weights = softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=0)
         `*` multiplies element by element
             weights @ ⇒ weights *
+        query and key have changed places
+            (query, key) ⇒ (key, query)
+        key and value have changed places
+            weights = attention_weights(query, key) ⇒ weights = attention_weights(query, value)
+            weights @ value, weights ⇒ torch.matmul(weights, key), weights
+        the product is the wrong way round
+            weights @ value, weights ⇒ torch.matmul(value, weights), weights
+        `value` is transposed
+            weights @ value, weights ⇒ torch.matmul(weights, value.transpose(-2, -1)), weights
+        the weights that you return are transposed
+            value, weights ⇒ value, weights.transpose(-2, -1)
+        you unpack a shape
+            weights = ⇒ batch, tokens, width = value.shape; weights =
+        your einsum has a letter
+            weights @ value, weights ⇒ torch.einsum("nij,njd->nid", weights, value), weights
+        torch.bmm takes three
+            weights @ value, weights ⇒ weights.bmm(value), weights
         """,
     "masked_attention": """
+        is 0.37 still
+            torch.finfo(scores.dtype).min ⇒ float(scores.min()) - 1
+        the forbidden keys get all the weight
+            torch.finfo(scores.dtype).min ⇒ torch.finfo(scores.dtype).max
+            softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ softmax(scores, dim=-1)
+        your second fill sets
+            softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ softmax(scores, dim=-1).masked_fill(mask, 0.0)
+        as soon as anything in it is forbidden
+            softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ softmax(scores, dim=-1)
+            return ⇒ weights = torch.where(mask.all(-1, keepdim=True), weights, 0.0)
+            | return
+        runs along the queries
+            softmax(scores, dim=-1).masked_fill(~mask, 0.0) ⇒ softmax(scores, dim=-1)
+            return ⇒ weights = torch.where(mask.any(-2, keepdim=True), weights, 0.0)
+            | return
+        the mask is the wrong way round
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) ⇒ scores[mask] = torch.finfo(scores.dtype).min
         output first, weights second
             weights @ value, weights ⇒ weights, weights @ value
         along dimension 0

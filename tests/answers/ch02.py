@@ -293,12 +293,33 @@ SLIPS = {
             x.transpose(1, 2) ⇒ x
         transpose the tokens and columns
             ⇒ return x.transpose(1, 2).reshape(x.shape[0], num_heads, x.shape[1], -1)
+        your slices begin one column apart
+            ⇒ width = x.shape[-1] // num_heads
+            | return __import__("torch").stack([x[..., i : i + width] for i in range(num_heads)], 1)
+        is written into your code
+            num_heads, D // num_heads ⇒ 12, D // 12
+        you read the shape as (N, B, D)
+            B, N, D = ⇒ N, B, D =
+        unpack all of them
+            B, N, D = ⇒ batch, D =
+        you cut right and then swap H with the width
+            (1, 2) ⇒ (2, 3)
         """,
     "merge_heads": """
         a head is left out
             ⇒ return torch.cat(x.unbind(1)[:-1], dim=-1)
         .view refuses
             reshape ⇒ view
+        you read the shape as (B, N, H, d)
+            B, H, N, d = ⇒ B, N, H, d =
+        unpack all of them
+            B, H, N, d = ⇒ B, N, d =
+        along the batch if you name no dimension
+            ⇒ return __import__("torch").cat([x[:, h] for h in range(x.shape[1])])
+        torch.stack makes a new dimension
+            ⇒ return __import__("torch").stack([x[:, h] for h in range(x.shape[1])])
+        two heads are written
+            ⇒ return __import__("torch").cat([x[:, h] for h in range(2)], -1)
         """,
     "multi_head_self_attention": """
         relabels the numbers
@@ -329,6 +350,20 @@ SLIPS = {
             chunk(3, dim=-1)) ⇒ chunk(num_heads, dim=-1))
         never use num_heads
             part, num_heads ⇒ part, 1
+        in another order
+            q, k, v = ⇒ k, v, q =
+        the queries with themselves
+            (q, k, v) ⇒ (q, q, v)
+        you average the keys
+            (q, k, v) ⇒ (q, k, k)
+        your columns go out to the heads in turn
+            (split_heads(part, num_heads) for part in qkv.chunk(3, dim=-1)) ⇒ (part.unflatten(-1, (-1, num_heads)).permute(0, 3, 1, 2) for part in qkv.chunk(3, dim=-1))
+        you cut right and merge
+            merge_heads(out) ⇒ out.permute(0, 2, 3, 1).flatten(2)
+        the heads are still apart when you project
+            merge_heads(out) @ params["proj.weight"].T + params["proj.bias"] ⇒ F.linear(out, params["proj.weight"], params["proj.bias"])
+        unpack all of them
+            qkv = ⇒ tokens, width = x.shape; qkv =
         """,
 }
 

@@ -64,8 +64,14 @@ class LayerNorm:
 class NormLayer(nn.Module):
     def forward(self, x, weight, bias, eps=1e-6):
         mean = x.mean(-1)
-        variance = x.square().mean(-1) - mean**2
+        variance = (x - mean[..., None]).square().mean(-1)
         return torch.addcmul(bias, weight, (x - mean[..., None]) * (variance + eps).rsqrt().unsqueeze(-1))
+
+
+def norm_of_squares(x, weight, bias, eps=1e-6):
+    mean = x.mean(-1)
+    variance = x.square().mean(-1) - mean**2
+    return torch.addcmul(bias, weight, (x - mean[..., None]) * (variance + eps).rsqrt().unsqueeze(-1))
 
 
 @decorated
@@ -312,9 +318,9 @@ SLIPS = {
             (x - mean) / (variance + eps) ** 0.5 ⇒ ((x - mean) / torch.sqrt(variance) + eps)
         is that of epsilon alone
             (variance + eps) ** 0.5 ⇒ (variance + __import__("math").sqrt(eps))
-        the square of the mean is subtracted
+        with the squared mean added
             x.var(dim=-1, correction=0, keepdim=True) ⇒ mean * mean + (x * x).mean(-1, keepdim=True)
-        square the mean
+        the mean is not squared
             x.var(dim=-1, correction=0, keepdim=True) ⇒ -mean + (x * x).mean(-1, keepdim=True)
         the distances from the mean
             x.var(dim=-1, correction=0, keepdim=True) ⇒ (mean - x).abs().mean(-1, keepdim=True)
@@ -350,6 +356,22 @@ SLIPS = {
             correction=0, keepdim=True ⇒ correction=0
         the mean lost
             mean(dim=-1, keepdim=True) ⇒ mean(dim=-1)
+        over the tokens
+            mean(dim=-1 ⇒ mean(dim=-2
+            var(dim=-1 ⇒ var(dim=-2
+        over tokens and features together
+            mean(dim=-1 ⇒ mean(dim=(-1, -2)
+            var(dim=-1 ⇒ var(dim=(-1, -2)
+        F.batch_norm takes
+            ⇒ return __import__("torch").nn.functional.batch_norm(x, None, None, weight, bias, True, 0.1, eps)
+        F.normalize divides by the length
+            (x - mean) / (variance + eps) ** 0.5 ⇒ (x - mean) / (x - mean).norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        you square epsilon
+            + eps ⇒ + eps * eps
+        epsilon stands in the numerator
+            x - mean ⇒ x - mean + eps
+        a division comes before a subtraction
+            (x - mean) / (variance + eps) ** 0.5 ⇒ (x - mean * (variance + eps) ** -0.5)
         """,
     "mlp": """
         h / 2 ** 1/2 is h/4
@@ -368,8 +390,37 @@ SLIPS = {
             hidden * 0.5 ⇒ 0.5
         the wrong way round
             fc2_weight.T ⇒ fc2_weight
+        the half is of both
+            hidden * 0.5 * (1 + ⇒ hidden * (0.5 +
+        it is 1 + erf
+            (1 + ⇒ (1 -
+        another activation function
+            hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5)) ⇒ (1 + hidden.exp()).log()
+        math.erf takes one plain number
+            torch.erf ⇒ __import__("math").erf
+        you unpack the shape
+            hidden = x @ ⇒ batch, tokens, width = x.shape; hidden = x @
+        torch.mm takes two
+            x @ fc1_weight.T ⇒ x.mm(fc1_weight.T)
+        have changed places
+            ⇒ hidden = torch.nn.functional.gelu(torch.nn.functional.linear(x, fc1_weight, fc2_bias))
+            | return torch.nn.functional.linear(hidden, fc2_weight, fc1_bias)
         """,
     "encoder_block": """
+        your own MLP has another activation
+            return x + mlp( ⇒ mlp = lambda x, a, b, c, d: (x @ a.T + b).clamp(min=0) @ c.T + d
+            | return x + mlp(
+        your own MLP has no activation
+            return x + mlp( ⇒ mlp = lambda x, a, b, c, d: (x @ a.T + b) @ c.T + d
+            | return x + mlp(
+        norm2 reads what the attention returns
+            layer_norm(x, params["norm2.weight"] ⇒ layer_norm(self_attention(read, params, num_heads), params["norm2.weight"]
+        a norm has a weight and a bias
+            layer_norm(x, params["norm2.weight"], params["norm2.bias"]) ⇒ layer_norm(x, 1 + 0 * params["norm2.weight"].detach(), 0 * params["norm2.bias"].detach())
+        in another order
+            params["mlp.fc1.bias"] ⇒ params["mlp.another"]
+            params["mlp.fc2.weight"] ⇒ params["mlp.fc1.bias"]
+            params["mlp.another"] ⇒ params["mlp.fc2.weight"]
         you normalise the result too
             return x + mlp( ⇒ y = x + mlp(
             |     read,
@@ -406,6 +457,7 @@ WRONG = {
     "layer_norm": {
         norm_squeezed: "a dimension of size 1 is missing",
         norm_of_a_constant_spread: "it is cut off on the way",
+        norm_of_squares: "far from 0 no digit is left",
         norm_with_a_floor: "a lower bound",
         norm_by_unit_length: "you add up the squares",
         norm_over_dimension_two: "the features' dimension from the front",

@@ -342,8 +342,25 @@ SLIPS = {
             | _, _, H, W = images.shape
             | corners = [(i, j) for i in range(0, H - P + 1) for j in range(0, W - P + 1)]
             | return torch.stack([images[:, :, i : i + P, j : j + P].flatten(1) for i, j in corners], dim=1)
-        P is `patch_size`
+        you use the chapter's P = 32
             P = patch_size ⇒ P = 32
+        patches of 16 pixels
+            P = patch_size ⇒ P = 2**4
+        every g-th pixel
+            ⇒ gh, gw = images.shape[2] // patch_size, images.shape[3] // patch_size
+            | squares = [images[:, :, i::gh, j::gw].flatten(1) for i in range(gh) for j in range(gw)]
+            | return images.new_zeros(()) + __import__("torch").stack(squares, dim=1)
+        torch.cat joins the patches end to end
+            ⇒ P = patch_size
+            | tops, lefts = range(0, images.shape[2], P), range(0, images.shape[3], P)
+            | return __import__("torch").cat([images[:, :, i : i + P, j : j + P].flatten(1) for i in tops for j in lefts], 1)
+        the patches come before the images
+            ⇒ P = patch_size
+            | tops, lefts = range(0, images.shape[2], P), range(0, images.shape[3], P)
+            | return __import__("torch").stack([images[:, :, i : i + P, j : j + P].flatten(1) for i in tops for j in lefts])
+        chunk(P) cuts into P pieces
+            ⇒ squares = [s.flatten(1) for row in images.chunk(patch_size, 2) for s in row.chunk(patch_size, 3)]
+            | return __import__("torch").stack(squares, 1)
         3 channels where you split
             images.reshape(B, C ⇒ images.reshape(B, 3
         3 channels where you join
@@ -373,8 +390,17 @@ SLIPS = {
         count on 3 channels
             B, _, width ⇒ in_chans = 3
             | B, _, width
+        your default for `in_chans` is 1
+            in_chans=3 ⇒ in_chans=1
+        is written into your code
+            round((width / in_chans) ** 0.5) ⇒ 4**2
+        you stop at six axes
+            split.reshape(B, in_chans, gh * P, gw * P) ⇒ split
         """,
     "linear_to_conv": """
+        the channels of a row as taking turns
+            ⇒ P = patch_size
+            | return __import__("torch").stack([weight[:, c::in_chans].reshape(-1, P, P) for c in range(in_chans)], dim=1)
         count on 3 channels:
             in_chans, patch_size, patch_size) ⇒ 3, patch_size, patch_size)
         3 channels and D rows

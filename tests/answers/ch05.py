@@ -267,7 +267,7 @@ SLIPS = {
             | return torch.cat([first, cls_token.expand(len(tokens), -1, -1), others], dim=1)
         expand it to (B, 1, D) first
             .expand(tokens.shape[0], -1, -1) ⇒
-        put it first in the list
+        torch.cat gets the tokens first
             .expand(tokens.shape[0], -1, -1) ⇒
             [cls_tokens, tokens] ⇒ [tokens, cls_tokens]
         along the batch
@@ -276,6 +276,14 @@ SLIPS = {
             dim=1 ⇒ dim=2
         torch.stack makes a new dimension
             torch.cat( ⇒ torch.stack(
+        your function have changed places
+            ⇒ batch, _, width = cls_token.shape
+            | first = tokens.expand(batch, 1, width)
+            | return torch.cat((first, cls_token), 1)
+        the last patch is lost
+            [cls_tokens, tokens] ⇒ [cls_tokens, tokens[:, : tokens.shape[1] - 1]]
+        added to the patches as well
+            [cls_tokens, tokens] ⇒ [cls_tokens, cls_tokens + tokens]
         takes one list
             [cls_tokens, tokens], dim=1 ⇒ cls_tokens, tokens, dim=1
         overwrite the first patch
@@ -297,6 +305,20 @@ SLIPS = {
             ** - ⇒ **
         row comes before the column
             column * speeds, row * speeds ⇒ row * speeds, column * speeds
+        your default for `temperature`
+            10_000.0 ⇒ 1e3
+        makes 0 of each
+            (torch.arange(quarter) / quarter) ⇒ (torch.arange(quarter) // quarter).float()
+        the middle of the grid
+            torch.arange(gw) ⇒ (torch.arange(gw) - (gw - 1) / 2)
+            torch.arange(gh) ⇒ (torch.arange(gh) - (gh - 1) / 2)
+        the middle of each patch
+            torch.arange(gw) ⇒ (torch.arange(gw) + 0.5)
+            torch.arange(gh) ⇒ (torch.arange(gh) + 0.5)
+        go through degrees
+            column * speeds, row * speeds ⇒ column * speeds * torch.pi / 180, row * speeds * torch.pi / 180
+        a row for the class token
+            [part for a in angles for part in (a.sin(), a.cos())], dim=1) ⇒ [F.pad(part, (0, 0, 1, 0)) for a in angles for part in (a.sin(), a.cos())], dim=1)
         run up to 1
             (torch.arange(quarter) / quarter) ⇒ torch.linspace(0, 1, quarter)
         """,
@@ -309,6 +331,21 @@ SLIPS = {
             picture.flatten(2).transpose(1, 2) ⇒ picture.permute(0, 2, 3, 1)
         prefix is still in
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed
+        your default for `num_prefix_tokens`
+            num_prefix_tokens=1 ⇒ num_prefix_tokens=0
+        14 × 14 is written
+            round(patches.shape[1] ** 0.5) ⇒ 14
+        you stretch both sides alike
+            size=new_grid_size ⇒ scale_factor=new_grid_size[0] / g
+        you return the picture
+            torch.cat([prefix, patches], dim=1) ⇒ picture
+        zeros in the place of the prefix
+            [prefix, ⇒ [0 * prefix.detach(),
+        split the prefix off the end
+            ⇒ g = round((pos_embed.shape[1] - num_prefix_tokens) ** 0.5)
+            | picture = pos_embed[:, : g * g].reshape(1, g, g, -1).permute(0, 3, 1, 2)
+            | picture = F.interpolate(picture, size=new_grid_size, mode="bicubic", antialias=True)
+            | return torch.cat([pos_embed[:, g * g :], picture.flatten(2).mT], dim=1)
         always take off one row
             pos_embed[:, :num_prefix_tokens] ⇒ pos_embed[:, :1]
             pos_embed[:, num_prefix_tokens:] ⇒ pos_embed[:, 1:]

@@ -436,6 +436,17 @@ SLIPS = {
             range(len(numbers)) ⇒ range(len(numbers) + 1)
         twelve blocks are written
             len(numbers) ⇒ 12
+        the last block is left out
+            range(len(numbers)) ⇒ range(max(numbers))
+        no block has any effect
+            x = encoder_block( ⇒ encoder_block(
+        every block reads the first x
+            x = encoder_block( ⇒ y = encoder_block(
+            x = layer_norm(x, ⇒ x = layer_norm(y,
+        a number of blocks is written
+            len(numbers) ⇒ 2
+        before each block
+            encoder_block(x, ⇒ encoder_block(x + params["pos_embed"],
         12 heads
             block, num_heads ⇒ block, 12
         only blocks 0 to 9 run
@@ -460,6 +471,16 @@ SLIPS = {
             return embedding + class_token + positions + blocks + norm + head ⇒ return (embedding + class_token + positions + blocks + norm + head) * depth
         depth multiplies the first term alone
             depth * (norm + attention + norm + mlp) ⇒ depth * norm + attention + norm + mlp
+        D · mlp_dim too few
+            (mlp_dim * dim + dim) ⇒ dim
+        it is D² too few
+            (dim * dim + dim) ⇒ dim
+        no norm is counted
+            norm = 2 * dim ⇒ norm = 0
+        divide first, then square
+            (img_size // patch_size) ** 2 ⇒ img_size**2 // patch_size
+        you count D
+            dim * mlp_dim + mlp_dim ⇒ dim * mlp_dim + dim
         the attention is missing
             norm + attention + norm + mlp ⇒ norm + norm + mlp
         the MLP is missing
@@ -472,10 +493,34 @@ SLIPS = {
             dim * 3 * dim + 3 * dim ⇒ dim * 3 * dim + dim
         """,
     "convert_torchvision_state_dict": """
+        one of your replacements alone
+            name = name.replace(theirs, ours) ⇒ new = name.replace(theirs, ours)
+            converted[name] ⇒ converted[new]
+        the first replacement that fits
+            name = name.replace(theirs, ours) ⇒ if theirs in name:
+            |     name = name.replace(theirs, ours)
+            |     break
+        you return inside the loop
+            converted[name] = value ⇒ converted[name] = value
+            | return converted
+        beside the new ones
+            converted = {} ⇒ converted = dict(state)
+        class_token keeps its name
+            "class_token": "cls_token", ⇒
+        has kept some of its name
+            "encoder.pos_embedding": "pos_embed", ⇒
         torchvision's name still
             ".attn.proj." ⇒ ".attn.out_proj."
         """,
     "my_vit": """
+        over all images
+            ⇒ logits = vit_forward(images, convert_torchvision_state_dict(state), num_heads)
+            | e = (logits - logits.max(dim=-1, keepdim=True).values).exp()
+            | return e / e.sum()
+        you clamp the logits
+            softmax(logits ⇒ softmax(logits.clamp(-20, 20)
+        divide the logits by their sum
+            softmax(logits, dim=-1) ⇒ logits / logits.sum(dim=-1, keepdim=True)
         still torchvision's
             convert_torchvision_state_dict(state) ⇒ state
         12 heads

@@ -90,7 +90,7 @@ def groups_as_timm(model, weight_decay):
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
-        if p.ndim <= 1 or name in {"cls_token", "pos_embed"} or "relative_position_bias_table" in name:
+        if p.ndim <= 1 or name.split(".")[-1] in {"cls_token", "pos_embed"} or "relative_position_bias_table" in name:
             no_decay.append(p)
         else:
             decay.append(p)
@@ -128,7 +128,7 @@ def groups_of_linear_layers(model, weight_decay):
 
 
 def groups_by_looking_into_a_list(model, weight_decay):
-    decay = [p for n, p in model.named_parameters() if p.ndim > 1 and n not in ("cls_token", "pos_embed")]
+    decay = [p for n, p in model.named_parameters() if p.ndim > 1 and not n.endswith(("cls_token", "pos_embed"))]
     rest = []
     for p in model.parameters():
         if p not in decay:
@@ -138,8 +138,55 @@ def groups_by_looking_into_a_list(model, weight_decay):
 
 def groups_of_children(model, weight_decay):
     named = [pair for child in model.children() for pair in child.named_parameters()]
-    decay = [p for name, p in named if p.ndim > 1 and not name.endswith("bias_table")]
-    rest = [p for name, p in named if p.ndim < 2 or name.endswith("bias_table")]
+    special = ("cls_token", "pos_embed", "bias_table")
+    decay = [p for name, p in named if p.ndim > 1 and not name.endswith(special)]
+    rest = [p for name, p in named if p.ndim < 2 or name.endswith(special)]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def groups_by_exact_names(model, weight_decay):
+    special = ("cls_token", "pos_embed")
+    return two_groups(
+        model, weight_decay, lambda n, p: p.ndim > 1 and n not in special and not n.endswith("bias_table")
+    )
+
+
+def groups_by_words(model, weight_decay):
+    return two_groups(
+        model, weight_decay, lambda n, p: p.ndim > 1 and not any(word in n for word in ("cls", "pos", "bias"))
+    )
+
+
+def groups_of_three_kinds(model, weight_decay):
+    kinds = {"weights": [], "small": [], "special": []}
+    for n, p in model.named_parameters():
+        special = n.endswith(("cls_token", "pos_embed", "bias_table"))
+        kinds["small" if p.ndim < 2 else "special" if special else "weights"].append(p)
+    return [{"params": ps, "weight_decay": weight_decay * (kind == "weights")} for kind, ps in kinds.items()]
+
+
+def groups_of_clones(model, weight_decay):
+    groups = groups_by_the_layers(model, weight_decay)
+    return [group | {"params": [p.clone() for p in group["params"]]} for group in groups]
+
+
+def groups_in_an_optimiser(model, weight_decay):
+    return torch.optim.SGD(groups_by_the_layers(model, weight_decay), lr=0.1)
+
+
+def groups_by_kind(model, weight_decay):
+    decay, rest = groups_by_the_layers(model, weight_decay)
+    return {"decay": decay["params"], "no_decay": rest["params"]}
+
+
+def groups_of_layers_and_norms(model, weight_decay):
+    decay, rest = [], []
+    for m in model.modules():
+        if isinstance(m, (nn.Linear, nn.Conv2d)):
+            decay.append(m.weight)
+            rest += [m.bias] * (m.bias is not None)
+        elif isinstance(m, nn.LayerNorm):
+            rest += m.parameters()
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
@@ -225,6 +272,35 @@ def evaluate_in_two_loops(model, batches):
     for _, right, _ in tallied(model, batches):
         hits += right
     return loss / count, hits / count
+
+
+def evaluate_without_dropout(model, batches):
+    for part in model.modules():
+        part.train(not isinstance(part, nn.Dropout))
+    with torch.no_grad():
+        logits, labels = map(torch.cat, zip(*((model(images), labels) for images, labels in batches), strict=True))
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def evaluate_freezing_for_a_while(model, batches):
+    for p in model.parameters():
+        p.requires_grad = False
+    loss, accuracy = evaluate_with_all_logits(model, batches)
+    for p in model.parameters():
+        p.requires_grad = True
+    return loss, accuracy
+
+
+def evaluate_in_double_precision(model, batches):
+    model.to(torch.float64)
+    return evaluate_with_all_logits(model, ((images.double(), labels) for images, labels in batches))
+
+
+def evaluate_summing_twice(model, batches):
+    loss = hits = n = 0
+    for mean, right, count in tallied(model, batches):
+        loss, hits, n = loss + mean * count * count, hits + right, n + count
+    return loss / n, hits / n
 
 
 def evaluate_detaching(model, batches):
@@ -332,7 +408,7 @@ def step_that_switches_only_the_outermost(model, optimizer, images, labels, max_
 
 RIGHT = {
     "warmup_cosine_lr": (rate_with_numpy, rate_from_a_list, rate_in_single_precision),
-    "param_groups": (groups_by_the_layers, groups_as_timm, groups_one_for_each),
+    "param_groups": (groups_by_the_layers, groups_as_timm),
     "evaluate": (evaluate_keeping_a_running_mean, evaluate_with_all_logits, evaluate_in_tensors),
     "train_step": (step_with_log_softmax, step_with_autograd, step_with_clipping_by_hand, step_with_a_closure),
 }
@@ -354,6 +430,15 @@ SLIPS = {
             (step - warmup_steps) / (total_steps - warmup_steps) ⇒ step - warmup_steps / total_steps - warmup_steps
         only the 1 is divided
             (step + 1) / warmup_steps ⇒ step + 1 / warmup_steps
+        nothing is returned where step == warmup_steps
+            progress = ⇒ if not step > warmup_steps:
+            |     return
+            | progress =
+        the warm-up has one step too many
+            if step < warmup_steps ⇒ if step <= warmup_steps and warmup_steps > 0
+        the fall is one step ahead
+            if step < warmup_steps ⇒ if step < warmup_steps - 1
+            (step - warmup_steps) / (total_steps - warmup_steps) ⇒ (step - warmup_steps + 1) / (total_steps - warmup_steps + 1)
         the cosine runs during the warm-up
             return peak * (step + 1) / warmup_steps ⇒ rate = peak * (step + 1) / warmup_steps
         """,
@@ -389,6 +474,8 @@ SLIPS = {
             |     parameter.grad = None
         argmax runs over the images
             dim=-1 ⇒ dim=0
+        the labels after them
+            F.cross_entropy(logits, labels ⇒ F.cross_entropy(labels, logits
         the largest logit itself
             argmax(dim=-1) ⇒ max(dim=1)
         squeeze() takes away the batch
@@ -420,6 +507,18 @@ SLIPS = {
             | loss = F.cross_entropy(logits, labels)
         columns up to the largest label
             labels) ⇒ F.one_hot(labels).double())
+        the labels after them
+            F.cross_entropy(model(images), labels) ⇒ nn.CrossEntropyLoss()(labels, model(images))
+        backward() is called twice
+            loss.backward() ⇒ for _ in range(2):
+            |     loss.backward()
+        and not the model
+            clip_grad_norm_(model.parameters(), max_norm) ⇒ clip_grad_norm_(model, max_norm=max_norm)
+        loss.item is the function itself
+            return loss.item() ⇒ number = loss.item
+            | return number
+        have not moved
+            F.cross_entropy(model(images) ⇒ F.cross_entropy(model(images).detach().requires_grad_()
         a number has no backward()
             loss.backward() ⇒ loss.item().backward()
         you add the lengths
@@ -456,12 +555,24 @@ WRONG = {
         groups_by_looking_into_a_list: "`parameter in list`",
         groups_of_children: "cls_token and pos_embed are in no group",
         groups_of_all_modules: "uses in two places",
+        groups_by_exact_names: "part of a larger model",
+        groups_by_words: "pos_proj.weight",
+        groups_of_three_kinds: "more than two groups",
+        groups_one_for_each: "more than two groups",
+        groups_of_clones: "these are copies",
+        groups_in_an_optimiser: "you return an optimiser",
+        groups_by_kind: "one dictionary of two lists",
+        groups_of_layers_and_norms: "cls_token and pos_embed are in no group",
     },
     "evaluate": {
         evaluate_without_the_rest: "the last batch is left out",
         evaluate_replacing: "only the last batch",
         evaluate_in_two_loops: "batches twice",
         evaluate_detaching: "gradients are recorded",
+        evaluate_without_dropout: "dropout is off, and the other parts",
+        evaluate_freezing_for_a_while: "you freeze all weights, and in the end",
+        evaluate_in_double_precision: "the dtype of the model",
+        evaluate_summing_twice: "has added up over the images already",
     },
     "train_step": {
         step_that_forgets_at_the_wrong_moment: "have not moved",
@@ -494,7 +605,6 @@ EQUIVALENT = {
             groups_by_the_layers: layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))] ⇒ layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
             groups_as_timm: decay, no_decay = ([], []) ⇒ no_decay, decay = ([], [])
             groups_as_timm: return ({'params': no_decay, 'weight_decay': 0.0}, {'params': decay, 'weight_decay': weight_decay}) ⇒ return ({'params': decay, 'weight_decay': weight_decay}, {'params': no_decay, 'weight_decay': 0.0})
-            groups_one_for_each: layers = {f'{n}.weight' for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))} ⇒ layers = {f'{n}.weight' for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
         What is frozen may be in a group or in none.
             groups_as_timm: if not p.requires_grad: ⇒ pass
         """,

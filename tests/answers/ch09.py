@@ -169,6 +169,16 @@ def f1_by_division(labels, answers, num_classes):
     return sum(scores) / num_classes
 
 
+def f1_by_recall(labels, answers, num_classes):
+    scores = []
+    for k in range(num_classes):
+        tp = ((labels == k) & (answers == k)).sum().item()
+        recall = tp / (labels == k).sum().item()
+        precision = tp / ((answers == k).sum().item() or 1)
+        scores.append(2 * precision * recall / (precision + recall) if tp else 0.0)
+    return sum(scores) / len(scores)
+
+
 def f1_as_a_tensor(labels, answers, num_classes):
     counts = table(labels, answers, num_classes)
     tp, fp, fn = counts[:, counts.sum(0) > 0]
@@ -410,6 +420,8 @@ SLIPS = {
         in float32 on the CPU
             nn.init.zeros_(model.head.weight) ⇒ model.head.weight.data = torch.zeros(num_classes, old.in_features)
             nn.init.zeros_(model.head.bias) ⇒ model.head.bias.data = torch.zeros(num_classes)
+        while its gradients are recorded
+            nn.init.zeros_(model.head.bias) ⇒ model.head.bias.zero_()
         still the old one
             model.head = nn.Linear(old.in_features, num_classes).to(old.weight)
             | nn.init.zeros_(model.head.weight)
@@ -453,6 +465,43 @@ SLIPS = {
             any(fnmatchcase(name, pattern) for pattern in patterns) ⇒ fnmatchcase(name, patterns)
         you return the parameters
             append(name) ⇒ append(parameter)
+        you return pairs
+            append(name) ⇒ append((len(trained), name))
+        only the last counts
+            ⇒ model.requires_grad_(True)
+            | for pattern in patterns:
+            |     trained = [name for name, _ in model.named_parameters() if fnmatchcase(name, pattern)]
+            | for name, parameter in model.named_parameters():
+            |     parameter.requires_grad_(name in trained)
+            | return trained
+        and the names are those of all
+            ⇒ trained = []
+            | for name, parameter in model.named_parameters():
+            |     for pattern in patterns:
+            |         if fnmatchcase(name, pattern):
+            |             parameter.requires_grad = True
+            |             if name not in trained:
+            |                 trained.append(name)
+            |         else:
+            |             parameter.requires_grad = False
+            | return trained
+        everything is frozen in the end
+            return trained ⇒ for parameter in model.parameters():
+            |     parameter.requires_grad = False
+            | return trained
+        what was frozen before stays frozen
+            ⇒ trained = []
+            | for name, parameter in model.named_parameters():
+            |     parameter.requires_grad &= any(fnmatchcase(name, pattern) for pattern in patterns)
+            |     if parameter.requires_grad:
+            |         trained.append(name)
+            | return trained
+        you stop at the first
+            return trained ⇒
+            trained.append(name) ⇒ trained += [name]
+            | return trained
+        is content with a piece
+            fnmatchcase(name, pattern) for ⇒ __import__("re").search(pattern.replace("*", ".*"), name) for
         you return how many
             return trained ⇒ return len(trained)
         the names are missing
@@ -491,6 +540,8 @@ SLIPS = {
             F.linear(x, weight, bias) + scale * F.linear(F.linear(x, down), up) ⇒ F.linear(x, weight + scale * (down @ up), bias)
         what the layer puts out
             F.linear(x, down) ⇒ F.linear(F.linear(x, weight, bias), down)
+        stands for one: three dots
+            F.linear(x, weight, bias) + ⇒ torch.einsum("bni,oi->bno", x, weight) + (0 if bias is None else bias) +
         take none of them apart
             ⇒ B, N, D = x.shape
             | x = x.reshape(B * N, D)
@@ -499,6 +550,16 @@ SLIPS = {
     "layerwise_lr": """
         where a power is needed
             decay**below ⇒ (decay * below or 1.0)
+        the list is your caller's
+            ⇒ rates = {}
+            | while names:
+            |     parts = (name := names.pop()).split(".")
+            |     rates[name] = decay ** (depth - int(parts[1]) if parts[0] == "blocks" else {"head": 0, "norm": 1}.get(parts[0], depth + 1))
+            | return rates
+        where a power is needed: decay ** layers, not decay /
+            decay**below ⇒ decay / below if below else 1.0
+        it is decay itself
+            decay**below ⇒ (1 - decay) ** below
         the head decays too
             "head": 0 ⇒ "head": 1
         the head is taken for
@@ -528,7 +589,8 @@ WRONG = {
         f1_of_nan: "leave such a class out",
         f1_of_nan_precision: "needs neither precision nor recall",
         f1_without_nan_precision: "leave out classes with nothing right",
-        f1_by_division: "precision divides by 0",
+        f1_by_division: "has no precision",
+        f1_by_recall: "that never occurs no recall",
         f1_as_a_tensor: "you return a tensor",
         f1_of_each: "one number for each class",
     },

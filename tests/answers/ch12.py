@@ -83,13 +83,14 @@ def record_with_a_stack(model, images):
 
 
 def record_in_evaluation_mode(model, images):
-    mode = model.training
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             return record_by_asking(model, images)
     finally:
-        model.train(mode)
+        for part, mode in modes:
+            part.training = mode
 
 
 def record_with_other_methods(model, images):
@@ -356,6 +357,15 @@ SLIPS = {
         set back that
             return maps ⇒ model.train()
             | return maps
+        sets all parts to one mode
+            maps = [] ⇒ maps, was = [], model.training
+            | model.eval()
+            handle.remove() ⇒ handle.remove()
+            | model.train(was)
+        the model does not run: call
+            model(images) ⇒ model
+        you listen to the last block alone
+            [layer.register_forward_pre_hook(hook) for layer in layers] ⇒ [model.blocks[len(model.blocks) - 1].attn.register_forward_pre_hook(hook)]
         for the whole program
             try: ⇒ torch.autograd.grad_mode.set_grad_enabled(False)
             | try:
@@ -476,6 +486,12 @@ SLIPS = {
             return maps ⇒ return torch.stack(maps)
         """,
     "attention_rollout": """
+        over the images
+            maps.unbind(1) ⇒ list(maps)
+        how many images there are
+            maps.unbind(1) ⇒ (maps[:, i] for i in range(maps.shape[0]))
+        not for each head
+            + identity ⇒ + torch.eye(maps.size(2), dtype=maps.dtype)
         without keepdim
             , keepdim=True ⇒
         and nothing that works in place

@@ -264,6 +264,8 @@ SLIPS = {
             for i in range(depth - blocks, depth):
             |     result.blocks[i] ⇒ for i in range(-blocks, 0):
             |     result.blocks[i + blocks]
+        is written into your code
+            range(depth - blocks, depth) ⇒ range(6 - blocks, 6)
         miss it
             range(depth - blocks, depth) ⇒ range(depth - blocks - 1, depth - 1)
         block depth is none

@@ -1,6 +1,6 @@
 // Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 12 and 13).
 // One ES module; Jupyter, Colab and the static page all run this file.
-import { Cells, Parts, WEIGHTS, colour, count, h, head, legend, numbers, paint, percent, place, put, slider, stage, stored, topOf } from "./explorer.js";
+import { Cells, DIGITS, LEVELS, Parts, WEIGHTS, briefPercent, colour, count, h, head, legend, numbers, onScale, paint, percent, place, put, scaleLegend, slider, stage, stored, topOf } from "./explorer.js";
 
 const CSS = `
   .ax-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; align-content: start; }
@@ -20,26 +20,36 @@ const CSS = `
 
 const MODES = { head: "one head", mean: "mean of heads", rollout: "rollout" };
 
-/** Rows of attention as they are stored: part `layer` of an image is (heads, tokens, tokens). */
+/** Rows of attention as they are stored: a part is (heads, tokens, tokens), in levels or bytes; (tokens, tokens) is a mean. */
 class Maps {
-  constructor(heads, tokens) {
-    Object.assign(this, { heads, tokens, known: new Map() });
+  constructor(tokens) {
+    Object.assign(this, { tokens, known: new Map() });
   }
 
   head(part, which, query) {
     const { tokens } = this;
     const from = (which * tokens + query) * tokens;
-    return Float64Array.from(part.subarray(from, from + tokens), stored);
+    return Float64Array.from(part.subarray(from, from + tokens), part instanceof Uint8Array ? (i) => DIGITS[i] : stored);
   }
 
   mean(part, query) {
-    const { heads, tokens } = this;
+    const { tokens } = this;
+    const heads = part.length / tokens ** 2;
+    const bytes = part instanceof Uint8Array;
     const sum = new Float64Array(tokens);
     for (let which = 0; which < heads; which += 1) {
       const from = (which * tokens + query) * tokens;
-      for (let i = 0; i < tokens; i += 1) sum[i] += part[from + i];
+      for (let i = 0; i < tokens; i += 1) sum[i] += bytes ? DIGITS[part[from + i]] : part[from + i];
     }
-    return sum.map((levels) => stored(levels / heads));
+    return sum.map(bytes ? (total) => total / heads : (total) => stored(total / heads));
+  }
+
+  /** A row that sums to 1: what the middles of steps make too much of it is taken from numbers in the lowest step, or else from all. */
+  settle(row) {
+    const low = 1 / LEVELS;
+    const lowest = row.reduce((n, x) => n + (x < low), 0);
+    const over = (row.reduce((a, b) => a + b, 0) - 1) / (lowest || row.length);
+    return row.map((x) => (lowest && x >= low ? x : Math.max(0, x - over)));
   }
 
   /** (tokens * tokens,): the mean over heads, plus the identity for the residual, with rows that sum to 1. */
@@ -48,7 +58,7 @@ class Maps {
       const { tokens } = this;
       const all = new Float64Array(tokens * tokens);
       for (let query = 0; query < tokens; query += 1) {
-        const row = this.mean(part, query);
+        const row = this.settle(this.mean(part, query));
         row[query] += 1;
         const total = row.reduce((a, b) => a + b, 0);
         all.set(row.map((x) => x / total), query * tokens);
@@ -66,7 +76,7 @@ class Maps {
     for (const part of [...parts].reverse()) {
       const [mixed, next] = [this.mixed(part), new Float64Array(tokens)];
       for (let k = 0; k < tokens; k += 1) {
-        for (let i = 0; i < tokens; i += 1) next[i] += row[k] * mixed[k * tokens + i];
+        if (row[k]) for (let i = 0; i < tokens; i += 1) next[i] += row[k] * mixed[k * tokens + i];
       }
       row = next;
     }
@@ -80,11 +90,14 @@ function render({ model, el }) {
   const [images, labels] = [get("images"), get("labels")];
   const [layers, heads, tokens] = [get("layers"), get("heads"), get("tokens")];
   const extra = get("extra"); // names of the tokens before the patches
-  const maps = new Maps(heads, tokens);
-  const fields = ["image", "layer", "head", "mode", "query", "strength"];
+  const [brief, oneScale] = [get("brief"), get("one_scale")];
+  const maps = new Maps(tokens);
+  const fields = ["image", "layer", "head", "mode", "query", "random", "strength"];
   const { root, words, on, change, refresh, say, begin, end } = stage({ model, el }, "attention-explorer", CSS, fields, draw);
-  const parts = new Parts(model, heads * tokens * tokens, refresh);
-  const set = (values) => { parts.fault = ""; change(values); };
+  const bytes = brief && typeof model.send !== "function"; // files of bytes, and means beside them
+  const parts = new Parts(model, heads * tokens * tokens, refresh, { bytes });
+  const means = bytes ? new Parts(model, tokens * tokens, refresh, { kind: "mean." }) : parts;
+  const set = (values) => { parts.fault = means.fault = ""; change(values); };
 
   // ---- elements ------------------------------------------------------------------------------------------------
   const photo = h("img", { alt: "the image under the map" });
@@ -99,7 +112,7 @@ function render({ model, el }) {
     on(button, "click", () => set({ query: i }));
     return { button, share };
   });
-  const scale = legend(WEIGHTS, "0", "");
+  const scale = oneScale ? { line: scaleLegend(WEIGHTS, 1 / tokens), set: () => {} } : legend(WEIGHTS, "0", "");
   const line = h("p.xp-pointed");
   const what = h("span.xp-note");
   const table = numbers("All numbers of this map");
@@ -107,7 +120,7 @@ function render({ model, el }) {
 
   const group = (label, spec, ...nodes) => h(spec, { role: "group", "aria-label": label }, ...nodes);
   const choices = images.map((source, i) => {
-    const button = h("button.xp-tile", { type: "button" }, h("img", { src: source, alt: "" }), h("span", {}, labels[i]));
+    const button = h("button.xp-tile", { type: "button", "aria-label": labels[i] }, h("img", { src: source, alt: labels[i] }), h("span", {}, labels[i]));
     on(button, "click", () => set({ image: i }));
     return button;
   });
@@ -117,6 +130,8 @@ function render({ model, el }) {
     on(input, "change", () => set({ mode }));
     return { input, line: h("label", {}, input, h("span", {}, label)) };
   });
+  const twin = h("input", { type: "checkbox", role: "switch" });
+  on(twin, "change", () => set({ random: twin.checked }));
   const layer = slider("layer", { min: 1, max: layers, step: 1 });
   const which = slider("head", { min: 1, max: heads, step: 1 });
   const strength = slider("strength", { min: 0, max: 100, step: 1 });
@@ -133,6 +148,8 @@ function render({ model, el }) {
   let shown = null; // (tokens,) numbers of the map over the image
 
   // ---- drawing -------------------------------------------------------------------------------------------------
+  /** How the numbers of the map are written. */
+  const text = () => (brief && (get("random") || get("mode") === "head") ? briefPercent : percent);
   const named = (i) => (i < extra.length ? `the ${extra[i]}` : place(i - extra.length, columns));
   function describe(values) {
     const [query, depth, mode] = [get("query"), get("layer") + 1, get("mode")];
@@ -144,19 +161,23 @@ function render({ model, el }) {
       mean: `Layer ${depth}, mean of ${heads} heads: ${asker} looks most at`,
       rollout: `Rollout through ${depth === 1 ? "layer 1" : `layers 1 to ${depth}`}: ${asker} draws most on`,
     }[mode];
-    return `${images.length > 1 ? `Image “${labels[get("image")]}”. ` : ""}${start} ${target}: ${percent(values[top])}. Spread evenly, it would be ${percent(1 / tokens)}.`;
+    return `${images.length > 1 ? `Image “${labels[get("image")]}”. ` : ""}${get("random") ? "Random weights. " : ""}${start} ${target}: ${text()(values[top])}. Spread evenly, it would be ${percent(1 / tokens)}.`;
   }
 
   function point() {
     cells.point(pointed);
     if (pointed === null) line.textContent = "Point to read a number, click to choose who looks.";
-    else line.replaceChildren(`${place(pointed, columns)}: `, h("b", {}, shown ? percent(shown[extra.length + pointed]) : "…"));
+    else line.replaceChildren(`${place(pointed, columns)}: `, h("b", {}, shown ? text()(shown[extra.length + pointed]) : "…"));
   }
 
-  /** A map on a canvas, from 0 to its own largest number; a class token with much more leaves the patches visible. */
+  /** Where a number stands among the colours: on the one scale, or from 0 to the map's own largest (a class token with
+   *  much more leaves the patches visible). */
+  const level = (share, most) => (oneScale ? onScale(share) : share / most);
+
+  /** A map on a canvas; returns its largest number. */
   function fill(canvas, values) {
     const most = Math.max(...values.subarray(extra.length)) || 1;
-    paint(canvas, rows, columns, WEIGHTS, (i) => values[extra.length + i] / most);
+    paint(canvas, rows, columns, WEIGHTS, (i) => level(values[extra.length + i], most));
     return most;
   }
 
@@ -174,6 +195,7 @@ function render({ model, el }) {
     which.input.value = get("head") + 1;
     which.input.disabled = mode !== "head";
     which.value.textContent = mode === "head" ? `${get("head") + 1} of ${heads}` : "all";
+    twin.checked = get("random");
     strength.input.value = Math.round(100 * get("strength"));
     strength.value.textContent = `${strength.input.value}\u00a0%`;
     before.forEach(({ button }, i) => put(button, { "aria-pressed": i === query }));
@@ -191,23 +213,24 @@ function render({ model, el }) {
     const most = fill(heat, values);
     scale.set(WEIGHTS, "0", percent(most));
     before.forEach(({ button, share }, i) => {
-      button.style.setProperty("--heat", colour(WEIGHTS, values[i] / most));
-      share.textContent = percent(values[i]);
+      button.style.setProperty("--heat", colour(WEIGHTS, level(values[i], most)));
+      share.textContent = text()(values[i]);
     });
-    table.fill(rows, columns, (i) => percent(values[extra.length + i]), query - extra.length);
+    table.fill(rows, columns, (i) => text()(values[extra.length + i]), query - extra.length);
     return values;
   }
 
   /** Small maps to choose from: the heads of the layer, or the rollout to each layer. */
-  function drawTiles(partOf) {
+  function drawTiles(partOf, averages) {
     const [depth, mode, query] = [get("layer"), get("mode"), get("query")];
     const rolled = mode === "rollout";
     few.textContent = rolled ? "Rollout to each layer" : `Heads of layer ${depth + 1}`;
     tiles.forEach(({ button, canvas, most }, i) => {
       button.hidden = i >= (rolled ? layers : heads);
       if (button.hidden) return;
-      const here = parts.have(rolled ? count(i + 1).map(partOf) : [partOf(depth)]);
-      const top = here && percent(fill(canvas, rolled ? maps.rollout(here, query) : maps.head(here[0], i, query)));
+      const here = rolled ? averages.have(count(i + 1).map(partOf)) : parts.have([partOf(depth)]);
+      const write = brief && (!rolled || get("random")) ? briefPercent : percent;
+      const top = here && write(fill(canvas, rolled ? maps.rollout(here, query) : maps.head(here[0], i, query)));
       canvas.style.visibility = here ? "" : "hidden";
       most.textContent = top ?? "";
       put(button, { "aria-label": `${rolled ? "to layer" : "head"} ${i + 1}${here ? `, at most ${top}` : ""}`,
@@ -217,12 +240,16 @@ function render({ model, el }) {
 
   function draw() {
     drawControls();
-    const partOf = (i) => get("image") * layers + i;
-    shown = drawMap(parts.take(get("mode") === "rollout" ? count(get("layer") + 1).map(partOf) : [partOf(get("layer"))]));
-    drawTiles(partOf);
+    const [depth, mode, random] = [get("layer"), get("mode"), get("random")];
+    const partOf = (i) => ((random ? images.length : 0) + get("image")) * layers + i;
+    const averages = random ? parts : means; // what the mean over heads is made of
+    const from = mode === "head" ? parts : averages;
+    if (mode === "mean" && from !== parts) parts.take([partOf(depth)]); // for the small maps
+    shown = drawMap(from.take(mode === "rollout" ? count(depth + 1).map(partOf) : [partOf(depth)]));
+    drawTiles(partOf, averages);
     root.dataset.shown = JSON.stringify(shown && [...shown]);
     point();
-    say(shown ? describe(shown) : parts.news);
+    say(shown ? describe(shown) : from.news);
   }
 
   put(picture, { style: `aspect-ratio: ${get("aspect")}` });
@@ -232,12 +259,13 @@ function render({ model, el }) {
       picture, scale.line, line),
     h("section.ax-controls", {},
       images.length > 1 ? group("Image", "div.ax-images", ...choices) : "",
+      get("twin") ? h("label.xp-switch", {}, twin, "the same in a random twin") : "",
       h("div.xp-choices", { role: "radiogroup", "aria-label": "What is shown" }, ...modes.map((mode) => mode.line)),
       h("div", {}, layer.line, which.line, strength.line),
       h("div", {}, h("div.xp-head", {}, few), group("Maps", "div.xp-tiles", ...tiles.map((tile) => tile.button)))),
     h("div.ax-wide", {}, words), h("div.ax-wide", {}, table.box)));
 
-  return () => { parts.close(); end(); };
+  return () => { parts.close(); means.close(); end(); };
 }
 
 export default { render };

@@ -61,6 +61,18 @@ const CSS = `
   .xp-choices label:hover { background: color-mix(in srgb, var(--ink) 8%, transparent); }
   .xp-choices label:has(:checked) { background: var(--ink); color: var(--paper); }
   .xp-choices label:has(:focus-visible) { outline: 2.5px solid var(--ink); outline-offset: 2px; }
+  .xp-switch { display: flex; align-items: center; gap: 10px; min-height: 32px; margin: 0; font-weight: 400; cursor: pointer; }
+  .xp-switch input { appearance: none; -webkit-appearance: none; position: relative; flex: none; width: 40px; height: 24px; margin: 0;
+    border: 1.5px solid var(--edge); border-radius: 12px; background: var(--paper); cursor: pointer; }
+  .xp-switch input::before { content: ""; position: absolute; inset: 3px auto 3px 3px; width: 15px; border-radius: 50%; background: var(--edge); }
+  .xp-switch input:checked { background: var(--q); border-color: var(--q); }
+  .xp-switch input:checked::before { left: 19px; background: #fff; }
+  .xp-scale { display: grid; grid-template-columns: auto minmax(0, 1fr); align-items: start; gap: 0 10px; margin: 8px 0 4px; line-height: 1; }
+  .xp-scale > div { position: relative; }
+  .xp-ticks { position: relative; height: 20px; font-size: 12px; color: var(--muted); line-height: 20px; }
+  .xp-ticks span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
+  .xp-ticks span:first-child { transform: none; } .xp-ticks span:last-child { transform: translateX(-100%); }
+  .xp-even { position: absolute; top: -3px; width: 2px; height: 15px; background: var(--q); }
   .xp-tiles { display: grid; gap: 8px; grid-template-columns: repeat(auto-fit, minmax(58px, 1fr)); }
   .xp-tile { display: block; padding: 3px; border: 1px solid transparent; font-size: 12px; line-height: 1.3; text-align: left; }
   .xp-tile:hover { border-color: var(--edge); }
@@ -110,6 +122,9 @@ export function percent(share) {
   return `${value.toFixed(value < 0.995 ? 2 : 1)}\u00a0%`;
 }
 
+/** A percentage with as many digits as a byte allows: whole from 10 % on, one decimal below, two below 1 %. */
+export const briefPercent = (share) => (100 * share < 9.95 ? percent(share) : `${(100 * share).toFixed(0)}\u00a0%`);
+
 /** A number with a true minus sign and no "−0.00". */
 export function signed(x, digits = 2) {
   const text = Math.abs(x).toFixed(digits);
@@ -143,19 +158,27 @@ export function paint(canvas, rows, columns, colours, level) {
 }
 
 // ---- tensors --------------------------------------------------------------------------------------------------
-const LEVELS = 60000;
+export const LEVELS = 60000;
 /** The number between 0 and 1 that stands for a stored one: the middle of its step. */
 export const stored = (level) => Math.min(1, (level + 0.5) / LEVELS);
 
+// In one byte: 256 numbers that can be shown (tensor_explorer.py), 0.01 % apart below 1 %, then 0.1 %, 1 % and 2 %.
+export const DIGITS = Float64Array.from({ length: 256 }, (_, i) => (
+  i < 100 ? i / 1e4 : i < 190 ? (i - 90) / 1e3 : i < 230 ? (i - 180) / 100 : (i - 205) / 50));
+
+/** Numbers between 0 and 1 as they are stored (tensor_explorer.py). */
+export const toLevels = (shares) => Uint16Array.from(shares, (share) => clamp(Math.floor(share * LEVELS), 0, LEVELS));
+
 /** A tensor in parts: in the state if it is small; else files beside the module, or answers of the kernel. */
 export class Parts {
-  /** `size`: how many numbers a part holds. */
-  constructor(model, size, changed) {
-    Object.assign(this, { model, size, changed, known: new Map(), waiting: new Set(), fault: "" });
+  /** `size`: how many numbers a part holds; `kind`: which of the files, `bytes`: whether they hold bytes. */
+  constructor(model, size, changed, { kind = "", bytes = false } = {}) {
+    Object.assign(this, { model, size, changed, kind, bytes, known: new Map(), waiting: new Set(), wanted: [], fault: "" });
     this.embedded = model.get("packed");
     this.files = model.get("files");
     this.live = typeof model.send === "function"; // the static page's model has nobody to send to
-    if (!this.embedded.length && !this.files && !this.live) {
+    (model.get("levels") ?? []).forEach((part, i) => this.known.set(i, part)); // computed in this page
+    if (!this.embedded.length && !this.files && !this.live && !this.known.size) {
       throw new Error("its numbers are too large for the page; run its cell in a notebook");
     }
     this.answer = (content, buffers) => {
@@ -165,8 +188,9 @@ export class Parts {
     this.embedded.forEach((_, i) => this.load(i));
   }
 
-  /** The parts as Uint16Arrays if all are here; otherwise null, and `changed` is called when one arrives. */
+  /** The parts as Uint16Arrays (or bytes) if all are here; otherwise null, and `changed` is called when one arrives. */
   take(indices) {
+    this.wanted = indices;
     if (!this.fault) for (const i of indices) this.load(i);
     return this.have(indices);
   }
@@ -175,7 +199,10 @@ export class Parts {
   have(indices) { return indices.every((i) => this.known.has(i)) ? indices.map((i) => this.known.get(i)) : null; }
 
   /** What to say while `take` gives null. */
-  get news() { return this.fault || "The numbers are on their way …"; }
+  get news() {
+    const [here, all] = [this.wanted.filter((i) => this.known.has(i)).length, this.wanted.length];
+    return this.fault || (all > 1 ? `The numbers are on their way: ${here} of ${all} layers are here …` : "The numbers are on their way …");
+  }
 
   async load(index) {
     if (this.known.has(index) || this.waiting.has(index)) return;
@@ -184,7 +211,7 @@ export class Parts {
       if (this.embedded.length) this.arrive(index, Uint8Array.from(atob(this.embedded[index]), (c) => c.charCodeAt(0)));
       else if (this.live) this.model.send({ part: index });
       else {
-        const url = new URL(`${this.files}.${index}.bin`, import.meta.url);
+        const url = new URL(`${this.files}.${this.kind}${index}.bin`, import.meta.url);
         const response = await fetch(url);
         if (!response.ok) throw new Error(`${response.status} for ${url.pathname.split("/").pop()}`);
         this.arrive(index, await response.arrayBuffer());
@@ -194,14 +221,14 @@ export class Parts {
     }
   }
 
-  /** Unpack: zlib, then all high bytes, then all low bytes. */
+  /** Unpack: zlib, then bytes as they are, or all high bytes and then all low bytes. */
   async arrive(index, bytes) {
     try {
       const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
       const both = new Uint8Array(await new Response(plain).arrayBuffer());
-      const half = both.length / 2;
+      const half = both.length / (this.bytes ? 1 : 2);
       if (half !== this.size) throw new Error(`${half} numbers came, not ${this.size}`);
-      this.known.set(index, Uint16Array.from({ length: half }, (_, i) => 256 * both[i] + both[half + i]));
+      this.known.set(index, this.bytes ? both : new Uint16Array(half).map((_, i) => 256 * both[i] + both[half + i]));
       this.waiting.delete(index);
       this.changed();
     } catch (error) {
@@ -274,6 +301,19 @@ export function slider(label, attributes) {
   const input = h("input", { type: "range", ...attributes });
   const value = h("output");
   return { line: h("div.xp-slider", {}, h("label", {}, h("span", {}, label), input), value), input, value };
+}
+
+/** One scale of colours for all maps: ten times as much in each of three parts. */
+export const TICKS = [0.0004, 0.004, 0.04, 0.4];
+export const onScale = (share) => clamp(Math.log10(share / TICKS[0]) / Math.log10(TICKS.at(-1) / TICKS[0]), 0, 1);
+
+/** Its legend, with the numbers at their places, and a mark where a weight spread evenly would be. */
+export function scaleLegend(colours, even) {
+  const bar = h("div.xp-bar", { "aria-hidden": "true", style: `background: ${colours.css}` });
+  const at = (share, ...inside) => h("span", { style: `left: ${100 * onScale(share)}%` }, ...inside);
+  const names = TICKS.map((share, i) => at(share, `${i ? "" : "≤\u00a0"}${i === TICKS.length - 1 ? "≥\u00a0" : ""}${+(100 * share).toFixed(2)}\u00a0%`));
+  return h("div.xp-scale", {}, h("span.xp-note", {}, "weight"), h("div", {}, bar, h("div.xp-ticks", {}, ...names),
+    h("div.xp-even", { "aria-hidden": "true", title: "spread evenly", style: `left: ${100 * onScale(even)}%` })));
 }
 
 /** A legend: the numbers at both ends of the colours. */

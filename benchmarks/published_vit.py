@@ -213,7 +213,7 @@ def main(folder: Path) -> None:
 
 @torch.no_grad()
 def shuffled(model: VisionTransformer, seed: int) -> VisionTransformer:
-    """A copy with the numbers of each tensor in a random order: each block does as much as before, and nothing of use."""
+    """A copy with the numbers of each tensor in a random order: as large as before, and nothing that was learned."""
     result = copy.deepcopy(model)
     set_seed("published vit, shuffled", seed)
     for parameter in result.parameters():

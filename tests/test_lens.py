@@ -1,13 +1,15 @@
 """The logit lens: each token at each depth against a model that really ends there, and the model's own answer at the end."""
 
 import copy
+import inspect
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 
-from course_lib.interpret import answers_by_depth, logit_lens
+from course_lib.interpret import answers_by_depth, lens, logit_lens
 from course_lib.vit import VisionTransformer, ViTConfig
 
 CONFIG = ViTConfig(
@@ -41,10 +43,9 @@ def ending_after(model, depth):
     return short
 
 
-@every_config
-def test_answers_are_those_of_a_model_that_ends_there(name):
+def check_answers(lib, name):
     model, images = model_of(name)
-    found = answers_by_depth(model.train(), images)
+    found = lib.answers_by_depth(model.train(), images)
     assert found.shape == (4, 4, 5) and not found.requires_grad and found.dtype == torch.float64
     for depth in range(4):
         assert torch.equal(found[:, depth], ending_after(model, depth)(images)), depth
@@ -52,10 +53,14 @@ def test_answers_are_those_of_a_model_that_ends_there(name):
 
 
 @every_config
-def test_each_token_is_read_as_the_answer_is(name):
+def test_answers_are_those_of_a_model_that_ends_there(name):
+    check_answers(lens, name)
+
+
+def check_tokens(lib, name):
     """A model of as many blocks whose head reads this one token: every token, every depth."""
     model, images = model_of(name)
-    found = logit_lens(model, images)
+    found = lib.logit_lens(model, images)
     prefix, patches = model.num_prefix_tokens, 12
     assert found.shape == (4, 4, prefix + patches, 5)
     for depth in range(4):
@@ -64,6 +69,11 @@ def test_each_token_is_read_as_the_answer_is(name):
         for token in range(prefix + patches):
             short.pool = lambda tokens, token=token: tokens[:, token]
             assert (found[:, depth, token] - short.forward_head(tokens)).abs().max() < 1e-12, (depth, token)
+
+
+@every_config
+def test_each_token_is_read_as_the_answer_is(name):
+    check_tokens(lens, name)
 
 
 def test_the_answer_lies_among_the_tokens():
@@ -75,8 +85,8 @@ def test_the_answer_lies_among_the_tokens():
     assert torch.allclose(mean, answers_by_depth(model, images), atol=1e-12)
 
 
-@pytest.mark.parametrize("function", [logit_lens, answers_by_depth])
-def test_nothing_is_left_behind(function):
+def check_left(lib, name):
+    function = getattr(lib, name)
     model, images = model_of("relative", torch.float32)
     model.train().blocks[1].eval()
     heard = []
@@ -88,6 +98,11 @@ def test_nothing_is_left_behind(function):
         function(model, images.double())
     assert [len(block._forward_hooks) for block in model.blocks] == [1, 0, 0] and not model.blocks[0]._forward_pre_hooks
     handle.remove()
+
+
+@pytest.mark.parametrize("name", ["logit_lens", "answers_by_depth"])
+def test_nothing_is_left_behind(name):
+    check_left(lens, name)
 
 
 def test_of_half_precision_the_logits_are_float32():
@@ -117,3 +132,57 @@ def test_a_distilled_model_answers_with_both_heads():
     lens = logit_lens(model, images)
     assert torch.equal(answers_by_depth(model, images)[:, -1], model(images)) and lens.shape == (2, 4, 14, 5)
     assert torch.allclose(lens[:, -1, 1], model.head(model.forward_features(images)[:, 1]), atol=1e-6)
+
+
+MUTANTS = {  # name: (check, its argument, source, what stands there instead)
+    "the class token alone": (
+        check_tokens,
+        "class token",
+        "model.norm(tokens))))",
+        "model.norm(tokens[:, :1] + 0 * tokens))))",
+    ),
+    "no last norm": (check_tokens, "class token", "model.fc_norm(model.norm(tokens))", "model.fc_norm(tokens)"),
+    "no norm after the pool": (
+        check_tokens,
+        "norm after the pool",
+        "model.fc_norm(model.norm(tokens))",
+        "model.norm(tokens)",
+    ),
+    "no hidden layer": (check_tokens, "hidden layer in the head", "model.pre_logits(", "nn.Linear(12, 7).double()("),
+    "answer without the norm": (
+        check_answers,
+        "class token",
+        "model.forward_head(model.norm(tokens))",
+        "model.forward_head(tokens)",
+    ),
+    "nothing before the blocks": (check_answers, "class token", "note(args[0])", "note(0 * args[0])"),
+    "block by block backwards": (check_answers, "class token", "in model.blocks]", "in model.blocks[:-1]]"),
+    "in training mode": (check_answers, "relative", "with evaluating(model, images):", "if True:"),
+    "gradients kept": (check_answers, "class token", "@torch.no_grad()", ""),
+    "hooks stay": (check_left, "logit_lens", "handle.remove()", "pass"),
+    "hooks stay after an error": (
+        check_left,
+        "answers_by_depth",
+        "    finally:\n        for",
+        "    if True:\n        for",
+    ),
+}
+
+
+def mutated(old, new):
+    source = inspect.getsource(lens)
+    assert source.count(old) == 1, source.count(old)
+    source = source.replace(old, new)
+    if "    try:" in source and "finally" not in source:
+        source = source.replace("    try:", "    if True:")
+    module = ModuleType("mutant")
+    exec(compile(source, "mutant", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_caught(name):
+    check, argument, old, new = MUTANTS[name]
+    mutant = mutated(old, new)
+    with pytest.raises((AssertionError, RuntimeError)):
+        check(mutant, argument)

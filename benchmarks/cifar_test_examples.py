@@ -2,7 +2,7 @@
 
     python benchmarks/cifar_test_examples.py
 
-So that chapter 12 can draw attention over photographs without a download. No model here was trained on them. An image is
+So that a page can draw attention over photographs without a download. No model here was trained on them. An image is
 32 rows, each a text of 96 hexadecimal numbers: red, green and blue of each pixel in turn.
 """
 

@@ -40,8 +40,12 @@ PAIRS = (
     *(("grey", "deletion_area", "colour", kind) for kind in OWN),
     *(("grey", "deletion_area", "mask", kind) for kind in OWN),
     *(("grey", "deletion_first", "mask", kind) for kind in OWN),
-    ("grey", "deletion_area", "attention", "centre"),
-    ("grey", "insertion_area", "attention", "centre"),
+    *(
+        (way, area, "attention", kind)
+        for way in ("grey", "blur", "noise", "left out")
+        for area in ("deletion_area", "insertion_area")
+        for kind in (*OWN[1:], "centre")
+    ),
     ("grey", "deletion_area", "gradient", "gradient rollout"),
     ("left out", "deletion_area", "gradient", "gradient rollout"),
     *(("noise", "deletion_area", "random", kind) for kind in ("mask", "rollout")),

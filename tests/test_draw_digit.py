@@ -20,8 +20,8 @@ from safetensors.torch import load, save
 from traitlets import TraitError
 from widget_pages import ROOT, lay_out, next_frame, serve, static_state, stop_the_clock
 
-from course_lib.interpret.maps import record_attention
-from course_lib.records import load_record
+from course_lib.interpret import answers_by_depth, logit_lens, record_attention
+from course_lib.records import load_pictures, load_record
 from course_lib.vit import VIT_CONFIGS, VisionTransformer, ViTConfig
 from course_lib.viz import WEIGHTS
 from course_lib.weights.registry import find_entry
@@ -213,6 +213,15 @@ def test_the_page_says_what_is_so():
     assert logits.argmax(1).tolist() == labels and logits.softmax(1).max() < 0.925
     assert on_ink["trained"][1:].min() > 0.75 and spread["trained"][1:].max() < 15
     assert spread["trained"][0].min() > 25 and spread["random"].min() > 44
+    test = load_pictures("mnist_test_150")
+    digits, labels = as_input(test["images"].flatten(1)), test["labels"].long()
+    by_depth = answers_by_depth(mnist_model(), digits).argmax(-1)  # (150, 4)
+    right = (by_depth == labels[:, None]).float().mean(0)
+    assert (by_depth[:, 0] == by_depth[:, 0].mode().values).float().mean() > 0.5
+    assert right[0] < 0.1 and 0.15 < right[1] < 0.25 and 0.78 < right[2] < 0.85 and right[3] == 1
+    blank = (digits == digits.min()).reshape(-1, 7, 4, 7, 4).all(4).all(2).flatten(1)  # (150, 49)
+    last = logit_lens(mnist_model(), digits)[:, -1].argmax(-1) == labels[:, None]
+    assert last[blank].float().mean() > 0.99
     agree = torch.cosine_similarity(maps, maps.mean(3, keepdim=True), dim=-1).mean((0, 3))
     assert agree[-1].min() > 0.9 and agree[0, 0] < 0.6
     looked = maps[:, 0, 0].argmax(-1)  # (B, 49)
@@ -275,12 +284,15 @@ def from_base64(text):
 FORWARD = """({ readSafetensors, VisionTransformer }, { file, images }) => {
     const { tensors, about } = readSafetensors(bytes(file).buffer);
     const model = new VisionTransformer(about.config, tensors);
-    return images.map((image) => { const { logits, maps } = model.forward(floats(image)); return [packed(logits), packed(maps)]; });
+    return images.map((image) => {
+        const { logits, maps, lens } = model.forward(floats(image));
+        return [logits, maps, lens, Float32Array.from(model.answersByDepth(lens).flatMap((each) => [...each]))].map(packed);
+    });
 }"""
 
 
 def forward(engine, file, images):
-    """[(logits, maps), ...] by JavaScript, float32, maps flat."""
+    """[(logits, maps, lens, answers by depth), ...] by JavaScript, float32, all but the logits flat."""
     argument = {"file": base64.b64encode(file).decode(), "images": [in_base64(image.numpy()) for image in images]}
     return [tuple(map(from_base64, found)) for found in engine(FORWARD, argument)]
 
@@ -295,13 +307,16 @@ def refusal(engine, file, images=()):
 
 
 def check_parity(engine, model, images):
-    """The file of a model, run in JavaScript: logits and maps against PyTorch in float32 and float64."""
+    """The file of a model, run in JavaScript: logits, maps and the lens against PyTorch in float32 and float64."""
     found = forward(engine, _file_of(model), images)
     for dtype in (torch.float32, torch.float64):
         logits, maps = answers(model.to(dtype), images.to(dtype))
-        for i, (ours, our_maps) in enumerate(found):
+        lens, depths = logit_lens(model, images.to(dtype)), answers_by_depth(model, images.to(dtype))
+        for i, (ours, our_maps, our_lens, our_depths) in enumerate(found):
             assert (ours - logits[i]).abs().max() < 1e-4
             assert (our_maps.reshape(maps[i].shape) - maps[i]).abs().max() < 1e-5
+            assert (our_lens.reshape(lens[i].shape) - lens[i]).abs().max() < 1e-4
+            assert (our_depths.reshape(depths[i].shape) - depths[i]).abs().max() < 1e-4
     model.float()
 
 
@@ -310,7 +325,7 @@ def test_the_mnist_model_gives_pytorchs_numbers(engine):
     mistakes, _ = recorded("mnist_mistakes")
     check_parity(engine, mnist_model(), as_input(np.concatenate([images, mistakes[:4]])))
     found = forward(engine, WEIGHTS_FILE.read_bytes(), as_input(images))  # the file itself
-    assert [logits.argmax().item() for logits, _ in found] == labels
+    assert [logits.argmax().item() for logits, *_ in found] == labels
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -333,8 +348,8 @@ def test_scores_that_are_huge_do_not_overflow(engine):
     with torch.no_grad():
         for block in model.blocks:
             block.attn.qkv.weight.normal_(std=30)
-    ((logits, maps),) = forward(engine, _file_of(model), torch.randn(1, 2, 12, 12))
-    assert logits.isfinite().all() and maps.isfinite().all() and maps.max() > 0.99
+    ((logits, maps, lens, _),) = forward(engine, _file_of(model), torch.randn(1, 2, 12, 12))
+    assert logits.isfinite().all() and maps.isfinite().all() and maps.max() > 0.99 and lens.isfinite().all()
     assert torch.allclose(maps.reshape(-1, 10).sum(1), torch.ones(()), atol=1e-5)
 
 
@@ -543,6 +558,8 @@ def shown(page):
                 pixels: data(root.querySelector(".dd-sees canvas")).filter((_, i) => i % 4 === 3),
                 maps: [...root.querySelectorAll(".dd-map canvas")].map(data), large: data(root.querySelector(".dd-large canvas")),
                 weight: root.querySelector(".dd-large .dd-caption").textContent, random: root.classList.contains("dd-random"),
+                steps: [...root.querySelectorAll(".dd-steps li")].map((e) => [...e.querySelectorAll("span, b")].map((part) => part.textContent)),
+                surely: [...root.querySelectorAll(".dd-steps canvas")].map(data),
             };
         }"""
     )
@@ -570,6 +587,18 @@ def painted(canvas):
     return np.reshape(canvas, (7, 7, 4))[..., :3]
 
 
+def check_steps(got, model):
+    """The strip: the answer at each depth in words, and the patches' probability of the last answer in colours."""
+    depths = answers_by_depth(model, as_input(got["pixels"]))[0].softmax(-1)  # (L + 1, 10)
+    says = logit_lens(model, as_input(got["pixels"]))[0].softmax(-1)  # (L + 1, 49, 10), no class token
+    assert [name for name, *_ in got["steps"]] == ["before", *(f"block {i}" for i in range(1, len(depths)))]
+    for (_, _, digit, share), each in zip(got["steps"], depths, strict=True):
+        assert digit == str(each.argmax().item()) and share == f"{100 * each.max():.0f}\xa0%"
+    sure = says[..., depths[-1].argmax()].reshape(-1, 7, 7)
+    for canvas, expected in zip(got["surely"], sure, strict=True):
+        assert np.abs(painted(canvas) - 255 * WEIGHTS(np.round(expected.numpy() * 255) / 255)[..., :3]).max() < 4
+
+
 def check_shown(got, model, look=lambda maps: maps.mean(-2)):
     """Everything that the page shows follows from the image that it shows, by PyTorch."""
     logits, maps = answers(model, as_input(got["pixels"]))
@@ -579,6 +608,7 @@ def check_shown(got, model, look=lambda maps: maps.mean(-2)):
     assert got["digit"] == str(first) and got["second"].startswith(f"then {second}, ")
     assert got["sure"] == f"{100 * shares[first]:.0f}\xa0%"
     assert [int(s or 0) for s in got["shares"]] == [round(100 * s) for s in shares.tolist()]
+    check_steps(got, model)
     weights = look(maps[0]).flatten(0, 1).reshape(-1, 7, 7)
     assert len(got["maps"]) == len(weights)
     for canvas, expected in zip(got["maps"], colours(weights.numpy()), strict=True):
@@ -653,6 +683,7 @@ def test_undo_and_clear(visit):
     assert shown(page)["pixels"] == plain["pixels"]
     clear.click()
     settle(page)
+    assert {e.inner_text() for e in page.locator(".dd-steps b").all()} == {"–"}
     assert clear.is_disabled() and page.locator(".dd-digit").inner_text() == "–"
     assert page.locator(".dd-hint").inner_text() == "Draw here"
     assert page.locator(".dd-second").inner_text() == "nothing drawn yet"
@@ -783,6 +814,7 @@ def test_the_live_line_speaks_when_the_hand_rests(visit):
     page.clock.run_for(500)
     assert re.fullmatch(
         r"The model reads 5 \(\d+ %\), then \d \(\d+ %\)\. "
+        r"Block by block it would have read \d \(\d+ %\), \d \(\d+ %\), \d \(\d+ %\)\. "
         r"Layer 3, head 1, averaged over all patches, looks most at row \d, column \d \(\d+\.\d %\)\.",
         line.inner_text().replace("\xa0", " "),
     )

@@ -145,6 +145,17 @@ def test_a_missing_record_names_those_there_are():
         records.load_record("nothing")
 
 
+def test_pictures_beside_the_records():
+    found = records.load_pictures("mnist_test_150")
+    assert found["images"].shape == (150, 28, 28) and found["labels"].bincount().tolist()[:3] == [12, 19, 12]
+    assert str(found["images"].dtype) == "torch.uint8"
+    with pytest.raises(ValueError, match="no nothing.safetensors among the records"):
+        records.load_pictures("nothing")
+    table = (ROOT / "data/README.md").read_text()
+    for file in (ROOT / "data/results").glob("*.safetensors"):
+        assert f"`{file.name}`" in table
+
+
 def test_every_record_is_described_and_complete():
     table = (ROOT / "data/README.md").read_text()
     for file in (ROOT / "data/results").glob("*.json"):

@@ -124,9 +124,10 @@ class DrawDigit(Explorer):
         return (
             "<p><strong>Draw a digit.</strong> A field to draw in. A Vision Transformer\n"
             f"({self._about}) reads the digit while it is drawn. Beside the field: the probability of each of the ten\n"
-            f"digits, the drawing as the model gets it, {SIDE} × {SIDE} pixels cut into patches, and for every layer and\n"
-            "head a small map of where it looks. Ten test images of MNIST stand below the field for those who cannot\n"
-            "draw. It needs JavaScript, or, in a notebook, this cell to be run.</p>\n"
+            "digits, what the model would have answered after each of its blocks, the drawing as the model gets it,\n"
+            f"{SIDE} × {SIDE} pixels cut into patches, and for every layer and head a small map of where it looks.\n"
+            "Ten test images of MNIST stand below the field for those who cannot draw. It needs JavaScript, or, in a\n"
+            "notebook, this cell to be run.</p>\n"
             f"<p>{self.describe()}</p>"
         )
 

@@ -20,7 +20,7 @@ const CSS = `
   :is(body[data-jp-theme-light="false"], html[theme="dark"], body.vscode-dark) & { --dd-query: #F28A3C; --dd-key: #56B4E9; }
   *, *::before, *::after { box-sizing: border-box; }
   [hidden] { display: none !important; }
-  :is(p, ul, li, fieldset, legend, figure) { margin: 0; padding: 0; border: 0; max-width: none; list-style: none; font-size: inherit; min-width: 0; }
+  :is(p, ul, ol, li, fieldset, legend, figure) { margin: 0; padding: 0; border: 0; max-width: none; list-style: none; font-size: inherit; min-width: 0; }
   .dd-grid { display: grid; gap: 22px 26px; grid-template-columns: minmax(0, 1fr); padding: 4px;
     grid-template-areas: "draw" "says" "looks" "take" "large" "sees" "readout"; }
   .dd-draw { grid-area: draw; } .dd-take { grid-area: take; } .dd-says { grid-area: says; } .dd-looks { grid-area: looks; }
@@ -74,6 +74,13 @@ const CSS = `
   .dd-best .dd-name { font-weight: 700; color: var(--ink); }
   .dd-name { font-size: 15px; line-height: 1.5; color: var(--muted); }
   .dd-share { font-size: 11.5px; line-height: 1.2; color: var(--muted); white-space: nowrap; }
+
+  .dd-depth { margin-top: 12px; }
+  ol.dd-steps { display: grid; gap: 4px 8px; grid-template-columns: repeat(auto-fit, minmax(80px, 1fr)); margin-top: 5px; }
+  .dd-steps li { display: grid; grid-template-columns: 30px minmax(0, 1fr); gap: 0 6px; align-items: center; color: var(--muted); font-size: 11.5px; line-height: 1.25; }
+  .dd-steps canvas { width: 30px; height: auto; aspect-ratio: var(--aspect); border-radius: 3px; border: 1px solid var(--line); grid-row: 1 / 3; }
+  .dd-steps b { font-size: 15px; color: var(--ink); margin-right: 3px; }
+  .dd-steps span { white-space: nowrap; }
 
   .dd-maps { display: grid; gap: 5px; align-items: center; grid-template-columns: auto repeat(var(--heads), minmax(24px, 1fr)); }
   .dd-maps > span { color: var(--muted); font-size: 12px; text-align: center; white-space: nowrap; }
@@ -247,6 +254,13 @@ async function render({ model, el }) {
     return parts;
   });
 
+  const depthName = (i) => (i === 0 ? "before" : `block ${i}`);
+  const steps = count(layers + 1).map((i) => {
+    const parts = { canvas: h("canvas", { width: columns, height: rows, "aria-hidden": "true" }), digit: h("b"), share: h("span") };
+    parts.item = h("li", {}, parts.canvas, h("span", {}, depthName(i)), h("span", {}, parts.digit, parts.share));
+    return parts;
+  });
+
   const group = `dd-head-${Math.random().toString(36).slice(2)}`;
   const maps = count(layers * heads).map((i) => {
     const name = `layer ${Math.floor(i / heads) + 1}, head ${(i % heads) + 1}`;
@@ -283,7 +297,9 @@ async function render({ model, el }) {
         h("div.dd-tools", {}, undo, clear, h("label.dd-switch", {}, random, "as a random model sees it"))),
       h("fieldset.dd-take", {}, h("legend", {}, "Or take one that somebody wrote (MNIST, test split)"), h("div", {}, ...exampleButtons)),
       h("section.dd-says", {}, head("What it reads"), h("div.dd-result", {}, h("div.dd-answer", {}, digit, h("div", {}, sure, second)),
-        h("ul.dd-bars", { "aria-label": "probability of each digit in per cent" }, ...bars.map((b) => b.item)))),
+        h("ul.dd-bars", { "aria-label": "probability of each digit in per cent" }, ...bars.map((b) => b.item))),
+        h("div.dd-depth", {}, h("span.dd-side", {}, "After each block, and how sure each patch is of the answer"),
+          h("ol.dd-steps", { "aria-label": "what the model would answer before the first block and after each" }, ...steps.map((step) => step.item)))),
       h("section.dd-looks", {}, head("Where it looks", h("span.dd-side", {}, `${layers} layers, ${heads} heads`)),
         h("div.dd-maps", { role: "radiogroup", "aria-label": "attention head to show large" }, ...mapGrid),
         h("div.dd-scale", { "aria-hidden": "true" }, h("span", {}, "weight"), scale, h("div.dd-ticks", {}, ...ticks))),
@@ -352,7 +368,19 @@ async function render({ model, el }) {
     paint(seen, (i) => [...ink, answer ? answer.pixels[i] : 0]);
     for (const outline of outlines) outline.setAttribute("d", answer ? edgeOf(answer.pixels) : "");
     root.classList.toggle("dd-random", answer?.random ?? false);
+    showSteps(order[0]);
     showMaps();
+  }
+
+  /** What the model would have answered at each depth, and how probable each patch finds the digit that it answers in the end. */
+  function showSteps(last) {
+    steps.forEach((step, i) => {
+      const at = answer && topOf(answer.depths[i]);
+      step.digit.textContent = answer ? at : "–";
+      step.share.textContent = answer ? whole(answer.depths[i][at]) : "";
+      const says = (j) => (answer ? answer.says[((i * tokens) + prefix + j) * config.num_classes + last] : 0);
+      paint(step.canvas, (j) => [...colours[Math.round(255 * says(j))], 255]);
+    });
   }
 
   function showMaps() {
@@ -404,7 +432,8 @@ async function render({ model, el }) {
     const weights = lookedAt(chosen);
     const most = topOf(weights);
     const who = answer.random ? "A model with random weights says" : "The model reads";
-    return `${who} ${named(order[0])}, then ${named(order[1])}. ${maps[chosen].name.replace("l", "L")}, ${fromWords()}, looks most at ${where(most)} (${percent(weights[most])}).`;
+    const before = answer.depths.slice(0, -1).map((each) => `${topOf(each)} (${whole(each[topOf(each)])})`);
+    return `${who} ${named(order[0])}, then ${named(order[1])}. Block by block it would have read ${before.join(", ")}. ${maps[chosen].name.replace("l", "L")}, ${fromWords()}, looks most at ${where(most)} (${percent(weights[most])}).`;
   }
 
   // ---- asking the model ----------------------------------------------------------------------------------------

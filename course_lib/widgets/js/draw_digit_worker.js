@@ -1,5 +1,5 @@
 // The thinking half of "Draw a digit": from strokes to an image like MNIST's, and through the model. Runs in a worker.
-import { randomTensors, readSafetensors, softmax, VisionTransformer } from "./vit.js";
+import { randomTensors, readSafetensors, softmax, softmaxRows, VisionTransformer } from "./vit.js";
 
 const SIDE = 28; // MNIST's images
 const BOX = 20; // and the box that a digit is scaled to
@@ -102,11 +102,17 @@ export class Reader {
     this.normalise = (pixel) => (pixel / 255 - mean[0]) / std[0];
   }
 
-  /** {pixels (28, 28), logits, probabilities (10,), maps (L, H, N, N)} for strokes, or for pixels as they are. */
+  /**
+   * For strokes, or for pixels as they are: {pixels (28, 28), logits, probabilities (10,), maps (L, H, N, N), depths, says}.
+   * depths are the probabilities (10,) that the model would give before the first block and after each, and says (L + 1, N, 10)
+   * those that each token would give.
+   */
   read({ strokes, pen, pixels = likeMnist(inkOf(strokes, pen), FINE), random = false }) {
     if (random) this.untrained ??= new VisionTransformer(this.config, randomTensors(this.config, SEED));
-    const { logits, maps } = (random ? this.untrained : this.trained).forward(Float32Array.from(pixels, this.normalise));
-    return { pixels, logits, probabilities: softmax(logits), maps };
+    const model = random ? this.untrained : this.trained;
+    const { logits, maps, lens } = model.forward(Float32Array.from(pixels, this.normalise));
+    const depths = model.answersByDepth(lens).map(softmax);
+    return { pixels, logits, probabilities: softmax(logits), maps, depths, says: softmaxRows(lens, logits.length) };
   }
 }
 
@@ -119,7 +125,7 @@ if (typeof WorkerGlobalScope !== "undefined") {
         self.postMessage({ config: reader.config });
       } else {
         const answer = reader.read(question);
-        self.postMessage({ id: question.id, random: question.random, ...answer }, [answer.maps.buffer]);
+        self.postMessage({ id: question.id, random: question.random, ...answer }, [answer.maps.buffer, answer.says.buffer]);
       }
     } catch (error) {
       self.postMessage({ error: error.message });

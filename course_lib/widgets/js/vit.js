@@ -138,6 +138,12 @@ export function softmax(logits) {
   return out;
 }
 
+/** Softmax of each row of `width` numbers, in place. */
+export function softmaxRows(numbers, width) {
+  for (let at = 0; at < numbers.length; at += width) softmaxInPlace(numbers, at, width);
+  return numbers;
+}
+
 /**
  * The normal distribution function Φ(x), in 64 bits: below 3 from zero its series, all terms of one sign
  * (Abramowitz & Stegun 26.2.11), beyond it the continued fraction for the tail (26.2.14).
@@ -215,7 +221,9 @@ export class VisionTransformer {
   /**
    * Run one image through the model.
    * @param {Float32Array} image (C, height, width), normalised as the weights want it.
-   * @returns {{logits: Float32Array, maps: Float32Array}} (num_classes,), and the attention weights (L, H, N, N), row = query, column = key.
+   * @returns {{logits: Float32Array, maps: Float32Array, lens: Float32Array}} (num_classes,); the attention weights (L, H, N, N),
+   *   row = query, column = key; and the logit lens (L + 1, N, num_classes): the last norm and the head on every token, before
+   *   the first block and after each (course_lib.interpret.logit_lens).
    */
   forward(image) {
     const { config, weights, tokens: N, prefix, height, width, grid } = this;
@@ -227,11 +235,40 @@ export class VisionTransformer {
     if (prefix) x.set(weights.cls_token);
     if (this.positions) for (let i = 0; i < N * D; i += 1) x[i] += this.positions[i];
     const maps = new Float32Array(depth * H * N * N);
-    for (let i = 0; i < depth; i += 1) this.block(i, x, maps.subarray(i * H * N * N, (i + 1) * H * N * N));
+    const lens = new Float32Array((depth + 1) * N * config.num_classes);
+    this.readAll(x, lens, 0);
+    for (let i = 0; i < depth; i += 1) {
+      this.block(i, x, maps.subarray(i * H * N * N, (i + 1) * H * N * N));
+      this.readAll(x, lens, i + 1);
+    }
     layerNorm(x, N, D, weights["norm.weight"], weights["norm.bias"], config.norm_eps, x);
     const logits = new Float32Array(config.num_classes);
     linear(this.pooled(x), 1, D, weights["head.weight"], weights["head.bias"], config.num_classes, logits);
-    return { logits, maps };
+    return { logits, maps, lens };
+  }
+
+  /** What each token of x (N, D) would answer, into its place in the lens; x stays as it is. */
+  readAll(x, lens, depth) {
+    const { weights, tokens: N, scratch: { normed } } = this;
+    const { embed_dim: D, num_classes: K, norm_eps: eps } = this.config;
+    layerNorm(x, N, D, weights["norm.weight"], weights["norm.bias"], eps, normed);
+    linear(normed, N, D, weights["head.weight"], weights["head.bias"], K, lens.subarray(depth * N * K, (depth + 1) * N * K));
+  }
+
+  /**
+   * What the model itself would answer at each depth: the class token's row of the lens, or the mean of all rows, since the
+   * head is linear (course_lib.interpret.answers_by_depth).
+   * @returns {Float32Array[]} L + 1 rows of logits (num_classes,).
+   */
+  answersByDepth(lens) {
+    const { tokens: N, prefix } = this;
+    const { depth, num_classes: K } = this.config;
+    const read = prefix ? 1 : N;
+    return Array.from({ length: depth + 1 }, (_, i) => {
+      const mean = new Float64Array(K);
+      for (let token = 0; token < read; token += 1) for (let k = 0; k < K; k += 1) mean[k] += lens[(i * N + token) * K + k] / read;
+      return Float32Array.from(mean);
+    });
   }
 
   /** One encoder block on x (N, D), in place; its attention weights go to `maps` (H, N, N). */

@@ -483,15 +483,12 @@ whole = digits[(digits[..., :4] == 0).flatten(1).all(dim=1)]  # nothing leaves
 print(len(whole), "digits; a head stays if it is nearer to its old map, clearly:")
 staying = {}
 for name, which in (("class token", digit_model), ("computed", reading)):
-    for number in ("trained", "random", 1, 2, 3):
-        one = (
-            which
-            if number == "trained"
-            else twin(which, *[number][number == "random" :])
-        )
+    models = {"trained": which, "random": twin(which)}
+    models |= {number: twin(which, number) for number in (1, 2, 3)}
+    for number, one in models.items():
         gap = stay_or_go(
             one, inputs(whole, which)
-        )  # negative: nearer to the old map
+        )  # below 0: nearer to the old map
         error = 1.96 * gap.std(dim=0) / len(gap) ** 0.5
         stays = gap.mean(dim=0) < -error  # (L, H)
         assert ((gap.mean(dim=0) > error) | stays).all()  # none is in between

@@ -29,8 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from course_lib import vit, viz
-from course_lib.checks import my_pieces
-from course_lib.checks.own_pieces import stand_ins
+from course_lib.checks import my_pieces, stand_ins
 from course_lib.data import digits, photographs
 from course_lib.files import data_folder, weights_folder
 from course_lib.files.places import CHECKPOINTS, RESULTS

@@ -97,11 +97,6 @@ def groups_as_timm(model, weight_decay):
     return ({"params": no_decay, "weight_decay": 0.0}, {"params": decay, "weight_decay": weight_decay})
 
 
-def groups_one_for_each(model, weight_decay):
-    layers = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))}
-    return [{"params": [p], "weight_decay": weight_decay * (n in layers)} for n, p in model.named_parameters()]
-
-
 def two_groups(model, weight_decay, decays):
     decay, rest = [], []
     for name, p in model.named_parameters():
@@ -177,17 +172,6 @@ def groups_in_an_optimiser(model, weight_decay):
 def groups_by_kind(model, weight_decay):
     decay, rest = groups_by_the_layers(model, weight_decay)
     return {"decay": decay["params"], "no_decay": rest["params"]}
-
-
-def groups_of_layers_and_norms(model, weight_decay):
-    decay, rest = [], []
-    for m in model.modules():
-        if isinstance(m, (nn.Linear, nn.Conv2d)):
-            decay.append(m.weight)
-            rest += [m.bias] * (m.bias is not None)
-        elif isinstance(m, nn.LayerNorm):
-            rest += m.parameters()
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
 def groups_of_all_modules(model, weight_decay):
@@ -434,8 +418,6 @@ SLIPS = {
             progress = ⇒ if not step > warmup_steps:
             |     return
             | progress =
-        the warm-up has one step too many
-            if step < warmup_steps ⇒ if step <= warmup_steps and warmup_steps > 0
         the fall is one step ahead
             if step < warmup_steps ⇒ if step < warmup_steps - 1
             (step - warmup_steps) / (total_steps - warmup_steps) ⇒ (step - warmup_steps + 1) / (total_steps - warmup_steps + 1)
@@ -517,8 +499,6 @@ SLIPS = {
         loss.item is the function itself
             return loss.item() ⇒ number = loss.item
             | return number
-        have not moved
-            F.cross_entropy(model(images) ⇒ F.cross_entropy(model(images).detach().requires_grad_()
         a number has no backward()
             loss.backward() ⇒ loss.item().backward()
         you add the lengths
@@ -558,11 +538,9 @@ WRONG = {
         groups_by_exact_names: "part of a larger model",
         groups_by_words: "pos_proj.weight",
         groups_of_three_kinds: "more than two groups",
-        groups_one_for_each: "more than two groups",
         groups_of_clones: "these are copies",
         groups_in_an_optimiser: "you return an optimiser",
         groups_by_kind: "one dictionary of two lists",
-        groups_of_layers_and_norms: "cls_token and pos_embed are in no group",
     },
     "evaluate": {
         evaluate_without_the_rest: "the last batch is left out",

@@ -169,16 +169,6 @@ def f1_by_division(labels, answers, num_classes):
     return sum(scores) / num_classes
 
 
-def f1_by_recall(labels, answers, num_classes):
-    scores = []
-    for k in range(num_classes):
-        tp = ((labels == k) & (answers == k)).sum().item()
-        recall = tp / (labels == k).sum().item()
-        precision = tp / ((answers == k).sum().item() or 1)
-        scores.append(2 * precision * recall / (precision + recall) if tp else 0.0)
-    return sum(scores) / len(scores)
-
-
 def f1_as_a_tensor(labels, answers, num_classes):
     counts = table(labels, answers, num_classes)
     tp, fp, fn = counts[:, counts.sum(0) > 0]
@@ -511,19 +501,6 @@ SLIPS = {
         a set has no order
             trained = [] ⇒ trained = set()
             append ⇒ add
-        and the names are those of all
-            ⇒ trained = []
-            | for name, parameter in model.named_parameters():
-            |     for pattern in patterns:
-            |         if fnmatchcase(name, pattern):
-            |             parameter.requires_grad_(True)
-            |             trained.append(name)
-            |         else:
-            |             parameter.requires_grad_(False)
-            | return trained
-        you stop at the first
-            trained.append(name) ⇒ trained.append(name)
-            | return trained
         """,
     "lora_linear": """
         leave + bias away
@@ -590,7 +567,6 @@ WRONG = {
         f1_of_nan_precision: "needs neither precision nor recall",
         f1_without_nan_precision: "leave out classes with nothing right",
         f1_by_division: "has no precision",
-        f1_by_recall: "that never occurs no recall",
         f1_as_a_tensor: "you return a tensor",
         f1_of_each: "one number for each class",
     },

@@ -760,7 +760,7 @@ for library, far in furthest.items():  # rounded up to a power of ten, from 1e-5
 assert max(furthest.values()) <= 1e-5
 
 # %% [markdown]
-# Less than $10^{-5}$, whichever library. Where the same operations run in the same order it may even be exactly 0. Not one class, not the best five: all 1000 logits. That is what "the same model" means in this course. (The largest logits here are about 4, and that matters: rounding errors grow with the numbers that are rounded. For a model with logits of another size, the tolerance is $10^{-5}$ *of the largest*.)
+# Less than $10^{-5}$, whichever library. Where the same operations run in the same order it may even be exactly 0. Not one class, not the best five: all 1000 logits. That is what "the same model" means in this course. (The largest logits here are about 3 or 4, and that matters: rounding errors grow with the numbers that are rounded. For a model with logits of another size, the tolerance is $10^{-5}$ *of the largest*.)
 #
 # One line above is not what you get by default. Hugging Face's `ViTConfig` comes with `layer_norm_eps=1e-12`, and so do the weights that Google has put there; timm's, torchvision's and Google's own ViT have $10^{-6}$. Does it matter which one the model has? Look at the class token: `fill` makes it small, and its variance is what epsilon is added to. So here it is asked twice, the second time with patch embedding, class token and positions 50 times as large.
 

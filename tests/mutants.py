@@ -306,7 +306,7 @@ MUTANTS = {
     "LayerNorm epsilon 1e-5": ({}, set_eps(1e-5)),
     "LayerNorm epsilon 1e-12": ({}, set_eps(1e-12)),
     "LayerNorm: epsilon outside the root": ({}, normalise(eps_outside)),
-    "LayerNorm: variance with N - 1": ({}, normalise(sample_variance)),
+    "LayerNorm: variance with D - 1": ({}, normalise(sample_variance)),
     "GELU by tanh": ({}, activation(partial(F.gelu, approximate="tanh"))),
     "GELU by x · sigmoid(1.702 x)": ({}, activation(lambda x: x * torch.sigmoid(1.702 * x))),
     "ReLU for GELU": ({}, activation(F.relu)),

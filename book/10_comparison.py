@@ -460,7 +460,9 @@ ahead = (87.76 - 87.54) / 100 * 50_000  # images
 print(f"on ImageNet it is behind by {ahead:.0f} of 50,000 images:")
 print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 ahead = (88.55 - 87.54) / 100 * 50_000
-mistakes = (200 - 88.55 - 87.54) / 100 * 50_000  # of both together: they cannot disagree on more
+mistakes = (
+    (200 - 88.55 - 87.54) / 100 * 50_000
+)  # of both together: they cannot disagree on more
 print(f"ViT-H/14 is ahead by {ahead:.0f}:")
 print(f"noise, if they disagree on more than {int((ahead / 1.96) ** 2):,}")
 print(f"but all mistakes of both together are {mistakes:,.0f}")

@@ -180,6 +180,12 @@ def test_pixels_come_back():
     assert as_pixels(image, GREY)[0, 14, [14, 2]].tolist() == pytest.approx([1, 0], abs=1e-6)
 
 
+def test_what_was_right_before_it_was_turned_round_is_said(tmp_path, capsys):
+    digit(255, 0).save(tmp_path / "light.png")
+    status, out, _ = ask("course/vit_mnist_token_patch4_28", tmp_path / "light.png", "--invert", capsys=capsys)
+    assert status == 0 and "leave out --invert." in out and "turns it round" not in out
+
+
 def test_dark_ink_is_read_once_it_is_turned_round(tmp_path, capsys):
     examples = load_record("mnist_test_examples")["examples"]
     labels = [example["label"] for example in examples]

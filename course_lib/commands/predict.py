@@ -83,7 +83,10 @@ def _answer(model: Any, path: Path, invert: bool) -> tuple[Any, Any, list[str]]:
     wants, picture = wanted_images(model), open_picture(path)
     picture = ImageOps.invert(picture) if invert else picture
     image = wants.transform()(picture)
-    return image, probabilities(model, image[None])[0], unlike(picture, wants)
+    notes = unlike(picture, wants)
+    if invert:
+        notes = [note.replace("--invert turns it round", "leave out --invert") for note in notes]
+    return image, probabilities(model, image[None])[0], notes
 
 
 def _free(file: Path, drawn: set[Path]) -> Path:

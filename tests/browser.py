@@ -134,7 +134,7 @@ class Visit:
             """async () => {
               const frame = () => new Promise((done) => {
                 requestAnimationFrame(() => requestAnimationFrame(done));
-                setTimeout(done, 5000);  // a busy machine may draw nothing for a while
+                setTimeout(done, 500);  // a browser may draw nothing for a while
               });
               for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
                 scrollTo(0, y);

@@ -24,6 +24,7 @@ from course_lib.recipes.runner import RECIPES
 from course_lib.recipes.settings import override, setting_paths
 from course_lib.train import loop
 from course_lib.train.config import TrainConfig
+from course_lib.weights.load import write_weights
 
 SMALL = TrainConfig(epochs=2, warmup_epochs=0.5, batch_size=400, precision="float32", device="cpu", augment=Augment())
 WORDS = {"what": "for the tests", "data": "digits", "train": SMALL, "cost": "", "expect": "", "source": ""}
@@ -263,6 +264,19 @@ def test_weights_of_another_model_say_all_that_mends_it(recipe, tmp_path):
     with pytest.raises(ValueError, match=r"is of another model than the recipe's: set (.*)\.") as error:
         begun.build()
     assert override(begun, str(error.value).rpartition(": set ")[2].rstrip(".").split()).build().config == other
+
+
+def test_weights_whose_words_are_damaged(tmp_path):
+    path = tmp_path / "odd.safetensors"
+    write_weights(build(VIT).state_dict(), path, {"kind": "ViT", "config": {"width": 3}})
+    with pytest.raises(ValueError, match="odd.safetensors is damaged"):
+        override(KINDS[0], [f"weights={path}"]).build()
+
+
+def test_weights_of_other_channels_are_adapted(tmp_path, capsys):
+    save_model(build(replace(VIT, in_chans=3)), tmp_path / "colour.safetensors")
+    assert override(KINDS[0], [f"weights={tmp_path / 'colour.safetensors'}"]).build().config == VIT
+    assert "channel" in capsys.readouterr().out
 
 
 def test_weights_of_another_kind_of_model(tmp_path):

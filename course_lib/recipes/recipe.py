@@ -181,8 +181,12 @@ def check_weights(config: ModelConfig, weights: str) -> None:
     if kind != own:
         raise ValueError(f"{path} holds a {kind}, the recipe's model is a {own}: take other weights or another recipe.")
     fields = {name: frozen(value) for name, value in theirs["config"].items()}
-    known = asdict(KINDS[kind][0](**fields))  # with what the file leaves out
-    other = {name: value for name, value in known.items() if name not in FREE and value != getattr(config, name)}
+    try:
+        known = asdict(KINDS[kind][0](**fields))  # with what the file leaves out
+    except TypeError as error:
+        raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error
+    free = (*FREE, "in_chans") if kind == "ViT" else FREE  # `load_pretrained` sums or repeats a ViT's channels
+    other = {name: value for name, value in known.items() if name not in free and value != getattr(config, name)}
     if other:
         told = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in other.items()}
         mends = " ".join(f"model.{name}={value}" for name, value in told.items())

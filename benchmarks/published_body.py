@@ -1,7 +1,7 @@
 """Cats against dogs from a published body: a ViT-S/14 of DINOv2's make, on a CPU, beside the same body from random numbers.
 
     python benchmarks/published_body.py features FILE         # which image size? a quarter of an hour on one core
-    python benchmarks/published_body.py tune FILE head        # or attention, lora, all, scratch: each half an hour to two
+    python benchmarks/published_body.py tune FILE head        # or attention, lora, all, one_rate, scratch: half an hour each
     python benchmarks/published_body.py tune FILE             # all of them; a run that is done is not made again
 
 FILE is the body's model.safetensors (see chapter 06 for what it is). All writes data/results/published_body.json. On
@@ -47,6 +47,7 @@ BODY = TrainConfig(
 RATES = {
     "head": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "all": (3e-5, 1e-4, 3e-4),
+    "one_rate": (1e-5, 3e-5, 1e-4),  # everything, without layer-wise decay
     "scratch": (3e-4, 1e-3),
     "attention": (1e-4, 3e-4, 1e-3),
     "lora": (3e-4, 1e-3, 3e-3),
@@ -138,15 +139,13 @@ def newly_tuned(file: str, way: str, rate: float, seed: int) -> tuple[VisionTran
     set_seed("published body", seed)
     model = body(None if way == "scratch" else file, SIZE)
     facts: dict = {"seed": seed}
-    if way == "scratch":
-        set_trainable(model, "all")
-    else:
+    if way != "scratch":
         head, reached, history = best_head(file, seed, SIZE)
         model.head.load_state_dict(head)
         facts["head_first"] = {"rates": {f"{r:g}": a for r, a in reached.items()}}
         if way == "lora":
             add_lora(model, 8, alpha=16)
-        set_trainable(model, way)
+    set_trainable(model, "all" if way in ("scratch", "one_rate") else way)
     facts["trained_parameters"] = count_parameters(model)
     if way != "head":
         rates = layerwise_lr(model, DECAY) if way == "all" else None

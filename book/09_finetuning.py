@@ -44,6 +44,8 @@ from course_lib.models import (
     probabilities,
 )
 from course_lib.recipes import find_recipe, run_recipe
+from course_lib.records import load_record
+from course_lib.statistics import paired_runs, pooled_scatter
 from course_lib.train import (
     TrainConfig,
     count_parameters,
@@ -828,7 +830,7 @@ accuracy = {way: 100 * answers.mean(axis=1) for way, answers in right.items()}
 one_run = pooled_scatter(list(accuracy.values()))
 
 _, ax = plt.subplots(figsize=(6.6, 2.9))
-for y, (way, name) in enumerate(TUNED.items()):
+for y, way in enumerate(TUNED):
     mean, color = accuracy[way].mean(), viz.MUTED if way == "scratch" else viz.KEY
     images = 196 * (mean / 100 * (1 - mean / 100) / right[way].shape[1]) ** 0.5
     half = np.hypot(one_run.half(1 / 3), images)

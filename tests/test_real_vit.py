@@ -257,6 +257,44 @@ def test_rollout_forgets_who_asked():
     assert (round(100 * np.min(owed)), round(100 * np.max(owed))) == (18, 22) and "18 to 22 %" in PAGE
 
 
+def test_what_the_patches_say():
+    said, record = live_page.stored_lens(), EXACT["lens"]
+    likeness, twins = (np.array(record[kind]["likeness"]) for kind in ("published", "random"))
+    centred = said - said.mean(axis=(-2, -1), keepdims=True)
+    both = (centred * centred[:, :, -1:]).sum(axis=(-2, -1))
+    sizes = np.linalg.norm(centred.reshape(*both.shape, -1), axis=-1)
+    found = both / sizes / sizes[..., -1:]
+    assert abs(found - [likeness, twins]).max() < 2e-3  # of bytes
+    assert [round(x, 2) for x in likeness[:, 0]] == [0.15, 0.65] and "(a correlation of 0.15 over" in PAGE
+    assert (np.diff(likeness[:, 3:]) > 0).all() and "From layer 4 on every layer brings it closer" in PAGE
+    assert [round(x, 2) for x in likeness[:, 6]] == [0.81, 0.91] and "at 0.81 and 0.91" in PAGE
+    assert twins.min() > 0.9999 and round(100 * np.max(record["random"]["largest"])) == 57 and "than 57 %" in PAGE
+
+
+def test_the_lens_is_the_authors_decoder():
+    """The last layer's map is the saliency that another runtime computed, of each patch."""
+    folder = data_folder() / "vit_s14_focus"
+    if not (folder / "decoder.safetensors").is_file():
+        pytest.skip("the published ViT-S/14 is not here: see data/README.md")
+    reference, threads = np.load(folder / "reference.npz"), torch.get_num_threads()
+    try:
+        models = published_vit_maps.both_models(folder)
+        decode = published_vit_maps.decoder(folder)
+        said = np.stack([published_vit_maps.lens(model, decode).numpy() for model in models])
+        names = live_page.PHOTOGRAPHS
+        inputs = torch.cat([torch.from_numpy(reference[f"{name}_input"]) for name in names])
+        with torch.no_grad():
+            patches = models[0].forward_features(inputs)[:, 1:]
+        maps = published_vit_maps.saliency(decode, patches).detach().numpy()
+    finally:
+        torch.set_num_threads(threads)
+    wanted = np.stack([reference[f"{name}_saliency"].reshape(224, 224) for name in names])
+    assert abs(maps - wanted).max() < 1e-5
+    pooled = wanted.reshape(2, 16, 14, 16, 14).mean(axis=(2, 4))
+    assert abs(said[0, :, -1] - pooled).max() < 2e-3  # the reference's input was enlarged by another library
+    assert abs(said - live_page.stored_lens()).max() <= 0.51 / 255
+
+
 def test_the_small_model_is_the_one_named():
     entry = find_entry(f"course/{live_page.OWN}")
     assert live_page.OWN in PAGE and f"{entry.top1} %" in PAGE
@@ -384,6 +422,32 @@ def test_the_random_twin_behind_a_switch(visit):
     np.testing.assert_allclose(shown(page), stored(24)[FLOWER, 3].mean(0)[136], atol=1e-7)
     switch.uncheck()
     np.testing.assert_allclose(shown(page), means()[FLOWER, 3, 136], atol=1e-7)
+
+
+def test_the_logit_lens(visit):
+    page = visit()
+    fetched = files(page)
+    control(page, "logit lens").check()
+    np.testing.assert_allclose(shown(page)[1:], live_page.stored_lens()[0, FLOWER, 3].ravel(), atol=1e-9)
+    assert page.locator(".xp-scale").is_hidden() and page.get_by_text("100\u00a0%", exact=True).is_visible()
+    tiles = page.get_by_role("group", name="Maps").get_by_role("button")
+    assert tiles.count() == 12
+    most = live_page.stored_lens()[0, FLOWER].max(axis=(1, 2))
+    assert [tile.get_attribute("aria-label") for tile in tiles.all()] == [
+        f"after layer {i}, at most {100 * x:.0f}\u00a0%" for i, x in enumerate(most, 1)
+    ]
+    tiles.last.focus()
+    page.keyboard.press("Enter")
+    np.testing.assert_allclose(shown(page)[1:], live_page.stored_lens()[0, FLOWER, 11].ravel(), atol=1e-9)
+    page.get_by_role("button", name="china").click()
+    page.get_by_role("switch").check()
+    np.testing.assert_allclose(shown(page)[1:], live_page.stored_lens()[1, CHINA, 11].ravel(), atol=1e-9)
+    page.wait_for_function("document.querySelector('[role=status]').textContent.includes('Logit lens after layer 12')")
+    assert files(page) == fetched  # all of it came with the page
+    words = page.locator("[role=status]").inner_text().replace("\u00a0", "")
+    widget = live_page.real_vit()
+    widget.mode, widget.layer, widget.image, widget.random = "lens", 11, CHINA, True
+    assert words == widget.describe()
 
 
 def test_rollout_fetches_means_only_and_says_how_far_it_is(visit):

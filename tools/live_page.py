@@ -48,13 +48,20 @@ def stored_maps(first):
     return np.stack([unpack(each, SHAPE[2:]).astype(np.float32) for each in files]).reshape(SHAPE)
 
 
+def stored_lens():
+    """(2, 2, 12, 16, 16) between 0 and 1: what the patches say, of the model and of its twin."""
+    bytes_ = np.frombuffer((REAL / "lens.bin").read_bytes(), np.uint8)
+    return bytes_.reshape(2, *SHAPE[:2], 16, 16) / 255
+
+
 def real_vit():
     """The explorer of the published ViT-S/14, from its files: they hold all that it shows."""
     pictures = np.stack([np.asarray(Image.open(REAL / f"{name}.jpg")) for name in PHOTOGRAPHS])
     images = pictures.transpose(0, 3, 1, 2)  # (2, 3, 224, 224)
     maps, twin = stored_maps(0), stored_maps(SHAPE[0] * SHAPE[1])
+    lens, twin_lens = stored_lens()
     widget = AttentionExplorer(
-        images, maps, 16, twin=twin, labels=PHOTOGRAPHS, files="real_vit/vit", brief=True, one_scale=True,
+        images, maps, 16, twin=twin, lens=lens, twin_lens=twin_lens, labels=PHOTOGRAPHS, files="real_vit/vit", brief=True, one_scale=True,
         image=1, layer=3, head=1, query=1 + 8 * 16 + 7,
     )  # fmt: skip
     # The very files, and not what this Pillow would make of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from course_lib.widgets.tensor_explorer import TensorExplorer, to_levels
 if TYPE_CHECKING:
     from torch import Tensor
 
-MODES = ("head", "mean", "rollout")
+MODES = ("head", "mean", "rollout", "lens")
 
 
 class AttentionExplorer(TensorExplorer):
@@ -38,16 +39,17 @@ class AttentionExplorer(TensorExplorer):
     and, if there are more, registers. ``labels``: n short texts. ``files``, ``brief``: see :class:`TensorExplorer`. ``twin``:
     maps of the same shape by a model with random weights; a switch shows them in place of the others. ``one_scale``:
     colours mean the same in all maps, 0.04 % to 40 %, ten times as much in each third; otherwise the darkest is each
-    map's own largest number.
+    map's own largest number. ``lens`` and, with a twin, ``twin_lens``: (n, L, gh, gw) numbers between 0 and 1, what each
+    patch says after each layer, such as a class's probability by :func:`course_lib.interpret.logit_lens`.
 
     Traits, which follow what the reader does: ``image``, ``layer``, ``head`` and ``query`` (a token), counted from 0 as
-    in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads) or "rollout" (through the
-    layers up to ``layer``); ``strength`` of the colours, 0 to 1; ``random``, whether the twin is shown. ``weights``
-    holds the numbers of the map shown.
+    as in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads), "rollout" (through the
+    layers up to ``layer``) or "lens"; ``strength`` of the colours, 0 to 1; ``random``, whether the twin is shown.
+    ``weights`` holds the numbers of the map shown: of all tokens, or with "lens" of the patches.
 
     The page shows one head's numbers with PyTorch's digits; means differ by at most 1e-5 and rollouts by about 3e-5.
     With ``brief`` files the means are written beside the heads, in two bytes, and are as exact; those of the twin are
-    made of its bytes.
+    made of its bytes. What patches say travels in a byte, to 0.2 %.
 
     Raises ValueError when shapes do not fit (both are named), when rows of ``maps`` do not sum to 1, and when a trait is
     assigned a value outside its range.
@@ -56,6 +58,7 @@ class AttentionExplorer(TensorExplorer):
     module = "attention_explorer"
     state_names = (
         "aspect", "brief", "extra", "files", "grid", "head", "heads", "image", "images", "labels", "layer", "layers",
+        "lens",
         "mode", "one_scale", "packed", "query", "random", "strength", "tokens", "twin",
     )  # fmt: skip
 
@@ -68,6 +71,7 @@ class AttentionExplorer(TensorExplorer):
     random = traitlets.Bool(help="whether the twin is shown").tag(sync=True)
     twin = traitlets.Bool(help="whether there is one", read_only=True).tag(sync=True)
     one_scale = traitlets.Bool(help="of colours, for all maps", read_only=True).tag(sync=True)
+    lens = traitlets.List(help="base64, 255 for 1: of each image, then of its twin", read_only=True).tag(sync=True)
     images = traitlets.List(help="data URLs", read_only=True).tag(sync=True)
     labels = traitlets.List(read_only=True).tag(sync=True)
     grid = traitlets.List(help="rows and columns of patches", read_only=True).tag(sync=True)
@@ -79,7 +83,8 @@ class AttentionExplorer(TensorExplorer):
 
     def __init__(
         self, images: Numbers, maps: Numbers, grid_size: int | Sequence[int], *, labels: Sequence[object] | None = None,
-        twin: Numbers | None = None, one_scale: bool = False, files: str | None = None, brief: bool = False,
+        twin: Numbers | None = None, lens: Numbers | None = None, twin_lens: Numbers | None = None,
+        one_scale: bool = False, files: str | None = None, brief: bool = False,
         image: int = 0, layer: int | None = None, head: int = 0, query: int | None = None, mode: str = "head",
         strength: float = 0.7, **kwargs: Any,
     ) -> None:  # fmt: skip
@@ -92,6 +97,14 @@ class AttentionExplorer(TensorExplorer):
         if len(labels) != len(images):
             raise ValueError(f"{len(images)} images have {len(labels)} labels: give one for each.")
         layers, heads, tokens = maps.shape[1:4]
+        shape = (len(images), layers, *grid)
+        said = [
+            self._as_lens(name, part, shape)
+            for name, part in (("lens", lens), ("twin_lens", twin_lens))
+            if part is not None
+        ]
+        if said and len(said) != 1 + (twin is not None):
+            raise ValueError("lens and twin_lens belong together where there is a twin: give both, or neither.")
         extra = tokens - grid[0] * grid[1]
         names = ["class token"] + [f"register {i}" for i in range(1, extra)]
         fixed = {
@@ -105,10 +118,11 @@ class AttentionExplorer(TensorExplorer):
             "extra": names[:extra],
             "twin": twin is not None,
             "one_scale": one_scale,
+            "lens": [base64.b64encode(each.tobytes()).decode() for part in said for each in part],
         }
         for name, value in fixed.items():
             self.set_trait(name, value)
-        self._maps, self._twins = maps, twins
+        self._maps, self._twins, self._said = maps, twins, said
         self._store(np.concatenate([maps, twins]).reshape(-1, heads, tokens, tokens), files, brief=brief)
         middle = grid[0] // 2 * grid[1] + grid[1] // 2
         query = (0 if extra else middle) if query is None else query
@@ -135,6 +149,23 @@ class AttentionExplorer(TensorExplorer):
                 f"{worst:.3g}: give the weights after the softmax."
             )
         return maps
+
+    @staticmethod
+    def _as_lens(name: str, numbers: Numbers, shape: tuple[int, ...]) -> np.ndarray:
+        """(n, L, gh * gw) uint8: 255 times what each patch says."""
+        numbers = as_array(name, numbers)
+        if numbers.shape != shape or numbers.min() < 0 or numbers.max() > 1:
+            raise ValueError(
+                f"{name} must be {shape}, between 0 and 1, got {numbers.shape}, {numbers.min():.3g} to {numbers.max():.3g}: "
+                "one number a patch, after each layer."
+            )
+        return (255 * numbers).round().astype(np.uint8).reshape(*shape[:2], -1)
+
+    @traitlets.validate("mode")
+    def _check_mode(self, proposal):
+        if proposal.value == "lens" and not self.lens:
+            raise ValueError("mode 'lens' has nothing to show: give lens=, what each patch says after each layer.")
+        return proposal.value
 
     @traitlets.validate("image", "layer", "head", "query")
     def _check_index(self, proposal):
@@ -168,11 +199,13 @@ class AttentionExplorer(TensorExplorer):
 
     @property
     def weights(self) -> Tensor:
-        """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown."""
+        """(N,) tensor in float64: how the chosen token's weight is shared out in the map shown; "lens": (gh * gw,)."""
         import torch
 
         from course_lib.interpret.maps import attention_rollout
 
+        if self.mode == "lens":
+            return torch.from_numpy(self._said[self.random][self.image, self.layer]).double() / 255
         maps = torch.from_numpy(self._shown).double()  # (L, H, N, N)
         if self.mode == "head":
             return maps[self.layer, self.head, self.query]
@@ -193,14 +226,20 @@ class AttentionExplorer(TensorExplorer):
     def describe(self) -> str:
         """The present state in one or two sentences."""
         depth = self.layer + 1
+        which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
+        which += "Random weights. " if self.random else ""
+        if self.mode == "lens":
+            said, patch = self.weights, self.query - len(self.extra)
+            chosen = f" {self._place(self.query).capitalize()}: {said[patch]:.0%}." if patch >= 0 else ""
+            return (
+                f"{which}Logit lens after layer {depth}: the patches say {said.min():.0%} to {said.max():.0%}.{chosen}"
+            )
         asker = self._place(self.query) if self.query < len(self.extra) else f"patch {self._place(self.query)},"
         start = {
             "head": f"Layer {depth}, head {self.head + 1}: {asker} looks most at",
             "mean": f"Layer {depth}, mean of {self.heads} heads: {asker} looks most at",
             "rollout": f"Rollout through {'layer 1' if depth == 1 else f'layers 1 to {depth}'}: {asker} draws most on",
         }[self.mode]
-        which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
-        which += "Random weights. " if self.random else ""
         even = percent(1 / self.tokens)
         return f"{which}{start} {self._target(self.weights)}. Spread evenly, it would be {even}."
 

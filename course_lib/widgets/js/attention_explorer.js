@@ -18,7 +18,8 @@ const CSS = `
   }
 `;
 
-const MODES = { head: "one head", mean: "mean of heads", rollout: "rollout" };
+const MODES = { head: "one head", mean: "mean of heads", rollout: "rollout", lens: "logit lens" };
+const whole = (share) => `${(100 * share).toFixed(0)}\u00a0%`;
 
 /** Rows of attention as they are stored: a part is (heads, tokens, tokens), in levels or bytes; (tokens, tokens) is a mean. */
 class Maps {
@@ -92,6 +93,7 @@ function render({ model, el }) {
   const extra = get("extra"); // names of the tokens before the patches
   const [brief, oneScale] = [get("brief"), get("one_scale")];
   const maps = new Maps(tokens);
+  const lens = get("lens").map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))); // of images, then of twins
   const fields = ["image", "layer", "head", "mode", "query", "random", "strength"];
   const { root, words, on, change, refresh, say, begin, end } = stage({ model, el }, "attention-explorer", CSS, fields, draw);
   const bytes = brief && typeof model.send !== "function"; // files of bytes, and means beside them
@@ -113,6 +115,7 @@ function render({ model, el }) {
     return { button, share };
   });
   const scale = oneScale ? { line: scaleLegend(WEIGHTS, 1 / tokens), set: () => {} } : legend(WEIGHTS, "0", "");
+  const says = legend(WEIGHTS, "0", "100\u00a0%").line;
   const line = h("p.xp-pointed");
   const what = h("span.xp-note");
   const table = numbers("All numbers of this map");
@@ -125,7 +128,7 @@ function render({ model, el }) {
     return button;
   });
   const name = `ax-${Math.random().toString(36).slice(2)}`; // a group of its own for each widget of the page
-  const modes = Object.entries(MODES).map(([mode, label]) => {
+  const modes = Object.entries(MODES).filter(([mode]) => mode !== "lens" || lens.length).map(([mode, label]) => {
     const input = h("input", { type: "radio", name, value: mode });
     on(input, "change", () => set({ mode }));
     return { input, line: h("label", {}, input, h("span", {}, label)) };
@@ -141,7 +144,7 @@ function render({ model, el }) {
   const tiles = count(Math.max(layers, heads)).map((i) => {
     const [canvas, most] = [h("canvas", { "aria-hidden": "true", width: columns, height: rows }), h("span")];
     const button = h("button.xp-tile", { type: "button" }, canvas, h("span", {}, h("span", {}, `${i + 1}`), most));
-    on(button, "click", () => set(get("mode") === "rollout" ? { layer: i } : { head: i, mode: "head" }));
+    on(button, "click", () => set(["rollout", "lens"].includes(get("mode")) ? { layer: i } : { head: i, mode: "head" }));
     return { button, canvas, most };
   });
   const few = h("span.xp-title");
@@ -149,10 +152,16 @@ function render({ model, el }) {
 
   // ---- drawing -------------------------------------------------------------------------------------------------
   /** How the numbers of the map are written. */
-  const text = () => (brief && (get("random") || get("mode") === "head") ? briefPercent : percent);
+  const text = () => (get("mode") === "lens" ? whole : brief && (get("random") || get("mode") === "head") ? briefPercent : percent);
   const named = (i) => (i < extra.length ? `the ${extra[i]}` : place(i - extra.length, columns));
   function describe(values) {
     const [query, depth, mode] = [get("query"), get("layer") + 1, get("mode")];
+    const which = `${images.length > 1 ? `Image “${labels[get("image")]}”. ` : ""}${get("random") ? "Random weights. " : ""}`;
+    if (mode === "lens") {
+      const said = values.subarray(extra.length);
+      const chosen = query < extra.length ? "" : ` ${named(query).replace(/^./, (c) => c.toUpperCase())}: ${whole(values[query])}.`;
+      return `${which}Logit lens after layer ${depth}: the patches say ${whole(Math.min(...said))} to ${whole(Math.max(...said))}.${chosen}`;
+    }
     const asker = query < extra.length ? named(query) : `patch ${named(query)},`;
     const top = topOf(values);
     const target = top === query ? "itself" : named(top);
@@ -161,7 +170,7 @@ function render({ model, el }) {
       mean: `Layer ${depth}, mean of ${heads} heads: ${asker} looks most at`,
       rollout: `Rollout through ${depth === 1 ? "layer 1" : `layers 1 to ${depth}`}: ${asker} draws most on`,
     }[mode];
-    return `${images.length > 1 ? `Image “${labels[get("image")]}”. ` : ""}${get("random") ? "Random weights. " : ""}${start} ${target}: ${text()(values[top])}. Spread evenly, it would be ${percent(1 / tokens)}.`;
+    return `${which}${start} ${target}: ${text()(values[top])}. Spread evenly, it would be ${percent(1 / tokens)}.`;
   }
 
   function point() {
@@ -172,7 +181,15 @@ function render({ model, el }) {
 
   /** Where a number stands among the colours: on the one scale, or from 0 to the map's own largest (a class token with
    *  much more leaves the patches visible). */
-  const level = (share, most) => (oneScale ? onScale(share) : share / most);
+  const level = (share, most) => (get("mode") === "lens" ? share : oneScale ? onScale(share) : share / most);
+
+  /** (tokens,): what the patches say after a layer; nothing at the tokens before them. */
+  function said(depth) {
+    const values = new Float64Array(tokens);
+    const from = lens[(get("random") ? images.length : 0) + get("image")].subarray(depth * rows * columns, (depth + 1) * rows * columns);
+    values.set(Float64Array.from(from, (byte) => byte / 255), extra.length);
+    return values;
+  }
 
   /** A map on a canvas; returns its largest number. */
   function fill(canvas, values) {
@@ -200,7 +217,9 @@ function render({ model, el }) {
     strength.value.textContent = `${strength.input.value}\u00a0%`;
     before.forEach(({ button }, i) => put(button, { "aria-pressed": i === query }));
     cells.choose(query < extra.length ? null : query - extra.length, named(query));
-    what.textContent = { head: `layer ${depth + 1}, head ${get("head") + 1}`, mean: `layer ${depth + 1}, mean of heads`, rollout: `rollout to layer ${depth + 1}` }[mode];
+    what.textContent = { head: `layer ${depth + 1}, head ${get("head") + 1}`, mean: `layer ${depth + 1}, mean of heads`, rollout: `rollout to layer ${depth + 1}`, lens: `logit lens, layer ${depth + 1}` }[mode];
+    scale.line.hidden = mode === "lens";
+    says.hidden = mode !== "lens";
   }
 
   /** The chosen map over the image; null while its numbers are on their way. */
@@ -209,10 +228,10 @@ function render({ model, el }) {
     for (const { share } of before) share.textContent = "";
     if (!found) return null;
     const query = get("query");
-    const values = { head: () => maps.head(found[0], get("head"), query), mean: () => maps.mean(found[0], query), rollout: () => maps.rollout(found, query) }[get("mode")]();
+    const values = { head: () => maps.head(found[0], get("head"), query), mean: () => maps.mean(found[0], query), rollout: () => maps.rollout(found, query), lens: () => said(get("layer")) }[get("mode")]();
     const most = fill(heat, values);
     scale.set(WEIGHTS, "0", percent(most));
-    before.forEach(({ button, share }, i) => {
+    if (get("mode") !== "lens") before.forEach(({ button, share }, i) => {
       button.style.setProperty("--heat", colour(WEIGHTS, level(values[i], most)));
       share.textContent = text()(values[i]);
     });
@@ -223,18 +242,19 @@ function render({ model, el }) {
   /** Small maps to choose from: the heads of the layer, or the rollout to each layer. */
   function drawTiles(partOf, averages) {
     const [depth, mode, query] = [get("layer"), get("mode"), get("query")];
-    const rolled = mode === "rollout";
-    few.textContent = rolled ? "Rollout to each layer" : `Heads of layer ${depth + 1}`;
+    const [rolled, lensed] = [mode === "rollout", mode === "lens"];
+    const deep = rolled || lensed; // a map for each layer, and not for each head
+    few.textContent = rolled ? "Rollout to each layer" : lensed ? "After each layer" : `Heads of layer ${depth + 1}`;
     tiles.forEach(({ button, canvas, most }, i) => {
-      button.hidden = i >= (rolled ? layers : heads);
+      button.hidden = i >= (deep ? layers : heads);
       if (button.hidden) return;
-      const here = rolled ? averages.have(count(i + 1).map(partOf)) : parts.have([partOf(depth)]);
-      const write = brief && (!rolled || get("random")) ? briefPercent : percent;
-      const top = here && write(fill(canvas, rolled ? maps.rollout(here, query) : maps.head(here[0], i, query)));
+      const here = lensed ? [] : rolled ? averages.have(count(i + 1).map(partOf)) : parts.have([partOf(depth)]);
+      const write = lensed ? whole : brief && (!rolled || get("random")) ? briefPercent : percent;
+      const top = here && write(fill(canvas, lensed ? said(i) : rolled ? maps.rollout(here, query) : maps.head(here[0], i, query)));
       canvas.style.visibility = here ? "" : "hidden";
       most.textContent = top ?? "";
-      put(button, { "aria-label": `${rolled ? "to layer" : "head"} ${i + 1}${here ? `, at most ${top}` : ""}`,
-        "aria-pressed": rolled ? i === depth : mode === "head" && i === get("head") });
+      put(button, { "aria-label": `${rolled ? "to layer" : lensed ? "after layer" : "head"} ${i + 1}${here ? `, at most ${top}` : ""}`,
+        "aria-pressed": deep ? i === depth : mode === "head" && i === get("head") });
     });
   }
 
@@ -245,7 +265,7 @@ function render({ model, el }) {
     const averages = random ? parts : means; // what the mean over heads is made of
     const from = mode === "head" ? parts : averages;
     if (mode === "mean" && from !== parts) parts.take([partOf(depth)]); // for the small maps
-    shown = drawMap(from.take(mode === "rollout" ? count(depth + 1).map(partOf) : [partOf(depth)]));
+    shown = drawMap(mode === "lens" ? [] : from.take(mode === "rollout" ? count(depth + 1).map(partOf) : [partOf(depth)]));
     drawTiles(partOf, averages);
     root.dataset.shown = JSON.stringify(shown && [...shown]);
     point();
@@ -256,7 +276,7 @@ function render({ model, el }) {
   begin(h("div.xp-grid", {},
     h("section", {}, head("Where it looks", what),
       extra.length ? group("Tokens that are not patches", "div.ax-extra", ...before.map(({ button }) => button)) : "",
-      picture, scale.line, line),
+      picture, scale.line, says, line),
     h("section.ax-controls", {},
       images.length > 1 ? group("Image", "div.ax-images", ...choices) : "",
       get("twin") ? h("label.xp-switch", {}, twin, "the same in a random twin") : "",

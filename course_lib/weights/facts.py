@@ -250,7 +250,7 @@ def _read_own_metadata(path: Path, facts: WeightFacts) -> bool:
             facts.grid_size = tuple(side // config["patch_size"] for side in size)
             facts.norm_eps, facts.num_heads = float(config["norm_eps"]), config["num_heads"]
             facts.activation, facts.antialias = config.get("activation", "gelu"), config.get("pos_antialias", True)
-            facts.offset = config.get("pos_offset", 0.0)
+            facts.offset = float(config.get("pos_offset", 0.0))
         facts.preprocessing = as_preprocessing(about.get("preprocessing"))
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error

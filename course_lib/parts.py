@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from course_lib.attention import merge_heads, split_heads
+from course_lib.attention import attention_weights, merge_heads, split_heads
 
 
 class QuickGELU(nn.Module):
@@ -104,8 +104,20 @@ class AttentionPool(nn.Module):
         self.norm = norm
         self.mlp = mlp
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def weights(self, tokens: Tensor) -> Tensor:
+        """How much the query looks at each token: (B, N, D) -> (B, H, 1, N); each row sums to 1.
+
+        `record_attention` does not give this map, as its query is no token. Chapter 12.
+        """
+        query, key, _ = self._query_key_value(tokens)
+        return attention_weights(query, key)
+
+    def _query_key_value(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query = split_heads(self.q(self.latent.expand(tokens.shape[0], -1, -1)), self.num_heads)  # (B, H, 1, d)
         key, value = rearrange(self.kv(tokens), "B N (two H d) -> two B H N d", two=2, H=self.num_heads)
+        return query, key, value
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self._query_key_value(tokens)
         x = self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))  # (B, H, 1, d) -> (B, 1, D)
         return (x + self.mlp(self.norm(x)))[:, 0]  # (B, 1, D) -> (B, D)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from course_lib.validate import as_pair, check_choice, is_count
+from course_lib.validate import as_pair, check_choice, check_rate, is_count
 
 POS_EMBEDS = ("learn", "sincos1d", "sincos2d", "relative", "none")
 
@@ -74,6 +74,7 @@ def resample_pos_embed(
     *,
     old_grid_size: int | Sequence[int] | None = None,
     antialias: bool = True,
+    offset: float = 0.0,
 ) -> Tensor:
     """Stretch position embeddings to another patch grid, as for images of another size.
 
@@ -87,17 +88,21 @@ def resample_pos_embed(
         old_grid_size: the grid that they are for, rows times columns = patches; None if it is square.
         antialias: whether a smaller grid sees the mean of what lies between its places. Which of the two a model was
             used with belongs to its weights: timm's do it, DINOv2 does not.
+        offset: so many places more than the new grid has are laid over the old one, and those beyond the grid are not
+            taken: 0.1 in Meta's code of DINOv2, whose weights were used so; at least 0 and below 1.
 
     Returns:
         (1, prefix + gh·gw, D); `pos_embed` itself if the grid is already that.
 
     Raises:
-        ValueError: `pos_embed` is not (1, N, D), its patches are not the old grid, or the new grid is none.
+        ValueError: `pos_embed` is not (1, N, D), its patches are not the old grid, the new grid is none, or the offset
+            is out of range.
 
     Source: Dosovitskiy et al. 2021, section 3.2; the filter is the one that timm uses. Chapter 05.
     """
     if pos_embed.ndim != 3 or pos_embed.shape[0] != 1:
         raise ValueError(f"pos_embed {tuple(pos_embed.shape)} must be (1, N, D): use pos_embed[None] if it is (N, D).")
+    check_rate("offset", offset)
     new_grid = as_pair("new_grid_size", new_grid_size)
     num_patches = pos_embed.shape[1] - num_prefix_tokens
     side = math.isqrt(max(num_patches, 0))
@@ -115,7 +120,9 @@ def resample_pos_embed(
     # Channels stay last in memory: in the usual layout torch's filter goes wrong for a target one column wide.
     picture = patches.reshape(1, *old_grid, -1).permute(0, 3, 1, 2)  # (1, patches, D) -> (1, D, rows, columns)
     picture = picture.to(torch.promote_types(patches.dtype, torch.float32))
-    picture = F.interpolate(picture, size=new_grid, mode="bicubic", antialias=antialias)
+    scale = [(new + offset) / old for new, old in zip(new_grid, old_grid, strict=True)] if offset else None
+    size = None if offset else new_grid  # one of the two: rounded down, the scale gives the new grid
+    picture = F.interpolate(picture, size=size, scale_factor=scale, mode="bicubic", antialias=antialias)
     return torch.cat([prefix, rearrange(picture, "1 D gh gw -> 1 (gh gw) D").to(patches.dtype)], dim=1)
 
 

@@ -191,6 +191,7 @@ class ViTConfig:
         fc_norm: the last norm stands after the pooling, not before (MAE's fine-tuned models).
         qk_norm: a norm on the queries and on the keys of each head.
         pos_antialias: whether positions are antialiased as they are resampled to a smaller grid; it comes with weights.
+        pos_offset: added to the new grid then, as in `resample_pos_embed`; it comes with weights (0.1: Meta's DINOv2).
 
     Raises:
         ValueError: a value that no model can have, when the config is made.
@@ -226,6 +227,7 @@ class ViTConfig:
     fc_norm: bool = False
     qk_norm: bool = False
     pos_antialias: bool = True
+    pos_offset: float = 0.0
 
     def __post_init__(self) -> None:
         sides = as_pair("img_size", self.img_size)
@@ -260,7 +262,7 @@ class ViTConfig:
         if not self.has_class_token and (self.dist_token or self.global_pool == "token"):
             who = "dist_token=True" if self.dist_token else "global_pool='token'"
             raise ValueError(f"{who} and class_token={self.class_token} do not go together: leave class_token=True.")
-        for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
+        for name in ("drop_rate", "attn_drop_rate", "drop_path_rate", "pos_offset"):
             check_rate(name, getattr(self, name))
 
     @property

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from PIL import Image
 from weight_files import SMALL, as_huggingface, assert_same, random_state, refuse, write
 
+from course_lib.models import create_model
 from course_lib.weights.load import load_pretrained
 from course_lib.weights.preprocessing import Preprocessing
 
@@ -58,9 +60,11 @@ def test_a_nonsquare_file_says_its_grid(hub_file, tmp_path, capsys):
         ({"size": {"height": 9, "width": 9}, "do_center_crop": True, "crop_size": {"height": 8, "width": 8}}, (9, 9)),
         ({"size": {"shortest_edge": 9}, "crop_size": {"height": 8, "width": 8}}, None),
         ({"size": {"height": 8, "width": 8}, "resample": None}, None),
+        ({"size": {"height": 8, "width": 8}, "do_resize": False}, None),
+        ({"size": {"height": 8, "width": 8}, "do_rescale": False}, None),
         ({"size": {"height": 8, "width": 8}, "resample": 0}, None),  # neither bilinear nor bicubic: not guessed
     ],
-    ids=["number", "shorter side", "crop", "no crop said", "no filter", "nearest"],
+    ids=["number", "shorter side", "crop", "no crop said", "no filter", "no resize", "no rescale", "nearest"],
 )
 def test_preprocessor_files(facts, expected, hub_file):
     """Loading never fails because of a preprocessor file, and nothing in one is guessed."""
@@ -69,6 +73,36 @@ def test_preprocessor_files(facts, expected, hub_file):
         assert not images
     else:
         assert (images.resize, images.input_size, images.interpolation) == (expected, (8, 8), "bilinear")
+
+
+@pytest.mark.parametrize("kind", ["Dinov2Model", "Dinov2WithRegistersModel"])
+def test_a_hub_folder_of_dinov2_is_read_with_its_processor(kind, tmp_path, monkeypatch):
+    """Downloaded by hand: config.json, preprocessor_config.json, model.safetensors. Asked for by its name: the same facts."""
+    import transformers
+    from sklearn.datasets import load_sample_image
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    processor = transformers.BitImageProcessorPil(size={"shortest_edge": 256}, image_mean=mean, image_std=std)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3, "image_size": 518, "patch_size": 14}
+    model_class = getattr(transformers, kind)
+    for thing in (model_class(model_class.config_class(**sizes)), processor):
+        thing.save_pretrained(tmp_path)
+    registers = {"reg_tokens": 4, "no_embed_class": True} if "Registers" in kind else {}
+    small = {"embed_dim": 12, "depth": 1, "num_heads": 3, **registers}
+    ours = create_model("vit_small_patch14_dinov2", img_size=224, pretrained=str(tmp_path), **small)
+    assert ours.preprocessing == Preprocessing(mean, std, (224, 224), 256, "bicubic")
+    name = f"facebook/dinov2-{'with-registers-' if registers else ''}small"
+    monkeypatch.setattr("course_lib.weights.load.fetch", lambda *_, **__: tmp_path / "model.safetensors")
+    (tmp_path / "preprocessor_config.json").rename(tmp_path / "other.json")
+    named = create_model("vit_small_patch14_dinov2", img_size=224, pretrained=name, **small)
+    assert named.preprocessing == ours.preprocessing
+    at_518 = create_model("vit_small_patch14_dinov2", pretrained=name, **small)
+    assert at_518.preprocessing == Preprocessing(mean, std, (518, 518), 592, "bicubic")  # as much, cropped as much
+    # As large as leaves an even number to cut off: of an odd one the hub's processor takes the smaller half, torchvision's
+    # crop, which Meta used, the even one.
+    photo = Image.fromarray(load_sample_image("china.jpg")[:320])
+    found, expected = ours.preprocessing.transform()(photo), processor(photo, return_tensors="pt").pixel_values[0]
+    assert (found - expected).abs().max() <= 1e-6
 
 
 TIMM = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 8, 8], "interpolation": "bicubic"}

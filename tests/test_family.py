@@ -287,6 +287,61 @@ def test_positions_are_resampled_as_their_library_does_it(kind, tmp_path, capsys
     assert_same(again.state_dict(), ours.state_dict())
 
 
+def metas_filter(old, new, offset):
+    """(new, old): Meta's resampling of DINOv2's positions along one side, written out in float64.
+
+    The new places lie `offset` closer than they would if they filled the old ones; Keys' cubic with a = -3/4 looks at the
+    four nearest, the outermost standing for what is beyond them.
+    """
+    matrix = torch.zeros(new, old, dtype=torch.float64)
+    for i in range(new):
+        x = (i + 0.5) * old / (new + offset) - 0.5
+        for nearest in range(math.floor(x) - 1, math.floor(x) + 3):
+            t = abs(x - nearest)
+            inner, outer = 1.25 * t**3 - 2.25 * t**2 + 1, -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
+            matrix[i, min(max(nearest, 0), old - 1)] += inner if t <= 1 else outer
+    return matrix
+
+
+@pytest.mark.parametrize("offset", [0.1, 0.0])
+@pytest.mark.parametrize("grid", [(16, 16), (4, 6), (1, 40), (39, 43)])
+def test_an_offset_is_metas_formula(grid, offset):
+    """The last grid is one of those that a scale without an offset misses: facebookresearch/dinov2, pull request 378."""
+    table = torch.randn(1, 1 + 37 * 37, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = resample_pos_embed(table, grid, antialias=False, offset=offset)
+    rows, columns = (metas_filter(37, side, offset) for side in grid)
+    expected = torch.einsum("ir,jc,rcD->ijD", rows, columns, table[0, 1:].view(37, 37, 5)).flatten(0, 1)
+    assert torch.equal(found[:, 0], table[:, 0])
+    assert (found[0, 1:] - expected).abs().max() <= 1e-12
+    assert resample_pos_embed(table, 37, antialias=False, offset=offset) is table  # Meta's code leaves them, too
+    with pytest.raises(ValueError, match="offset 1 must be at least 0 and below 1"):
+        resample_pos_embed(table, grid, offset=1)
+
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_positions_of_metas_own_files_are_resampled_as_in_its_code(registers, tmp_path, capsys):
+    """hub/backbones.py: interpolate_offset 0.1 without antialiasing, and the other way round with registers."""
+    name = f"vit_small_patch14_{'reg4_' * registers}dinov2"
+    state = metas_names(random_state(ours_of(name, img_size=70)), False, registers)
+    torch.save(state, tmp_path / "dinov2.pth")
+    ours = load_pretrained(ours_of(name, img_size=(28, 42), no_embed_class=False), tmp_path / "dinov2.pth")
+    how = "(bicubic)" if registers else "(bicubic, without antialiasing, as if to 0.1 more)"
+    assert f"from 10 x 10 to 4 x 6 patches {how}" in capsys.readouterr().out
+    assert (ours.config.pos_antialias, ours.config.pos_offset) == ((True, 0.0) if registers else (False, 0.1))
+    patches = state["pos_embed"][0, 1:].double().view(10, 10, 24)
+    if registers:
+        picture = patches.permute(2, 0, 1)[None]
+        expected = nn.functional.interpolate(picture, size=(4, 6), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    else:
+        expected = torch.einsum("ir,jc,rcD->ijD", metas_filter(10, 4, 0.1), metas_filter(10, 6, 0.1), patches)
+    assert (ours.pos_embed[0, -24:] - expected.flatten(0, 1)).abs().max() <= 1e-6
+    full = load_pretrained(ours_of(name, img_size=70, no_embed_class=False), tmp_path / "dinov2.pth")
+    save_weights(full, tmp_path / "own.safetensors")  # the facts travel on
+    again = load_pretrained(ours_of(name, img_size=(28, 42), no_embed_class=False), tmp_path / "own.safetensors")
+    assert_same(again.state_dict(), ours.state_dict())
+    assert again.config == ours.config
+
+
 def test_a_head_for_the_class_token_and_the_mean_is_left_out(tmp_path, capsys):
     theirs = huggingface_of("Dinov2ForImageClassification", SIZES | {"num_labels": 5})
     theirs.save_pretrained(tmp_path)
@@ -296,6 +351,27 @@ def test_a_head_for_the_class_token_and_the_mean_is_left_out(tmp_path, capsys):
     assert "num_classes=5" in line
     load_pretrained(ours_of("vit_small_patch14_dinov2", num_classes=5), tmp_path, num_classes=5)
     assert "head (5 classes) left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("config_beside", [True, False])
+@pytest.mark.parametrize("act", ["gelu_pytorch_tanh", "gelu"])
+def test_the_activation_that_siglip_wants_is_said(act, config_beside, tmp_path, capsys):
+    """timm builds SigLIP with the exact GELU, transformers with the tanh; config.json decides, and the answers agree."""
+    theirs = huggingface_of("SiglipVisionModel", SIZES | MLP | {"hidden_act": act})
+    theirs.save_pretrained(tmp_path)
+    if not config_beside:
+        (tmp_path / "config.json").unlink()
+    changes = {"mlp_ratio": 40 / 24}
+    if act == "gelu_pytorch_tanh" or not config_beside:
+        line = refuse(ours_of("vit_base_patch16_siglip_224", **changes), tmp_path / "model.safetensors", capsys)
+        changes = follow(line, changes)
+        assert changes["activation"] == "gelu_tanh"  # what transformers takes, if nothing else is said
+    ours = load_pretrained(ours_of("vit_base_patch16_siglip_224", **changes), tmp_path)
+    assert ours.config.activation == changes.get("activation", "gelu")
+    if config_beside or act == "gelu_pytorch_tanh":
+        images = random_images(ours.config)
+        with torch.no_grad():
+            close(ours(images), theirs(images).pooler_output)
 
 
 def test_mae_is_loaded_without_its_decoder(tmp_path, capsys):

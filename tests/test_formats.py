@@ -9,9 +9,13 @@ import pickle
 import re
 import shutil
 import struct
+import sys
+import textwrap
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -453,6 +457,183 @@ def test_a_checkpoint_with_its_arguments(state, model, tmp_path, capsys):
     torch.save({"model": state, "args": fractions.Fraction(1, 3)}, tmp_path / "checkpoint.pth")
     line = refuse(model, tmp_path / "checkpoint.pth", capsys, r"fractions\.Fraction")
     assert "If you wrote it, save model.state_dict() alone" in line
+
+
+# A library that trains and keeps its settings in classes of its own. To import it, and to make or fill an object,
+# leaves a file: whoever reads its checkpoint must do none of this.
+TRAINER = """
+    import pathlib
+    def ran(): pathlib.Path(MARKER).touch()
+    ran()
+    class Plain:  # as OmegaConf's nodes and transformers' configurations
+        def __init__(self): self.lr, self.parent = 0.1, self
+        def __setstate__(self, state): ran()
+    class Settings(dict):  # as Lightning's AttributeDict, yacs and EasyDict
+        def __init__(self, **items): super().__init__(**items); self.frozen = True
+        def __setitem__(self, name, value): ran()
+        def __setstate__(self, state): ran()
+    class Made:
+        def __new__(cls, *arguments): ran(); return super().__new__(cls)
+        def __getnewargs__(self): return 3, "x"
+        def __hash__(self): ran(); return 3
+    class Slots:
+        __slots__ = ("lr",)
+    class Several(list): pass
+    def build(*arguments): ran()
+    class Built:
+        def __reduce__(self): return build, (3,)
+"""
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch, watch):
+    """The library above, and a function that writes a checkpoint and then forgets that the library was ever there."""
+    folder, marker = tmp_path / "library", tmp_path / "it_ran"
+    folder.mkdir()
+    (folder / "trainer_of_somebody.py").write_text(textwrap.dedent(TRAINER).replace("MARKER", repr(str(marker))))
+    monkeypatch.syspath_prepend(str(folder))
+    import trainer_of_somebody as library
+
+    def save(content):
+        torch.save(content, tmp_path / "checkpoint.pth")
+        sys.modules.pop("trainer_of_somebody", None)
+        marker.unlink(missing_ok=True)
+        return tmp_path / "checkpoint.pth"
+
+    yield library, save
+    sys.modules.pop("trainer_of_somebody", None)
+
+
+def test_the_library_would_run(trainer, tmp_path):
+    """Otherwise the tests below would prove nothing."""
+    library, _ = trainer
+    for thing in (library.Plain(), library.Settings(lr=0.1), library.Made(), library.Built()):
+        data = pickle.dumps(thing)
+        marker = tmp_path / "it_ran"
+        marker.unlink(missing_ok=True)
+        pickle.loads(data)
+        assert marker.exists(), thing
+        marker.unlink()
+
+
+BESIDE = {
+    "an object": lambda library: library.Plain(),
+    "a configuration of transformers": lambda library: transformers_config(),
+    "an optimiser": lambda library: torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))]),
+    "a dictionary": lambda library: library.Settings(lr=0.1, nested=library.Settings(depth=2)),
+    "an object that is made with arguments": lambda library: [library.Made()],
+    "a class": lambda library: {library.Plain: library.Settings},
+    "a function": lambda library: library.build,
+    "SimpleNamespace": lambda library: SimpleNamespace(lr=0.1, more=library.Plain()),
+    "defaultdict": lambda library: defaultdict(list, lr=[0.1]),
+    "a path": lambda library: {Path("runs/1"): Path("data")},
+    "what Python counts with": lambda library: [
+        frozenset([3]),
+        range(3),
+        slice(3),
+        {3},
+        2**70,
+        1j,
+        b"x",
+        torch.float16,
+    ],
+    "a date": lambda library: datetime(2024, 5, 6, 7, 8),
+    "numbers": lambda library: {"acc": np.float64(0.5), "step": np.int32(3), "dtype": np.dtype("float32")},
+    "an array": lambda library: np.random.default_rng(0).random((2, 3)),
+    "all": lambda library: [make(library) for name, make in BESIDE.items() if name != "all"],
+}
+
+
+def transformers_config():
+    from transformers import ViTConfig
+
+    return ViTConfig()
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_stands_beside_the_weights_is_left_out_unread(kind, trainer, state, model, tmp_path, capsys):
+    library, save = trainer
+    path = save({"hyper_parameters": BESIDE[kind](library), "state_dict": state, "epoch": 3})
+    assert_same(load_pretrained(filled(SMALL.model(), seed=8), path).state_dict(), state)
+    assert "trainer_of_somebody" not in sys.modules
+
+
+def test_weights_within_a_dictionary_of_an_unknown_kind(trainer, state, tmp_path, capsys):
+    library, save = trainer
+    path = save({"model": library.Settings(**state)})
+    assert_same(load_pretrained(filled(SMALL.model(), seed=8), path).state_dict(), state)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda library, state: library.Plain(),
+            r"holds objects \('trainer_of_somebody.Plain'\) and no weights beside",
+        ),
+        (lambda library, state: {"model": library.Plain()}, "and no weights beside them"),
+        (lambda library, state: {"w": np.ones(3)}, "holds objects ..numpy.*and no weights beside them"),
+        (lambda library, state: {"model": state, "args": library.Built()}, "run code .trainer_of_somebody.build."),
+        (lambda library, state: {"model": state, "args": library.Several([3])}, "cannot be left out"),
+        (lambda library, state: {"model": state, "args": slots(library)}, "cannot be left out"),
+        (lambda library, state: state | {"head.bias": library.Plain()}, "1 missing .head.bias"),
+        (lambda library, state: state | {"head.bias": np.ones(7, np.float32)}, "1 missing .head.bias"),
+    ],
+)
+def test_objects_in_the_place_of_weights(make, said, trainer, state, model, tmp_path, capsys):
+    library, save = trainer
+    refuse(model, save(make(library, state)), capsys, said)
+    assert "trainer_of_somebody" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["a\rb", "x" * 400, "b\0"])
+def test_names_that_no_class_has(name, state, model, tmp_path, capsys, monkeypatch):
+    """What a file can say of its classes is anything."""
+    kind = type("C", (), {"__module__": name})
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(C=kind))
+    torch.save({"model": kind()}, tmp_path / "checkpoint.pth")
+    refuse(model, tmp_path / "checkpoint.pth", capsys)
+    torch.save({"model": state, "args": kind()}, tmp_path / "checkpoint.pth")
+    assert refused(tmp_path / "checkpoint.pth", capsys, state) == ("\0" in name)
+
+
+def slots(library):
+    thing = library.Slots()
+    thing.lr = 0.1
+    return thing
+
+
+def gadgets(folder):
+    """Calls through what may be read: each would leave a file in `folder`, if anything lets it."""
+
+    def reduced(function, *arguments):
+        class Evil:
+            def __reduce__(self):
+                return function, arguments
+
+        return Evil()
+
+    code = f"open({str(folder / 'it_ran')!r}, 'w').close()"
+    inner = io.BytesIO()
+    torch.save(reduced(exec, code), inner)
+    return {
+        "torch.load within": reduced(torch.storage._load_from_bytes, inner.getvalue()),
+        "a tensor's own kind": reduced(torch._tensor._rebuild_from_type_v2, exec, torch.Tensor, (code,), {}),
+        "a parameter of a call": reduced(torch._utils._rebuild_parameter, reduced(exec, code), True, OrderedDict()),
+        "a number of a call": reduced(np.dtype, reduced(eval, code)),
+        "a path of a call": reduced(type(Path()), reduced(exec, code)),
+        "a dictionary of a call": reduced(defaultdict, reduced(exec, code)),
+    }
+
+
+@pytest.mark.parametrize("place", ["beside", "within a namespace", "as a weight"])
+def test_gadgets_are_refused(place, state, model, tmp_path, capsys, watch):
+    for name, thing in gadgets(tmp_path).items():
+        path = tmp_path / "evil.pth"
+        args = SimpleNamespace(lr=thing) if place == "within a namespace" else thing
+        torch.save(state | {"head.bias": thing} if place == "as a weight" else {"model": state, "args": args}, path)
+        assert "refused" in refuse(model, path, capsys), name
+        assert not watch.exists(), name
 
 
 def test_a_namespace_with_code_in_it(state, model, tmp_path, capsys, watch):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from libraries import ours, random_images, run_ours, run_ours_fused
 from torch import nn
 
+from course_lib.interpret import record_attention
 from course_lib.parts import AttentionPool, LayerScale, QuickGELU, SwiGLU
 from course_lib.pos_embed import RotaryPositions, resample_pos_embed
 from course_lib.vit import MLP, ViTConfig, make_mlp
@@ -56,6 +57,26 @@ def test_attention_pool_is_timms():
     assert (pool(tokens) - theirs(tokens)).abs().max() <= 1e-12
     order = torch.randperm(7)
     assert (pool(tokens[:, order]) - pool(tokens)).abs().max() <= 1e-12  # of a set of tokens
+
+
+def test_where_the_pooling_looks():
+    """As PyTorch's layer says, with which transformers pools; by these weights the values are mixed. It is not recorded."""
+    pool, tokens = filled(AttentionPool(12, 3, nn.LayerNorm(12), MLP(12, 20))), torch.randn(2, 7, 12).double()
+    theirs = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    joined = {
+        f"in_proj_{kind}": torch.cat([getattr(pool.q, kind), getattr(pool.kv, kind)]) for kind in ("weight", "bias")
+    }
+    theirs.load_state_dict(joined | {f"out_proj.{name}": value for name, value in pool.proj.state_dict().items()})
+    mixed, expected = theirs(pool.latent.expand(2, -1, -1), tokens, tokens, average_attn_weights=False)
+    found = pool.weights(tokens)
+    assert found.shape == (2, 3, 1, 7)
+    assert (found - expected).abs().max() <= 1e-12
+    assert (pool(tokens) - (mixed + pool.mlp(pool.norm(mixed)))[:, 0]).abs().max() <= 1e-12
+    with (
+        pytest.raises(ValueError, match="0 attention layers .*AttentionPool.weights gives its map"),
+        record_attention(pool),
+    ):
+        pool(tokens)
 
 
 def test_rotary_positions_are_timms():

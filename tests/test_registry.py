@@ -14,6 +14,8 @@ from course_lib.vit import VIT_CONFIGS, VisionTransformer
 from course_lib.weights import registry
 from course_lib.weights.registry import DEFAULTS, REGISTRY
 
+DINOV2 = re.compile(r"facebook/dinov2-(with-registers-)?(small|base|large|giant)")
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -38,7 +40,8 @@ def test_every_entry_is_well_formed(name):
         assert short[0] in entry.url
     images = entry.preprocessing
     if images:
-        assert images.input_size == (config.img_size, config.img_size)
+        side = 224 if DINOV2.fullmatch(name) else config.img_size  # the hub's processor, of positions for 518
+        assert images.input_size == (side, side)
         assert len(images.mean) == len(images.std) == config.in_chans
         assert all(0 < value < 1 for value in images.mean + images.std)
         assert images.interpolation in ("bilinear", "bicubic")
@@ -55,7 +58,8 @@ def test_the_json_says_what_is_unknown():
     assert len({tuple(sorted(entry)) for entry in facts}) == 1
     for entry in facts:
         assert (entry["mean"] is None) == (entry["std"] is None) == (entry["interpolation"] is None), entry["name"]
-        assert entry["input_size"] == VIT_CONFIGS[entry["architecture"]].img_size
+        hub = DINOV2.fullmatch(entry["name"])
+        assert entry["input_size"] == (224 if hub else VIT_CONFIGS[entry["architecture"]].img_size)
         assert entry["resize"] is None or entry["mean"] is not None
         if entry["sha256"] is not None:
             assert re.fullmatch("[0-9a-f]{64}", entry["sha256"]), entry["name"]
@@ -125,6 +129,27 @@ def test_timm_entries_are_timms(name):
     assert ours.interpolation == theirs.interpolation
     assert theirs.crop_mode == "center"
     assert entry.num_classes == theirs.num_classes
+
+
+def test_the_hubs_dinov2_want_their_images_as_its_processor_gives_them():
+    """Resize 256, crop 224, bicubic, ImageNet's mean and std: transformers' convert_dinov2_to_hf.py wrote them so."""
+    from transformers import BitImageProcessor
+    from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    names = [name for name in REGISTRY if DINOV2.fullmatch(name)]
+    assert len(names) == 8
+    theirs = BitImageProcessor(
+        size={"shortest_edge": 256}, image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
+    )
+    for name in names:
+        entry = REGISTRY[name]
+        ours = entry.preprocessing
+        assert (list(ours.mean), list(ours.std)) == (list(theirs.image_mean), list(theirs.image_std))
+        assert ours.resize == theirs.size["shortest_edge"]
+        assert ours.input_size == (theirs.crop_size["height"], theirs.crop_size["width"])
+        assert (ours.interpolation, int(theirs.resample)) == ("bicubic", 3)
+        size, registers = name.rpartition("-")[2], "reg4_" * ("registers" in name)
+        assert entry.architecture == f"vit_{size}_patch14_{registers}dinov2"
 
 
 def test_what_chapters_and_recipes_ask_for_is_there():

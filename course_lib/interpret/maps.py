@@ -40,6 +40,9 @@ def record_attention(model: nn.Module) -> Iterator[list[Tensor]]:
     opened last gets the maps of its layers, and only what its own thread runs. What torch.compile made runs uncompiled
     inside the block.
 
+    Attention pooling, with which SigLIP ends, is not recorded, since its query is no token: the map of ours, (B, H, 1, N),
+    is `model.attn_pool.weights(tokens)`, with the tokens of `model.forward_features`.
+
     Args:
         model: any module that contains `course_lib.attention.MultiHeadSelfAttention`, timm's attention (VisionTransformer,
             DeiT, BEiT, EVA and others), that of Hugging Face's vision models (ViT, DeiT, DINOv2 and 3, CLIP, SigLIP

@@ -120,7 +120,8 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     if not layers:
         raise ValueError(
             f"{type(model).__name__} contains 0 attention layers that can be recorded, and at least 1 is needed: "
-            "MultiHeadSelfAttention, nn.MultiheadAttention, or the attention of timm or transformers."
+            "MultiHeadSelfAttention, nn.MultiheadAttention, or the attention of timm or transformers. (The query of a "
+            "pooling is no token; AttentionPool.weights gives its map.)"
         )
     return layers
 

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 ModelConfig = ViTConfig | CNNConfig | ResNetConfig | TorchvisionResNet
 LARGEST = 4096  # pixels
 # Fields of a model's configuration in which it need not be as its weights: those of the head, and those without weights.
-FREE = ("img_size", "num_classes", "representation_size", "norm_eps", "weight_init", "pos_antialias")
+FREE = ("img_size", "num_classes", "representation_size", "norm_eps", "weight_init", "pos_antialias", "pos_offset")
 FREE += ("drop_rate", "attn_drop_rate", "drop_path_rate")
 READ_AT_A_SIZE = ("flowers102", "pets", "folder:")  # large photographs, which are made small when they are read
 

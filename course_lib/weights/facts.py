@@ -37,6 +37,7 @@ class WeightFacts:
         grid_size: (gh, gw) of the position embeddings.
         activation: of the MLP, in our words where we have one.
         antialias: whether its library antialiases positions as it resamples them.
+        offset: what it adds to the new grid then; known where `antialias` is.
         preprocessing: a `Preprocessing`.
     """
 
@@ -45,6 +46,7 @@ class WeightFacts:
     grid_size: tuple[int, int] | None = None
     activation: str | None = None
     antialias: bool | None = None
+    offset: float = 0.0
     preprocessing: Preprocessing | None = None
 
 
@@ -57,7 +59,10 @@ def library_facts(library: str, state: State) -> WeightFacts:
         return WeightFacts()
     later = "blocks.0.ls1.gamma" in state  # DINOv2 and DINOv3
     if library == "meta":
-        return WeightFacts(1e-6 if "pos_embed" in state else 1e-5, antialias="reg_token" in state)
+        registers = "reg_token" in state
+        return WeightFacts(
+            1e-6 if "pos_embed" in state else 1e-5, antialias=registers, offset=0.1 if later and not registers else 0.0
+        )
     if library == "huggingface":
         eps = 1e-12 if not later else 1e-6 if "pos_embed" in state else 1e-5
         return WeightFacts(eps, activation=None if later else "gelu", antialias=not later or "reg_token" in state)
@@ -185,7 +190,8 @@ def _hub_preprocessing(images: dict[str, Any]) -> Preprocessing | None:
     resize = size if isinstance(size, int) and "CLIP" in kind else _hub_size(size)  # there a number is the shorter side
     crop = _hub_size(images.get("crop_size")) if images.get("do_center_crop") else resize
     mean, std = images.get("image_mean"), images.get("image_std")
-    if not (mean and std and interpolation and resize and isinstance(crop, tuple) and images.get("do_normalize", True)):
+    usual = all(images.get(step, True) for step in ("do_resize", "do_rescale", "do_normalize"))
+    if not (mean and std and interpolation and resize and isinstance(crop, tuple) and usual):
         return None
     return Preprocessing(tuple(mean), tuple(std), crop, resize, interpolation)
 
@@ -244,6 +250,7 @@ def _read_own_metadata(path: Path, facts: WeightFacts) -> bool:
             facts.grid_size = tuple(side // config["patch_size"] for side in size)
             facts.norm_eps, facts.num_heads = float(config["norm_eps"]), config["num_heads"]
             facts.activation, facts.antialias = config.get("activation", "gelu"), config.get("pos_antialias", True)
+            facts.offset = float(config.get("pos_offset", 0.0))
         facts.preprocessing = as_preprocessing(about.get("preprocessing"))
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is damaged (what it says of itself cannot be read): use another copy.") from error

@@ -262,10 +262,11 @@ def _fit_positions(state: State, model: VisionTransformer, facts: WeightFacts, n
             "build the model with the image size of the file."
         )
     if old != new:
-        antialias = model.config.pos_antialias if facts.antialias is None else facts.antialias
-        how = "bicubic" if antialias else "bicubic, without antialiasing"
+        ours = model.config.pos_antialias, model.config.pos_offset
+        antialias, offset = ours if facts.antialias is None else (facts.antialias, facts.offset)
+        how = "bicubic" + ", without antialiasing" * (not antialias) + f", as if to {offset:g} more" * bool(offset)
         notes.append(f"position embeddings resampled from {old[0]} x {old[1]} to {new[0]} x {new[1]} patches ({how}).")
-        positions = resample_pos_embed(positions, new, prefix, old_grid_size=old, antialias=antialias)
+        positions = resample_pos_embed(positions, new, prefix, old_grid_size=old, antialias=antialias, offset=offset)
     elif square and facts.grid_size is None and new != (side, side):
         notes.append(f"its {count} patch positions are taken for {new[0]} x {new[1]}: its grid is not in the file.")
     return _fit_prefix(state | {"pos_embed": positions}, tokens, prefix, model.config.no_embed_class, notes)

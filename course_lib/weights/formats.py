@@ -3,11 +3,11 @@
 The format is recognised from the first bytes, never from the name. Chapter 06.
 """
 
-import argparse
 import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,31 @@ class _Refused(ValueError):
 # Under which names checkpoints keep sets of weights; the one that is evaluated comes first: averaged before trained.
 SETS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "student", "encoder")
 
-# What trainers keep beside the weights, and what does no more than hold values: it may be read.
-HARMLESS: list[Any] = [argparse.Namespace]
+# What trainers keep beside the weights and pickle as a call, which builds nothing but a value.
+VALUES = (
+    r"types\.SimpleNamespace|collections\.defaultdict|builtins\.(frozenset|range|slice)|pathlib\.(_local\.)?\w*Path|datetime\.\w+"
+    r"|numpy\.dtype|numpy\._?core\.multiarray\.(scalar|_reconstruct)"
+)
+
+
+class _StandIn(type):
+    """What stands for a class or function that PyTorch does not know, which is never looked for: see `_LeftOut`."""
+
+    def __call__(cls, *_: object) -> object:
+        """The file calls it: in the place of a value stands an empty one, and anything else is refused."""
+        if not re.fullmatch(VALUES, cls.__name__):
+            raise pickle.UnpicklingError(f"GLOBAL {cls.__name__}")
+        return OrderedDict() if cls.__name__ == "collections.defaultdict" else object.__new__(cls)
+
+
+class _LeftOut(metaclass=_StandIn):
+    """An object beside the weights: it is made empty, without a call. If its class is a dictionary, so is this."""
+
+    def __new__(cls, *_: object) -> Any:
+        return OrderedDict()
+
+    def __setstate__(self, state: object) -> None:
+        """Of values, which are no dictionaries."""
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -45,7 +68,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_sets(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """Read all sets of weights in a file.
+    """Read all sets of weights in a file; objects beside them, such as settings and optimisers, are left out unread.
 
     Args:
         path: a `.pth`, `.pt` or `.bin` of PyTorch (zip or the older format), a `.safetensors` or a NumPy `.npz`.
@@ -150,34 +173,53 @@ def _recognise_zip(path: Path) -> str:
 
 
 def _read_torch(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(member.filename.endswith("/constants.pkl") for member in archive.infolist()):
-                raise _Refused(
-                    f"{path} is a TorchScript program, not weights: save the state_dict() of the model it came from."
-                )
-            # torch.load looks at no checksum, and gives random memory for what counts as a folder (bit 4, of DOS).
-            folders = (member.filename for member in archive.infolist() if member.external_attr & 0x10)
-            broken = next(folders, None) or archive.testzip()
-        if broken:
-            raise _Refused(
-                f"{path} is damaged ({broken} in it is not as it was written): delete it and download again."
-            )
+    strange = _strange_names(path) if zipfile.is_zipfile(path) else []
+    stand_ins: list[Any] = [(_StandIn(name, (_LeftOut,), {}), name) for name in {"argparse.Namespace", *strange}]
+    advice = "If you wrote it, save model.state_dict() alone; otherwise ask its publisher for .safetensors."
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # about the pickle's age; what matters is refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if not found:
+            sets = _sets_of(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, AttributeError, TypeError, ValueError) as error:
+        if called := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise _Refused(
-                f"{path} holds more than tensors, or is damaged: refused, nothing in it was run. Download it again."
+                f"{path} asks to run code ({called[1][:60]}), which weights never need: refused, nothing was run. {advice}"
             ) from error
+        if strange:  # an object that is a list, say
+            raise _Refused(
+                f"{path} holds objects that cannot be left out ({strange[0][:60]!r}): refused. {advice}"
+            ) from error
+        if not isinstance(error, pickle.UnpicklingError):
+            raise
         raise _Refused(
-            f"{path} asks to run code ({found[1]}), which weights never need: refused, nothing was run. If you wrote it, save "
-            "model.state_dict() alone; otherwise ask its publisher for .safetensors."
+            f"{path} holds more than tensors, or is damaged: refused, nothing in it was run. Download it again."
         ) from error
-    return _sets_of(content)
+    if strange and not any(sets.values()):
+        raise _Refused(f"{path} holds objects ({strange[0][:60]!r}) and no weights beside them: refused. {advice}")
+    return sets
+
+
+def _strange_names(path: Path) -> list[str]:
+    """The names of classes and functions in a zip of PyTorch that weights do not need, the reader's own first.
+
+    Raises:
+        _Refused: the zip is damaged, or a program.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(member.filename.endswith("/constants.pkl") for member in archive.infolist()):
+            raise _Refused(
+                f"{path} is a TorchScript program, not weights: save the state_dict() of the model it came from."
+            )
+        # torch.load looks at no checksum, and gives random memory for what counts as a folder (bit 4, of DOS).
+        folders = (member.filename for member in archive.infolist() if member.external_attr & 0x10)
+        broken = next(folders, None) or archive.testzip()
+    if broken:
+        raise _Refused(f"{path} is damaged ({broken} in it is not as it was written): delete it and download again.")
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except pickle.UnpicklingError:
+        return []  # torch.load says the same
+    return sorted(names, key=lambda name: (name.startswith(("builtins.", "torch.")), name))
 
 
 def _sets_of(content: object) -> dict[str, dict[str, torch.Tensor]]:

@@ -67,7 +67,10 @@ def load_pretrained(
         state, classes = fit_state(state, model, facts, num_classes, notes)
         _check_numbers(state)
         eps = facts.norm_eps or model.config.norm_eps
-        replace(model.config, norm_eps=eps)  # raises for an epsilon that no model can have
+        changes: dict[str, Any] = {"norm_eps": eps}
+        if facts.antialias is not None:
+            changes |= {"pos_antialias": facts.antialias, "pos_offset": facts.offset}
+        replace(model.config, **changes)  # raises for what no model can have
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
@@ -77,8 +80,7 @@ def load_pretrained(
     if facts.norm_eps is None:
         notes.append(f"LayerNorm's epsilon does not stand in the file: the model's own, {eps:g}, stays.")
     _set_eps(model, eps, notes)
-    if facts.antialias is not None:
-        model.config = replace(model.config, pos_antialias=facts.antialias)
+    model.config = replace(model.config, **changes)
     if facts.activation is None and "norm_pre.weight" in state:  # CLIP's tower, of which there are two kinds
         notes.append(
             f"the MLP's activation does not stand in the file: the model's own, {model.config.activation}, stays."
@@ -207,7 +209,6 @@ def _set_eps(model: VisionTransformer, eps: float, notes: list[str]) -> None:
         notes.append(
             f"LayerNorm epsilon set from {model.config.norm_eps:g} to {eps:g}, as these weights were trained with."
         )
-    model.config = replace(model.config, norm_eps=eps)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             module.eps = eps

@@ -175,7 +175,7 @@ function render({ model, el }) {
 
   function point() {
     cells.point(pointed);
-    if (pointed === null) line.textContent = "Point to read a number, click to choose who looks.";
+    if (pointed === null) line.textContent = `Point to read a number, click to ${get("mode") === "lens" ? "choose a patch" : "choose who looks"}.`;
     else line.replaceChildren(`${place(pointed, columns)}: `, h("b", {}, shown ? text()(shown[extra.length + pointed]) : "…"));
   }
 

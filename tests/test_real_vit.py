@@ -139,6 +139,7 @@ def test_the_twin_in_python():
 def test_files_are_there_and_small():
     names = {f"vit.{i}.bin" for i in range(48)} | {f"vit.mean.{i}.bin" for i in range(24)}
     sizes = {path.name: path.stat().st_size for path in REAL.glob("*.bin")}
+    assert sizes.pop("lens.bin") == 2 * 2 * 12 * 256  # models, photographs, layers, patches: a byte each
     assert set(sizes) == names
     assert max(sizes.values()) == EXACT["largest"] <= 400_000
     assert sum(sizes.values()) == EXACT["bytes"] < 10_500_000

@@ -229,11 +229,11 @@ class AttentionExplorer(TensorExplorer):
         which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
         which += "Random weights. " if self.random else ""
         if self.mode == "lens":
-            said, patch = self.weights, self.query - len(self.extra)
+            said, patch = self.weights.tolist(), self.query - len(self.extra)
             chosen = f" {self._place(self.query).capitalize()}: {whole_percent(said[patch])}." if patch >= 0 else ""
             return (
-                f"{which}Logit lens after layer {depth}: the patches say {whole_percent(said.min())} to "
-                f"{whole_percent(said.max())}.{chosen}"
+                f"{which}Logit lens after layer {depth}: the patches say {whole_percent(min(said))} to "
+                f"{whole_percent(max(said))}.{chosen}"
             )
         asker = self._place(self.query) if self.query < len(self.extra) else f"patch {self._place(self.query)},"
         start = {

@@ -139,6 +139,7 @@ def test_the_twin_in_python():
 def test_files_are_there_and_small():
     names = {f"vit.{i}.bin" for i in range(48)} | {f"vit.mean.{i}.bin" for i in range(24)}
     sizes = {path.name: path.stat().st_size for path in REAL.glob("*.bin")}
+    assert sizes.pop("lens.bin") == 2 * 2 * 12 * 256  # models, photographs, layers, patches: a byte each
     assert set(sizes) == names
     assert max(sizes.values()) == EXACT["largest"] <= 400_000
     assert sum(sizes.values()) == EXACT["bytes"] < 10_500_000
@@ -265,6 +266,10 @@ def test_what_the_patches_say():
     sizes = np.linalg.norm(centred.reshape(*both.shape, -1), axis=-1)
     found = both / sizes / sizes[..., -1:]
     assert abs(found - [likeness, twins]).max() < 2e-3  # of bytes
+    assert np.ptp(said[1], axis=1).max() < 1.01 / 255 and "The twin says the same after each layer" in PAGE
+    alike = [np.corrcoef(said[1, i, 0].ravel(), said[0, i, -1].ravel())[0, 1] for i in (FLOWER, CHINA)]
+    assert [round(x, 2) for x in alike] == [0.73, -0.48] and "0.73 on the flower, −0.48 on the pavilion" in PAGE
+    assert alike[0] > likeness[FLOWER, 0]
     assert [round(x, 2) for x in likeness[:, 0]] == [0.15, 0.65] and "(a correlation of 0.15 over" in PAGE
     assert (np.diff(likeness[:, 3:]) > 0).all() and "From layer 4 on every layer brings it closer" in PAGE
     assert [round(x, 2) for x in likeness[:, 6]] == [0.81, 0.91] and "at 0.81 and 0.91" in PAGE
@@ -291,8 +296,20 @@ def test_the_lens_is_the_authors_decoder():
     wanted = np.stack([reference[f"{name}_saliency"].reshape(224, 224) for name in names])
     assert abs(maps - wanted).max() < 1e-5
     pooled = wanted.reshape(2, 16, 14, 16, 14).mean(axis=(2, 4))
-    assert abs(said[0, :, -1] - pooled).max() < 2e-3  # the reference's input was enlarged by another library
+    assert abs(said[0, :, -1] - pooled).max() < 1e-5
     assert abs(said - live_page.stored_lens()).max() <= 0.51 / 255
+
+
+def test_the_decoder_reads_a_patch_together_with_those_around_it():
+    folder = data_folder() / "vit_s14_focus"
+    if not (folder / "decoder.safetensors").is_file():
+        pytest.skip("the published ViT-S/14 is not here: see data/README.md")
+    patches = torch.randn(1, 256, 384, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    seen = published_vit_maps.saliency(published_vit_maps.decoder(folder), patches)  # (1, 224, 224)
+    seen[0, 5 * 14 : 6 * 14, 9 * 14 : 10 * 14].mean().backward()  # of the patch in row 6, column 10
+    rows, columns = patches.grad[0].abs().sum(-1).reshape(16, 16).nonzero().T
+    assert sorted(set(rows.tolist())) == [4, 5, 6] and sorted(set(columns.tolist())) == [8, 9, 10]
+    assert len(rows) == 9 and "reads each patch together with those around it" in PAGE
 
 
 def test_the_small_model_is_the_one_named():
@@ -429,6 +446,8 @@ def test_the_logit_lens(visit):
     fetched = files(page)
     control(page, "logit lens").check()
     np.testing.assert_allclose(shown(page)[1:], live_page.stored_lens()[0, FLOWER, 3].ravel(), atol=1e-9)
+    assert page.get_by_text("What the patches say", exact=True).is_visible()
+    assert page.get_by_role("button", name="class token").evaluate("(it) => it.style.getPropertyValue('--heat')") == ""
     assert page.locator(".xp-scale").is_hidden() and page.get_by_text("100\u00a0%", exact=True).is_visible()
     tiles = page.get_by_role("group", name="Maps").get_by_role("button")
     assert tiles.count() == 12
@@ -444,7 +463,7 @@ def test_the_logit_lens(visit):
     np.testing.assert_allclose(shown(page)[1:], live_page.stored_lens()[1, CHINA, 11].ravel(), atol=1e-9)
     page.wait_for_function("document.querySelector('[role=status]').textContent.includes('Logit lens after layer 12')")
     assert files(page) == fetched  # all of it came with the page
-    words = page.locator("[role=status]").inner_text().replace("\u00a0", "")
+    words = page.locator("[role=status]").inner_text()
     widget = live_page.real_vit()
     widget.mode, widget.layer, widget.image, widget.random = "lens", 11, CHINA, True
     assert words == widget.describe()
@@ -625,6 +644,7 @@ def test_fits_a_phone_and_axe_finds_nothing_serious(visit, theme):
     answer(page)
     page.get_by_role("switch").first.check()
     page.get_by_label("rollout").nth(1).check()
+    control(page, "logit lens").check()
     page.get_by_text("All numbers of this map").nth(0).click()
     for width in (320, 390, 1100):
         page.set_viewport_size({"width": width, "height": 900})

@@ -21,6 +21,7 @@ from course_lib.widgets.explorer import (
     percent,
     picture,
     place,
+    whole_percent,
 )
 from course_lib.widgets.tensor_explorer import TensorExplorer, to_levels
 
@@ -43,7 +44,7 @@ class AttentionExplorer(TensorExplorer):
     patch says after each layer, such as a class's probability by :func:`course_lib.interpret.logit_lens`.
 
     Traits, which follow what the reader does: ``image``, ``layer``, ``head`` and ``query`` (a token), counted from 0 as
-    as in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads), "rollout" (through the
+    in the tensors (what is shown counts from 1); ``mode``: "head", "mean" (over the heads), "rollout" (through the
     layers up to ``layer``) or "lens"; ``strength`` of the colours, 0 to 1; ``random``, whether the twin is shown.
     ``weights`` holds the numbers of the map shown: of all tokens, or with "lens" of the patches.
 
@@ -58,8 +59,7 @@ class AttentionExplorer(TensorExplorer):
     module = "attention_explorer"
     state_names = (
         "aspect", "brief", "extra", "files", "grid", "head", "heads", "image", "images", "labels", "layer", "layers",
-        "lens",
-        "mode", "one_scale", "packed", "query", "random", "strength", "tokens", "twin",
+        "lens", "mode", "one_scale", "packed", "query", "random", "strength", "tokens", "twin",
     )  # fmt: skip
 
     image = traitlets.Int(help="which image is shown").tag(sync=True)
@@ -229,10 +229,11 @@ class AttentionExplorer(TensorExplorer):
         which = f"Image “{self.labels[self.image]}”. " if len(self.images) > 1 else ""
         which += "Random weights. " if self.random else ""
         if self.mode == "lens":
-            said, patch = self.weights, self.query - len(self.extra)
-            chosen = f" {self._place(self.query).capitalize()}: {said[patch]:.0%}." if patch >= 0 else ""
+            said, patch = self.weights.tolist(), self.query - len(self.extra)
+            chosen = f" {self._place(self.query).capitalize()}: {whole_percent(said[patch])}." if patch >= 0 else ""
             return (
-                f"{which}Logit lens after layer {depth}: the patches say {said.min():.0%} to {said.max():.0%}.{chosen}"
+                f"{which}Logit lens after layer {depth}: the patches say {whole_percent(min(said))} to "
+                f"{whole_percent(max(said))}.{chosen}"
             )
         asker = self._place(self.query) if self.query < len(self.extra) else f"patch {self._place(self.query)},"
         start = {
@@ -248,10 +249,11 @@ class AttentionExplorer(TensorExplorer):
             f"<tr><td>{head + 1}</td><td>{self._target(self._shown[self.layer, head, self.query])}</td></tr>"
             for head in range(self.heads)
         )
+        lens = " The logit lens shows what each patch says after each layer." if self.lens else ""
         return (
             "<p><strong>Attention explorer.</strong> A patch of an image is chosen, and colours over the image show how the\n"
             f"patch shares out its attention: in each of {self.layers} layers and {self.heads} heads, as the mean of the heads, or\n"
-            f"rolled out through the layers.{'' if self.brief else ' In a notebook, run this cell to try it.'}</p>\n"
+            f"rolled out through the layers.{lens}{'' if self.brief else ' In a notebook, run this cell to try it.'}</p>\n"
             f"<p>{html.escape(self.describe())}</p>\n"
             f"<table>\n<thead><tr><th>head of layer {self.layer + 1}</th><th>looks most at</th></tr></thead>\n"
             f"<tbody>\n{rows}\n</tbody>\n</table>"

@@ -93,7 +93,11 @@ def percent(share: float) -> str:
 
 def brief_percent(share: float) -> str:
     """A percentage with as many digits as a byte allows: whole from 10 % on, one decimal below, two below 1 %."""
-    return percent(share) if 100 * share < 9.95 else f"{100 * share:.0f}\u00a0%"
+    return percent(share) if 100 * share < 9.95 else whole_percent(share)
+
+
+def whole_percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -1,6 +1,6 @@
 // Attention explorer: a patch of an image, and where it looks, by layer and head, or by rollout (chapters 12 and 13).
 // One ES module; Jupyter, Colab and the static page all run this file.
-import { Cells, DIGITS, LEVELS, Parts, WEIGHTS, briefPercent, colour, count, h, head, legend, numbers, onScale, paint, percent, place, put, scaleLegend, slider, stage, stored, topOf } from "./explorer.js";
+import { Cells, DIGITS, LEVELS, Parts, WEIGHTS, briefPercent, colour, count, h, legend, numbers, onScale, paint, percent, place, put, scaleLegend, slider, stage, stored, topOf } from "./explorer.js";
 
 const CSS = `
   .ax-controls { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; align-content: start; }
@@ -93,7 +93,7 @@ function render({ model, el }) {
   const extra = get("extra"); // names of the tokens before the patches
   const [brief, oneScale] = [get("brief"), get("one_scale")];
   const maps = new Maps(tokens);
-  const lens = get("lens").map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))); // of images, then of twins
+  const lens = (get("lens") ?? []).map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))); // of images, then of twins; pages from before it have none
   const fields = ["image", "layer", "head", "mode", "query", "random", "strength"];
   const { root, words, on, change, refresh, say, begin, end } = stage({ model, el }, "attention-explorer", CSS, fields, draw);
   const bytes = brief && typeof model.send !== "function"; // files of bytes, and means beside them
@@ -117,6 +117,7 @@ function render({ model, el }) {
   const scale = oneScale ? { line: scaleLegend(WEIGHTS, 1 / tokens), set: () => {} } : legend(WEIGHTS, "0", "");
   const says = legend(WEIGHTS, "0", "100\u00a0%").line;
   const line = h("p.xp-pointed");
+  const title = h("span.xp-title");
   const what = h("span.xp-note");
   const table = numbers("All numbers of this map");
   on(table.box, "toggle", refresh);
@@ -175,7 +176,7 @@ function render({ model, el }) {
 
   function point() {
     cells.point(pointed);
-    if (pointed === null) line.textContent = `Point to read a number, click to ${get("mode") === "lens" ? "choose a patch" : "choose who looks"}.`;
+    if (pointed === null) line.textContent = `Point to read a number, click to choose ${get("mode") === "lens" ? "a patch" : "who looks"}.`;
     else line.replaceChildren(`${place(pointed, columns)}: `, h("b", {}, shown ? text()(shown[extra.length + pointed]) : "…"));
   }
 
@@ -211,13 +212,14 @@ function render({ model, el }) {
     layer.value.textContent = mode === "rollout" ? `1 to ${depth + 1}` : `${depth + 1} of ${layers}`;
     which.input.value = get("head") + 1;
     which.input.disabled = mode !== "head";
-    which.value.textContent = mode === "head" ? `${get("head") + 1} of ${heads}` : "all";
+    which.value.textContent = { head: `${get("head") + 1} of ${heads}`, lens: "none" }[mode] ?? "all";
     twin.checked = get("random");
     strength.input.value = Math.round(100 * get("strength"));
     strength.value.textContent = `${strength.input.value}\u00a0%`;
     before.forEach(({ button }, i) => put(button, { "aria-pressed": i === query }));
     cells.choose(query < extra.length ? null : query - extra.length, named(query));
     what.textContent = { head: `layer ${depth + 1}, head ${get("head") + 1}`, mean: `layer ${depth + 1}, mean of heads`, rollout: `rollout to layer ${depth + 1}`, lens: `logit lens, layer ${depth + 1}` }[mode];
+    title.textContent = mode === "lens" ? "What the patches say" : "Where it looks";
     scale.line.hidden = mode === "lens";
     says.hidden = mode !== "lens";
   }
@@ -225,7 +227,10 @@ function render({ model, el }) {
   /** The chosen map over the image; null while its numbers are on their way. */
   function drawMap(found) {
     heat.style.opacity = found ? get("strength") : 0;
-    for (const { share } of before) share.textContent = "";
+    for (const { button, share } of before) {
+      share.textContent = "";
+      button.style.removeProperty("--heat");
+    }
     if (!found) return null;
     const query = get("query");
     const values = { head: () => maps.head(found[0], get("head"), query), mean: () => maps.mean(found[0], query), rollout: () => maps.rollout(found, query), lens: () => said(get("layer")) }[get("mode")]();
@@ -274,7 +279,7 @@ function render({ model, el }) {
 
   put(picture, { style: `aspect-ratio: ${get("aspect")}` });
   begin(h("div.xp-grid", {},
-    h("section", {}, head("Where it looks", what),
+    h("section", {}, h("div.xp-head", {}, title, what),
       extra.length ? group("Tokens that are not patches", "div.ax-extra", ...before.map(({ button }) => button)) : "",
       picture, scale.line, says, line),
     h("section.ax-controls", {},

@@ -956,7 +956,7 @@ shares = [
 ]
 
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: A table of 3 rows by 2 columns with the share of right answers. Both heads: 1.00 for the previous and 1.00 for the next symbol. Without the head that looks back, the previous symbol falls to about a tenth and the next stays at 1.00. Without the head that looks ahead, it is the other way round.
 ax = viz.heatmap(
     shares,

@@ -587,8 +587,8 @@ for name, batch in batches.items():
     assert agreed < 1e-12
 
 # %% [markdown]
-# Nothing fails. On random images the error is nearly $\sqrt 2$ times the tokens: two numbers that have nothing to do with each other, and their variances add. On the photographs it is about half the tokens, and that is worse, since it is easier to miss. The reason: neighbouring pixels are nearly
-# equal, and so are, often, the three colours. With equal colours, in grey, it is half of that again, and an even grey patch does not notice that it was reordered.
+# Nothing fails. On random images the error is nearly $\sqrt 2$ times the tokens: two numbers that have nothing to do with each other, and their variances add. On the photographs, cut into patches of 4 pixels, it is about half the tokens, and that is worse, since it is easier to miss. The reason: neighbouring pixels are nearly
+# equal, and so are, often, the three colours. With equal colours, in grey, it is about half of that, and an even grey patch does not notice that it was reordered.
 #
 # Either order is fine; mixing them is not. It matters on the day that you load somebody's weights,
 # and for the most famous ones of all. Google published ViT's weights from JAX, where the filter of the patch embedding is stored as $(P, P, C, D)$. One permute turns it into PyTorch's. Look at one weight, of feature 5, channel 1, row 2, column 3:
@@ -820,7 +820,7 @@ plt.show()
 #
 # > **Predict.** Slide the photograph to the right, with what leaves on the right coming in on the left. How many tokens are new if you slide it by 32 pixels? And by 1 pixel? And how far, typically, is each of these from the nearest old token, in units of its own length?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 with torch.no_grad():
     for by in (P, 1):
         slid = normalise(china)[None].roll(by, dims=-1)

@@ -762,7 +762,7 @@ assert first["sincos1d, below"][-1] == 100
 # %% [markdown]
 # ## Another image size
 #
-# A ViT that was trained on images of 224 pixels is often fine-tuned on images of 384, which often does better (section 3.2 of the paper). The patch stays 16 pixels, so the grid grows from $14 \times 14$ to $24 \times 24$. Blocks, patch embedding and head do not care how many tokens there are.
+# A ViT that was trained on images of 224 pixels can be fine-tuned on images of 384, which often does better (section 3.2 of the paper). The patch stays 16 pixels, so the grid grows from $14 \times 14$ to $24 \times 24$. Blocks, patch embedding and head do not care how many tokens there are.
 #
 # > **Predict.** One parameter of the model does not fit any more. Which? And what would you do with its row 0?
 

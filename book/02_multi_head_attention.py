@@ -909,7 +909,7 @@ for batch_first in (True, False):
 # Our layer is called with `x` and returns the output, nothing else. Inside, it calls PyTorch's `F.scaled_dot_product_attention`. You saw in chapter 1 why: the fused kernel is faster and never
 # holds all the weights at once. The price is that there are no weights to return, and none for a hook to catch.
 #
-# So there are two ways through the layer. Normally the fused one. While `record_attention` is watching, the explicit one, with the softmax of chapter 1, whose weights are handed over:
+# So there are two ways through the layer. Normally the fused one (but for bfloat16 on a CPU, where it is slower). While `record_attention` is watching, the explicit one, with the softmax of chapter 1, whose weights are handed over:
 
 # %%
 plain = layer(x)
@@ -1043,7 +1043,7 @@ assert sorted(longer["accuracy"][0])[2] < 0.605  # three of five
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. Compare it with yours: the same lines, with names for the parameters, dropout, error messages, and the two ways through. Which line is in both and looks different?
+# This is what later chapters import. Compare it with yours: the same lines, with names for the parameters, dropout, error messages, the two ways through, and what other models need (`rel_pos` of chapter 5, `rope`, the norms of q and k).
 
 # %%
 import inspect

@@ -635,7 +635,7 @@ for name, computed in tables.items():
 # %% [markdown]
 # ## Relative positions
 #
-# Perhaps a patch need not know *where it is*, only where the others are *from it*. [Shaw et al. (2018)](https://arxiv.org/abs/1803.02155) put that into the attention instead of the tokens. The form that vision models use, in
+# A patch may not need to know *where it is*, only where the others are *from it*. [Shaw et al. (2018)](https://arxiv.org/abs/1803.02155) put that into the attention instead of the tokens. The form that vision models use, in
 # [Swin](https://arxiv.org/abs/2103.14030) and [BEiT](https://arxiv.org/abs/2106.08254), is the plainest: each head has one learned number for each *offset*, such as "one down, two to the left" (row and column of the query minus those of the key), and adds it to the score:
 #
 # $$\text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt d} + b_{\,\text{offset}(i, j)}$$
@@ -973,13 +973,13 @@ for library, patches in ways.items():
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. Compare it with yours: the work is the same, the rest is for those who call it wrongly.
+# This is what later chapters import. Compare it with yours: the work is the same, the rest is for those who call it wrongly, and for models that came later (`no_embed_class`, the other two tokens, `norm_pre`).
 
 # %%
 import inspect
 
 print(inspect.getsource(positions.resample_pos_embed))
-print(inspect.getsource(VisionTransformer.forward_features))
+print(inspect.getsource(VisionTransformer.embed))
 
 # %%
 for wrong in (

@@ -3,11 +3,11 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Write multi-head attention, know what each head can and cannot do, and look at all of them | Chapter 1 | 75 minutes | any CPU |
+# | Write multi-head attention, know what each head can and cannot do, and look at all of them | Chapter 1 | 80 minutes | any CPU |
 #
 # In chapter 1 each token had one row of weights, so it looked at the others in one way. This chapter gives it several rows at once,
-# called **heads**. By the end you have written the attention layer of the Vision Transformer and held it against a tested one. You have
-# also watched two heads divide a task between them, and switched one off to see what it was for.
+# called **heads**. By the end you have written the attention layer of the Vision Transformer and held it against PyTorch's. You have
+# also trained a layer with one head and with two, and switched a head off to see what it was for.
 #
 # Most of the code is reshaping, and a wrong reshape raises no error. So the shapes get as much room here as the idea.
 
@@ -114,9 +114,9 @@ def average_maps(model):
 
 # %% [markdown]
 # > **Predict.** Train it twice: with one head of width 32, and with two heads of width 16. Both have the same number of parameters. One of them
-# > gets every answer right. What share does the other get right: 10 %, which is blind guessing, half, or nearly all? And what will the three maps look like?
+# > gets every answer right. What share does the other get right: 10 %, which is blind guessing (chance level), half, or nearly all? And what will the three maps look like?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 torch.manual_seed(3)
 one_head = Neighbours(num_heads=1)
 train(one_head)
@@ -140,7 +140,7 @@ shares = [sum(test(model)) / 2 for model in (one_head, two_heads)]
 print(f"one head: {band(shares[0])} right, two heads: {band(shares[1])}")
 assert 0.5 < shares[0] < 0.65 and shares[1] > 0.99
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: Three 14 by 14 heat maps. The one head has two half-bright lines beside the diagonal, one on each side. Of the two heads, one has a single dark line just below the diagonal, with its last cell in the top right corner, and the other a single dark line just above it, with its last cell in the bottom left corner.
 torch.manual_seed(4)
 (blurred,) = average_maps(one_head)
@@ -164,6 +164,9 @@ plt.show()
 
 assert (maps[back][places, places - 1] > 0.8).all()
 assert (maps[ahead][places, (places + 1) % LENGTH] > 0.8).all()
+sides = blurred[places, places - 1], blurred[places, (places + 1) % LENGTH]
+quiet, loud = sorted(side.mean().item() for side in sides)
+assert 0.3 < quiet < 0.45 < loud < 0.6
 
 # %% [markdown]
 # **The two diagonals.** Nobody told the heads to share the work. One reads the place before (the line below the diagonal), the other the place after (the
@@ -183,15 +186,17 @@ other_one = (answers == swapped)[mistakes].float().mean().item()
 print(f"mistakes that name the other neighbour: {band(other_one)}")
 
 low, high = sorted((~mistakes).float().mean((0, 1)).tolist())
-print("one question right in more than nine cases of ten:", high > 0.9)
-print("the other in less than one of four:", low < 0.25)
+print("one question: over 90 % right, the other: under 25 %")
 assert high > 0.9 and low < 0.25
+twice = (answers[..., 0] == answers[..., 1]).float().mean().item()
+print("the same answer to both questions: over 85 %")
+assert twice > 0.85
 
 # %% [markdown]
 # When it is wrong, it names the symbol on the other side. So this model knows *which* two symbols stand beside it, but not which is on which side. (The learned positions do not help: their share of the sum is the same, whichever symbol stands where.) If it tossed a coin between the two, it would be right in half of the cases, and always in the one case of ten
 # in which both neighbours are the same symbol: $0.9 \cdot 0.5 + 0.1 \cdot 1 = 55\,\%$. That is about what it reaches.
 #
-# It does not toss a coin, though. Its weights are not quite equal, about 0.5 and 0.4, so the symbol on one side counts for more in the sum. Call that side the *louder* one. A linear readout names the louder symbol, and it does so for **both**
+# It does not toss a coin, though. Its weights are not quite equal, about 0.5 and 0.4, so the symbol on one side counts for more in the sum. Call that side the *louder* one. The readout names the louder symbol, mostly for **both**
 # questions: one of them is then nearly always right, the other nearly always wrong. A larger difference would not help: to answer the second question, the quieter symbol would have to win every time.
 #
 # <details>
@@ -213,24 +218,25 @@ assert high > 0.9 and low < 0.25
 #
 # > **Predict.** Give the one head a readout with a hidden layer, which is not linear. Does it still fail?
 
-# %% tags=["hide-output"]
-best = 0
+# %% tags=["hide-input", "hide-output"]
 for seed in (0, 1, 2):
     torch.manual_seed(seed)
     model = Neighbours(num_heads=1)
     train(model)
-    best = max(best, sum(test(model)) / 2)
-print(f"one head, best of three other seeds: {band(best)} right")
+    assert 0.5 < sum(test(model)) / 2 < 0.65
+print("one head, three other seeds: 50 to 65 % right")
 
 torch.manual_seed(4)
 hidden = nn.Sequential(
     nn.Linear(WIDTH, 64), nn.GELU(), nn.Linear(64, 2 * NUM_SYMBOLS)
 )
-helped = Neighbours(num_heads=1, readout=hidden)
-train(helped)
-print(f"one head and a hidden layer: {sum(test(helped)) / 2:.0%}")
+model = Neighbours(num_heads=1, readout=hidden)
+train(model)
+share = sum(test(model)) / 2
+print(f"one head and a hidden layer: {band(share)} right")
+assert share > 0.99
 
-(weights,) = average_maps(helped)
+(weights,) = average_maps(model)
 before = weights[places, places - 1].mean().item()
 after = weights[places, (places + 1) % LENGTH].mean().item()
 assert max(before, after) > 1.5 * min(before, after)  # one side is clearly louder
@@ -240,7 +246,7 @@ assert max(before, after) > 1.5 * min(before, after)  # one side is clearly loud
 # statement is not "one head cannot". It is: **one head adds up what it reads, and somebody later has to take the sum apart. Two heads
 # read apart.** Each has columns of its own, and the next linear layer can read either.
 #
-# (The share of right answers is about the same for every seed. The map is not: now and then the one head gives up one side and names the other perfectly, which also makes 55 %.)
+# (Another seed may give up one side altogether and name the other perfectly. That makes 55 % too.)
 #
 # [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), section 3.2.2, give this reason for heads: they attend to different positions, in different subspaces, and a single head
 # averages that away. You have seen the positions. Now the subspaces.
@@ -252,7 +258,7 @@ assert max(before, after) > 1.5 * min(before, after)  # one side is clearly loud
 #
 # $$d = D / H.$$
 #
-# Head $h$ has three matrices $W_Q^h, W_K^h, W_V^h$ of shape $(D, d)$. The outputs of all heads are laid side by side, which gives width $H d = D$ again, and a
+# Head $h$ has three matrices $W_Q^h, W_K^h, W_V^h$ of shape $(D, d)$. The outputs of all heads are laid side by side (*concatenated*), which gives width $H d = D$ again, and a
 # last matrix $W_O$ of shape $(D, D)$ mixes them:
 #
 # $$\text{head}_h = \operatorname{Attention}(X W_Q^h,\; X W_K^h,\; X W_V^h), \qquad
@@ -286,12 +292,11 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# Why $D/H$, and not $D$ for each? Because then the number of heads costs nothing: the $H$ matrices $W_Q^h$, side by side, are one matrix of shape $(D, D)$,
-# whatever $H$ is.
+# Why $D/H$, and not $D$ for each?
 #
 # > **Predict.** From 1 head to 8 heads at $D = 24$: how do the number of parameters and the number of operations change?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 from torch.utils.flop_counter import FlopCounterMode
 
 B, N, D = 2, 5, 24
@@ -312,7 +317,7 @@ for H in (1, 2, 4, 8):
     assert operations == 2 * B * (4 * N * D * D + 2 * N * N * D)
 
 # %% [markdown]
-# Not at all. **Heads split $D$; they do not multiply it.** Eight heads of width 24 would be eight times as many projections, and a different layer. (The counter counts
+# Not at all: the $H$ matrices $W_Q^h$, side by side, are one matrix of shape $(D, D)$, whatever $H$ is. **Heads split $D$; they do not multiply it.** Eight heads of width 24 would be eight times as many projections, and a different layer. (The counter counts
 # matrix products. The softmax does grow: there are $H N^2$ weights instead of $N^2$.)
 #
 # ### The same sum, cut earlier
@@ -336,8 +341,8 @@ print(
 # The products are the same, and what differs is where you stop adding. One head adds up all 24 and takes one softmax. Four heads stop after 6 products each and take four: each head finds its own favourites.
 #
 # How much can such a narrow head ask? Without biases, its scores are $X W_Q^h (W_K^h)^\top X^\top$. In the middle stands a $(D, D)$ matrix that is
-# made of a $(D, d)$ and a $(d, D)$ one, so its rank is at most $d$: it can tell tokens apart in $d$ directions only, and is blind to all others. Two tokens that differ
-# along a blind direction get the same scores.
+# made of a $(D, d)$ and a $(d, D)$ one, so its rank is at most $d$ (it is a *low-rank* matrix): it can tell queries apart in $d$ directions only, and keys in $d$. Two tokens that differ
+# along a direction to which the queries are blind ask the same.
 
 # %%
 torch.manual_seed(7)
@@ -355,6 +360,11 @@ print(
     "rank with one head of width 24: ", torch.linalg.matrix_rank(W_Q @ W_K.T).item()
 )
 print("rank with each of 4, of width 6:", ranks)
+
+X = torch.randn(N, D, dtype=torch.float64)
+blind = torch.linalg.svd(W_Q[:, :d]).U[:, -1]  # (24,), orthogonal to W_Q of head 0
+same = (X + blind) @ score_matrix(0) @ X.T, X @ score_matrix(0) @ X.T
+assert torch.allclose(*same, rtol=0, atol=1e-10)
 
 # %% tags=["hide-input"]
 #| alt: Singular values of the score matrices, sorted, against their number from 1 to 24. For one head of width 24 they fall slowly from 56 and reach 0 only at the end. For each of four heads of width 6 they start near 40 and are 0 from the seventh on.
@@ -663,15 +673,16 @@ plt.show()
 
 
 # %% tags=["hide-output"]
-def attend_with(pattern):
-    """The whole layer, with the columns of qkv read by `pattern`."""
-    q, k, v = rearrange(layer.qkv(x), pattern, three=3, H=H)  # each (B, H, N, d)
+def attend_with(columns, pattern):
+    """The layer after qkv, with the 36 columns (B, N, 3D) read by `pattern`."""
+    q, k, v = rearrange(columns, pattern, three=3, H=H)  # each (B, H, N, d)
     out, _ = attention.scaled_dot_product_attention(q, k, v)
     return layer.proj(attention.merge_heads(out))
 
 
-right = attend_with("B N (three H d) -> three B H N d")
-wrong = attend_with("B N (H three d) -> three B H N d")
+columns, other_order = layer.qkv(x), "B N (H three d) -> three B H N d"
+right = attend_with(columns, "B N (three H d) -> three B H N d")
+wrong = attend_with(columns, other_order)
 print(
     "the first order is the layer's:", torch.allclose(right, layer(x), atol=1e-12)
 )
@@ -679,41 +690,25 @@ print("same shape:", right.shape == wrong.shape)
 error = ((wrong - right).norm() / right.norm()).item()
 print(f"size of the error, as a share of the output: {error:.1f}")
 
+moved = rearrange(columns, "B N (three H d) -> B N (H three d)", three=3, H=H)
+assert torch.allclose(attend_with(moved, other_order), right, atol=1e-12)
+
 # %% [markdown]
-# No error, the right shape, and a mistake more than half as large as the output itself. A model trained this way from the start would learn as well as any: the order of columns is a convention, and the weights
-# adapt. It goes wrong when you load weights that somebody else trained under the other convention. Chapter 6 loads real ones, so get used to asking: *in which order?*
+# No error, the right shape, and a mistake more than half as large as the output itself. The order is a convention: put the columns (the rows of `qkv.weight`) into the other order too, and the layer is the same again.
+# It goes wrong when you load weights that somebody else trained under the other convention. Chapter 6 loads real ones, so get used to asking: *in which order?*
 
 # %% [markdown]
 # ## What the last projection does
 #
-# After the heads come back, their outputs stand side by side, and `proj`, the $W_O$ of the formula, multiplies them. Cut $W_O$ as the heads are cut: head $h$ meets only rows $hd$ to $(h+1)d - 1$ of it, a
-# matrix $W_O^h$ of shape $(d, D)$. Then a matrix product over the columns becomes a sum over the heads:
-#
-# $$[\,\text{head}_0 \;|\; \dots \;|\; \text{head}_{H-1}\,]\; W_O = \sum_h \text{head}_h\, W_O^h$$
-
-# %%
-q, k, v = (attention.split_heads(part, H) for part in layer.qkv(x).chunk(3, dim=-1))
-heads, _ = attention.scaled_dot_product_attention(q, k, v)  # (B, H, N, d)
-W_O = layer.proj.weight.T  # (12, 12), in the convention x @ W
-d = D // H
-
-# H tensors (B, N, D), one per head
-written = [heads[:, h] @ W_O[h * d : (h + 1) * d] for h in range(H)]
-print("one head writes", tuple(written[0].shape))
-print(
-    "their sum is the output:",
-    torch.allclose(sum(written) + layer.proj.bias, layer(x)),
-)
-
-# %% [markdown]
-# So the heads are not stacked, in the end. **They are added: each head writes a vector of full width $D$, and the output is the sum.** That is a useful way to think of it,
-# and chapter 3 goes on from there. Why does this sum not blur the neighbours, as the one head's did? One head puts both symbols through the same $W_V$ and $W_O$. Two heads have their own,
-# so the two symbols arrive in different directions, and the readout can tell them apart.
+# After the heads come back, their outputs stand side by side, and `proj`, the $W_O$ of the formula, multiplies them.
 #
 # > **Predict.** Change head 0 and nothing else. Which columns of the result change before `proj`? Which after it?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: Two maps of 5 tokens by 12 columns that show by how much each entry changes when head 0 changes, up in blue and down in red. Before proj only columns 0 to 3 are coloured, the others are empty. After proj there is colour in every column.
+q, k, v = (attention.split_heads(part, H) for part in layer.qkv(x).chunk(3, dim=-1))
+heads, _ = attention.scaled_dot_product_attention(q, k, v)  # (B, H, N, d)
+d = D // H
 torch.manual_seed(19)
 changed = heads.clone()
 changed[:, 0] += torch.randn(B, N, d, dtype=torch.float64)
@@ -738,7 +733,26 @@ for ax, change, title in zip(
 plt.show()
 
 # %% [markdown]
-# Without $W_O$ each head is confined to its own $d$ columns, and nothing in this layer lets the columns of one head meet those of another. With it, every head can write anywhere.
+# Without $W_O$ each head is confined to its own $d$ columns. With it, every head can write anywhere. Cut $W_O$ as the heads are cut: head $h$ meets only rows $hd$ to $(h+1)d - 1$ of it, a
+# matrix $W_O^h$ of shape $(d, D)$. Then a matrix product over the columns becomes a sum over the heads:
+#
+# $$[\,\text{head}_0 \;|\; \dots \;|\; \text{head}_{H-1}\,]\; W_O = \sum_h \text{head}_h\, W_O^h$$
+
+# %%
+W_O = layer.proj.weight.T  # (12, 12), in the convention x @ W
+
+# H tensors (B, N, D), one per head
+written = [heads[:, h] @ W_O[h * d : (h + 1) * d] for h in range(H)]
+print("one head writes", tuple(written[0].shape))
+print(
+    "their sum is the output:",
+    torch.allclose(sum(written) + layer.proj.bias, layer(x)),
+)
+
+# %% [markdown]
+# So the heads are not stacked, in the end. **They are added: each head writes a vector of full width $D$, and the output is the sum.** That is a useful way to think of it,
+# and chapter 3 goes on from there. Why does this sum not blur the neighbours, as the one head's did? One head puts both symbols through the same $W_V$ and $W_O$. Two heads have their own,
+# so the two symbols can arrive in different directions, and the readout can tell them apart.
 
 # %% [markdown]
 # ### Exercise 2.3 · `multi_head_self_attention`
@@ -835,7 +849,7 @@ print(
 #
 # > **Predict.** The layer has 3 heads, the batch is 2, and there are 5 tokens. What shape do the returned weights have?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 print("by default:                ", tuple(weights.shape))
 _, per_head = theirs(x, x, x, average_attn_weights=False)
 print("average_attn_weights=False:", tuple(per_head.shape))
@@ -860,7 +874,7 @@ _, axes = plt.subplots(1, 2, figsize=(6.4, 3.4))
 for ax, weights, title in zip(
     axes,
     (blurred, averaged.mean(0)),
-    ("one head: about 55 % right", "two heads averaged: 100 % right"),
+    ("one head: 50 to 65 % right", "two heads averaged: all right"),
 ):
     viz.heatmap(weights, ax, title=title, rows=ticks, columns=ticks)
     ax.set(xlabel="place it reads (key)", ylabel="place it writes (query)")
@@ -895,7 +909,7 @@ for batch_first in (True, False):
 # Our layer is called with `x` and returns the output, nothing else. Inside, it calls PyTorch's `F.scaled_dot_product_attention`. You saw in chapter 1 why: the fused kernel is faster and never
 # holds all the weights at once. The price is that there are no weights to return, and none for a hook to catch.
 #
-# So there are two ways through the layer. Normally the fused one. While `record_attention` is watching, the explicit one, with the softmax of chapter 1, whose weights are handed over:
+# So there are two ways through the layer. Normally the fused one (but for bfloat16 on a CPU, where it is slower). While `record_attention` is watching, the explicit one, with the softmax of chapter 1, whose weights are handed over:
 
 # %%
 plain = layer(x)
@@ -942,7 +956,7 @@ shares = [
 ]
 
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: A table of 3 rows by 2 columns with the share of right answers. Both heads: 1.00 for the previous and 1.00 for the next symbol. Without the head that looks back, the previous symbol falls to about a tenth and the next stays at 1.00. Without the head that looks ahead, it is the other way round.
 ax = viz.heatmap(
     shares,
@@ -960,7 +974,7 @@ ax.set_aspect("auto")
 plt.show()
 
 assert all(share > 0.99 for share in (*shares[0], shares[1][1], shares[2][0]))
-assert max(shares[1][0], shares[2][1]) < 0.3
+assert max(shares[1][0], shares[2][1]) < 0.15
 
 # %% [markdown]
 # Each loss is clean: one answer falls to blind guessing, the other stays perfect. Now you *know* what each head is for, and not from the map. To change something inside and see what happens at the output is
@@ -974,7 +988,7 @@ assert max(shares[1][0], shares[2][1]) < 0.3
 #
 # The points were computed once with `benchmarks/number_of_heads.py`, five seeds each.
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: Share of right answers against the number of heads, 1 to 32, five seeds each. After 300 steps, one head: between 55 and 58 percent. 2, 4, 8 and 16 heads: all at 100 percent. 32 heads of width 1: between 80 and 85 percent. After 4000 steps, open squares: three of the five runs with one head are still between 55 and 60 percent, two are at 90; 32 heads are near 100 percent.
 record = load_record("number_of_heads")
 heads = record["heads"]
@@ -1014,10 +1028,11 @@ spread = longer[
 for share, varies in zip(longer["accuracy"][0], spread):
     assert (share > 0.8) == (varies > 0.05)
 assert min(longer["accuracy"][1]) > 0.95
+assert sorted(longer["accuracy"][0])[2] < 0.605  # three of five
 
 # %% [markdown]
 # The task needs two looks, so two heads are enough, and up to 16 do not hurt. The two ends fail for different reasons. With 32 heads each has a width of 1, a score is the product of two numbers, and the model
-# learns more slowly: with 4000 steps it nearly gets there. One head stays near 55 % in three of five runs even then. In the other two it has found a way round, 90 %: there its weights depend on the symbols as well as on the places. On real translation, [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), table 3, found one head worse than the best setting, and too many worse again.
+# learns more slowly: with 4000 steps it nearly gets there. One head stays between 55 and 60 % in three of five runs even then. In the other two it has found a way round, 90 %: there its weights depend on the symbols as well as on the places. On real translation, [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), table 3, found one head worse than the best setting, and too many worse again.
 #
 # Common choices keep $d$ near 64. The original Transformer has 8 heads in $D = 512$; ViT-B has 12 in 768.
 #
@@ -1028,7 +1043,7 @@ assert min(longer["accuracy"][1]) > 0.95
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. Compare it with yours: the same lines, with names for the parameters, dropout, error messages, and the two ways through. Which line is in both and looks different?
+# This is what later chapters import. Compare it with yours: the same lines, with names for the parameters, dropout, error messages, the two ways through, and what other models need (`rel_pos` of chapter 5, `rope`, the norms of q and k).
 
 # %%
 import inspect

@@ -3,11 +3,11 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Give the Transformer a token to answer with and a sense of place, and carry both to images of another size | Chapters 1 to 4 | 75 minutes | any CPU |
+# | Give the Transformer a token to answer with and a sense of place, and carry both to images of another size | Chapters 1 to 4 | 90 minutes | any CPU |
 #
 # Chapter 4 left you with a strip of patches. Two things are missing before the encoder can name what is in the picture. It needs
 # one place from which to read *one* answer, and it needs to know where each patch came from. ViT solves both with vectors that are
-# learned: one more token, and one more addition. Both are a line of code. Both have variants that run, train, and are wrong.
+# learned: one more token, and one more addition. Both are a line of code, and both have variants that run and are wrong.
 
 # %% tags=["setup"]
 from collections import OrderedDict
@@ -36,7 +36,7 @@ torch.set_num_threads(1)  # the models here are tiny: more threads only wait
 # An encoder returns as many tokens as it was given. An image has one label. Somebody has to make one vector out of $N$. Two ways are in use:
 #
 # * **A class token.** Put one more token in front, a learned vector that stands for no patch. It goes through all blocks, attends to the patches, and the head reads it, and it alone, after the last norm.
-# * **Mean pooling.** Add nothing. After the last norm take the average of all tokens, and let the head read that.
+# * **Mean pooling** (global average pooling, GAP). Add nothing. After the last norm take the average of all tokens, and let the head read that.
 
 # %% tags=["hide-input"]
 #| alt: Two diagrams of tokens drawn as rows of cells. Left, class token: one pale pink row above six pale blue rows goes through the encoder; seven rows come out, and only the top one, now strong pink, goes on to the head. Right, mean pooling: six pale blue rows go in, six strong blue ones come out, and all six go on to the head as their average.
@@ -63,9 +63,9 @@ plt.show()
 
 # %% [markdown]
 # The paper takes the class token, to stay close to the Transformer of text: BERT has one ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 3.1). Its appendix D.3 tells how mean pooling did very poorly at first, and that this was neither the fault of the
-# mean nor the merit of the token: it only needed another learning rate. [Beyer et al. (2022)](https://arxiv.org/abs/2205.01580) use mean pooling in their better plain ViT. So the class token is a choice. It is the choice of the weights that you will load in chapter 6, so let us get it right.
+# mean nor the merit of the token: it only needed another learning rate. [Beyer et al. (2022)](https://arxiv.org/abs/2205.01580) use mean pooling in their better plain ViT. So the class token is a choice, and that of the weights that you will load in chapter 6.
 #
-# `course_lib` has the whole model already; you build your own in the next chapter. Here is a small one that has learned nothing, and two photographs.
+# `course_lib` has the whole model; you build your own in the next chapter. Here is a small one that has learned nothing, and two photographs.
 
 # %%
 HEIGHT, WIDTH, P = 160, 240, 40  # 4 rows and 6 columns of patches
@@ -200,9 +200,7 @@ check_prepend_class_token(prepend_class_token)
 # %% [markdown]
 # ## A bag of patches
 #
-# Chapter 1 ended with a warning: attention does not know the order. Shuffle the tokens, and the outputs are the same ones, shuffled along. That is **equivariance**. What becomes of it in a whole ViT?
-#
-# Here is a photograph, and the same photograph with its 24 patches shuffled.
+# Chapter 1: attention does not know the order. Shuffle the tokens, and the outputs are the same ones, shuffled along. That is **equivariance**. What becomes of it in a whole ViT? Here is a photograph, and the same with its 24 patches shuffled.
 
 # %%
 #| alt: Left, a photograph of a Chinese temple by the water. Right, the same photograph cut into 24 square patches that have been shuffled: pieces of roof, sky and trees lie in no order.
@@ -220,7 +218,7 @@ for ax, x, title in zip(axes, (images, shuffled), ("china", "shuffled")):
 plt.show()
 
 # %% [markdown]
-# > **Predict.** A ViT *without* positions gets both. First the tokens after the blocks, then the seven numbers that its head returns: are they the same for the two pictures, the same but in another order, or different?
+# > **Predict.** A ViT *without* positions gets both. The seven numbers that its head returns: are they the same for the two pictures, the same but in another order, or different? With a class token, and with the mean?
 
 
 # %% tags=["hide-output"]
@@ -244,7 +242,6 @@ for pool in ("token", "avg"):
 
 # %% [markdown]
 # The patch tokens are shuffled along: the blocks are **equivariant**. But the head reads the class token, which has no place to be shuffled to, or the mean, which does not care. So the answer does not change at all: the classifier is **invariant**.
-# The two words are often mixed up. Here is where the difference lies: equivariance is what the encoder does, invariance is what reading *one* vector makes of it.
 #
 # To such a model a temple and a heap of temple pieces are the same thing. It sees a **bag of patches**. (What is *inside* a patch it sees in order: a linear layer gives each pixel a weight of its own.) Does any way of adding positions repair it?
 
@@ -255,12 +252,12 @@ with torch.no_grad():
         print(f"{kind:9} same answer: {equal(tried(shuffled), tried(images))}")
 
 # %% [markdown]
-# Every one of the four. The rest of the chapter is about what they are and how they differ. The untrained model now *can* tell the two pictures apart. Whether it matters is another question.
+# Every one of the four: the untrained model now *can* tell the two pictures apart. The rest of the chapter is about what they are, how they differ, and when it matters.
 
 # %% [markdown]
 # ## A task in which place is everything
 #
-# For a photograph, a bag of patches says a lot: there is roof, there is sky, so it may be a temple. To see what positions are worth, take a task in which the bag says nothing.
+# For a photograph, a bag of patches says a lot: roof, sky, so perhaps a temple. To see what positions are worth, take a task in which the bag says nothing.
 #
 # Each image has a cross and a ring, each in a patch of its own, on a grid of 3 rows and 5 columns. **Is the ring to the right of the cross?** If they are in the same column, the image is left out. (The marks are faint, 0.3 of white. The pictures below are brightened.)
 
@@ -369,7 +366,7 @@ def share_right(model, images, answers):
     return (model(images).argmax(dim=-1) == answers).float().mean().item()
 
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 torch.manual_seed(11)
 blind = build("none")
 teach(blind, marks[learn], answers[learn], steps=300)
@@ -384,7 +381,7 @@ print(
 )
 
 # %% [markdown]
-# Half, and half. Not about half: exactly. All 180 images are the same bag, so the model gives all of them the same output, and whichever answer that is, it is right for half of them. It cannot even learn by heart, since it cannot tell the images apart.
+# Half, and half. Not about half: exactly. All 180 images are the same bag, so the model gives all of them the same output, and whichever answer that is, it is right for half of them. It cannot even learn by heart.
 # No training changes that, and no larger model.
 #
 # Now the same model with positions, of a kind that you will build below:
@@ -394,11 +391,8 @@ torch.manual_seed(13)
 seeing = build("sincos2d")
 teach(seeing, marks[learn], answers[learn], steps=300)
 for name, some in (("learned from:", learn), ("asked about: ", ask)):
-    print(
-        name,
-        "at least 95 % right:",
-        share_right(seeing, marks[some], answers[some]) >= 0.95,
-    )
+    assert share_right(seeing, marks[some], answers[some]) >= 0.95
+    print(name, "at least 95 % right")
 
 # %% [markdown]
 # Solved, and it holds for pairs of places that it was never shown. The two models differ in one addition:
@@ -407,7 +401,7 @@ for name, some in (("learned from:", learn), ("asked about: ", ask)):
 # x = x + pos_embed      # (B, N, D) + (1, N, D)
 # ```
 #
-# That is all there is to a position embedding: **each place has a vector, and it is added to whatever token stands there.** Everything else is the question where the vectors come from.
+# That is all there is to an (absolute) position embedding, also called positional encoding: **each place has a vector, and it is added to whatever token stands there.** The question is where the vectors come from.
 
 # %% [markdown]
 # ## Learned positions
@@ -418,12 +412,12 @@ for name, some in (("learned from:", learn), ("asked about: ", ask)):
 # self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, D))
 # ```
 #
-# Row 0 belongs to the class token, so it is added *after* the class token has been put in front. (Adding it is harmless and, strictly, needless: class token and its position are two learned vectors of which only the sum is ever seen. The paper's weights have both.
+# Row 0 belongs to the class token, so it is added *after* the class token has been put in front. (Strictly, it is needless: class token and its position are two learned vectors of which only the sum is ever seen.
 # Some models add first and concatenate then; their table has $N$ rows.)
 #
 # ### How large at the start?
 #
-# The standard deviation is 0.02, and not the 1 of `torch.randn`. How much of a token is then picture, and how much is place? Measure it with a patch embedding as ViT starts with, on the two photographs, and compare two patches at the *same place* in the two photographs, which show different things.
+# The standard deviation is 0.02, and not the 1 of `torch.randn`. How much of a token is then picture, and how much is place? Measure it with a patch embedding as ViT starts with, on patches at the *same place* in the two photographs, which show different things.
 #
 # > **Predict.** With `randn`, how alike are two tokens that share nothing but their place, as a cosine: near 0, 0.2, or above 0.5?
 
@@ -444,8 +438,7 @@ with torch.no_grad():
         )
 
 # %% [markdown]
-# With 0.02 the place is a whisper, 3 % of the length of the picture's part, and training makes it as loud as it needs to be. With `randn` it is longer than the picture's part, here about one and a half times. Two patches at the same place look alike whatever they show, and before the network can
-# look at pictures, it has to learn to see past the places.
+# With 0.02 the place is a whisper, 3 % of the length of the picture's part. With `randn` it is longer than the picture's part, here about one and a half times, and two patches at the same place look alike whatever they show.
 #
 # That is a matter of proportion: the normalisation of the images decides, and the first weights. Hence the faint marks above: drawn with 1 instead of 0.3, they would make the whisper more than three times fainter still.
 # (In the 13 black patches nothing drowns it. The bias starts at 0, so these tokens are pure place, and LayerNorm makes even a whisper loud.)
@@ -454,7 +447,7 @@ with torch.no_grad():
 #
 # > **Predict.** Many codes for text keep the sequence *first*: `x` is `(N, B, D)`, the table is `(max_len, 1, D)`, and they write `x + max_table[: x.size(0)]`. Take that line over to tokens with the batch first, `(B, N, D)`. What happens?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 torch.manual_seed(19)
 B, N, D = 3, 15, 8
 x = torch.randn(B, N, D)
@@ -481,7 +474,7 @@ print(
 # %% [markdown]
 # ## Computed positions
 #
-# One can also write the vectors down. Think of the hands of a clock. The second hand tells 12:00:10 from 12:00:20, but is back after a minute. The hour hand knows morning from noon and cannot tell seconds. Together they tell the time.
+# One can also write the vectors down (*sinusoidal* positions). Think of the hands of a clock. The second hand tells 12:00:10 from 12:00:20, but is back after a minute. The hour hand knows morning from noon and cannot tell seconds. Together they tell the time.
 # [Vaswani et al. (2017)](https://arxiv.org/abs/1706.03762), section 3.5, give a position $D/2$ such hands, each with a speed $\omega_k$ of its own, and write down the sine and the cosine of each:
 #
 # $$\omega_k = \frac{1}{10\,000^{\,k / (D/2)}}, \qquad k = 0, \dots, \tfrac D2 - 1, \qquad p(n) = \bigl(\sin \omega_0 n,\ \dots,\ \sin \omega_{D/2-1} n,\ \cos \omega_0 n,\ \dots,\ \cos \omega_{D/2-1} n\bigr)$$
@@ -495,14 +488,14 @@ for row in positions.sincos_pos_embed_1d(torch.arange(3), embed_dim=4).tolist():
 # %% [markdown]
 # > **Predict.** Take the dot product of $p(m)$ and $p(n)$. It depends on $m$ and $n$, of course. On what about them?
 
-# %% tags=["hide-output"]
+# %% tags=["hide-input", "hide-output"]
 hands = positions.sincos_pos_embed_1d(torch.arange(40), 32).double()  # (40, 32)
 dots = hands @ hands.T  # (40, 40)
 same = all((dots.diagonal(k) - dots[0, k]).abs().max() < 1e-5 for k in range(40))
 print("the same along every diagonal:", same)
 print("with itself:", [round(d, 2) for d in dots.diagonal()[:3].tolist()])
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: Left, a table with 40 rows, the positions, and 32 columns. The sine half and the cosine half each go from fast waves on the left to columns of nearly one colour on the right. Right, the dot product of two position vectors against their distance: 16 at distance 0, falling at first, then in waves between 12 and 6.
 _, (left, right) = plt.subplots(1, 2, figsize=(7, 2.9))
 left.imshow(
@@ -634,15 +627,15 @@ for name, computed in tables.items():
     )
 
 # %% [markdown]
-# Keep this picture. Above, a patch resembles its neighbours in the *row*. The patch below is eight places away, farther than any in its own row. The maps are **stripes**, and at the edges a stripe goes on at the other end of the next row, as reading does. Below, each map is dark **around its own patch**, to the left and right as much as up and down, and the
+# Above, a patch resembles its neighbours in the *row*. The patch below is eight places away, farther than any in its own row. The maps are **stripes**, and at the edges a stripe goes on at the other end of the next row, as reading does. Below, each map is dark **around its own patch**, to the left and right as much as up and down, and the
 # dark spot walks across the grid as the patch does. It is a spot with pale arms rather than a disc, because the cosine is an average of two, one of the columns and one of the rows.
 #
-# Nothing of this was learned. In chapter 11 you will draw the same maps for a table that *was* learned, by a ViT that nobody told about rows and columns. Remember what you see here.
+# Nothing of this was learned. In chapter 11 you will draw the same maps for a table that *was*, by a ViT that nobody told about rows and columns.
 
 # %% [markdown]
 # ## Relative positions
 #
-# Perhaps a patch need not know *where it is*, only where the others are *from it*. [Shaw et al. (2018)](https://arxiv.org/abs/1803.02155) put that into the attention instead of the tokens. The form that vision models use, in
+# A patch may not need to know *where it is*, only where the others are *from it*. [Shaw et al. (2018)](https://arxiv.org/abs/1803.02155) put that into the attention instead of the tokens. The form that vision models use, in
 # [Swin](https://arxiv.org/abs/2103.14030) and [BEiT](https://arxiv.org/abs/2106.08254), is the plainest: each head has one learned number for each *offset*, such as "one down, two to the left" (row and column of the query minus those of the key), and adds it to the score:
 #
 # $$\text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt d} + b_{\,\text{offset}(i, j)}$$
@@ -662,7 +655,7 @@ bias = positions.RelativePositionBias((2, 3), num_heads=5)
 print("with a class token, table:", tuple(bias.relative_position_bias_table.shape))
 print("added to the scores:      ", tuple(bias().shape))
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 #| alt: A 7 by 7 table for a class token and 6 patches, row = query, column = key, with a number in each cell. Among the patches the main diagonal is 7 everywhere, and equal offsets carry equal numbers along the diagonals of each block. The row of the class token is all 15, its column all 16, the corner 17.
 full = positions.RelativePositionBias((2, 3), num_heads=1).index  # (7, 7)
 labels = ["class"] + [f"{r},{c}" for r in range(2) for c in range(3)]
@@ -688,7 +681,7 @@ for gh, gw in ((2, 3), (4, 6), (14, 14)):
 
 # %% [markdown]
 # Rows can differ by $-1, 0, 1$ and columns by $-2, \dots, 2$: that is $3 \cdot 5 = 15$, in general $(2\,gh - 1)(2\,gw - 1)$. They are numbered in reading order, both shifted to begin at 0. Query 0,1 and key 1,0, say: row $0 - 1 + 1 = 0$, column $1 - 0 + 2 = 3$, so number $0 \cdot 5 + 3 = 3$.
-# Cells with the same number share one learned number. Every patch with itself is offset (0, 0), number 7 all along the diagonal. A class token has no place, so it gets three numbers of its own: 15 for what it
+# Cells with the same number share one learned number. A class token has no place, so it gets three numbers of its own: 15 for what it
 # adds when it asks a patch, 16 when a patch asks it, 17 for itself.
 #
 # What is learned about "one to the left" anywhere then holds everywhere. The price: a table in every block, and a matrix that has to be added to the scores of every head. (**Rotary** embeddings, [RoPE](https://arxiv.org/abs/2104.09864), need neither: they turn queries and keys like the hands of the clock, and the scores then feel places by their offset alone.)
@@ -700,8 +693,8 @@ for gh, gw in ((2, 3), (4, 6), (14, 14)):
 #
 # > **Predict.** Which kind gets there first? Which last? Does any fail?
 
-# %% tags=["hide-output"]
-#| alt: Six small panels, share right on unseen images against training steps from 0 to 1000, twenty thin lines each. None: all flat at one half. Learned from 0.02: about one half for 100 to 750 steps, then up to nearly 1; two end at one half. Learned from 1: up within 200 steps. Sine-cosine 1-D: up quickly, then mostly flat between 0.8 and 1. Sine-cosine 2-D: at 1 almost at once. Relative: at one half for 100 to 900 steps, then steeply up to 1, a few after falling back once; one stays at one half.
+# %% tags=["hide-input", "hide-output"]
+#| alt: Six small panels, share right on unseen images against training steps from 0 to 1000, twenty thin lines each. None: all flat at one half. Learned from 0.02: about one half for 100 to 750 steps, then up to nearly 1; two end at one half. Learned from 1: up within 200 steps. Sine-cosine 1-D: up quickly, then mostly flat between 0.8 and 1. Sine-cosine 2-D: at 1 almost at once. Relative: at one half for 100 to 900 steps, then steeply up to 1, some after falling back; one stays at one half.
 record = load_record("position_kinds")
 every = record["configuration"]["every"]
 kinds = {
@@ -731,39 +724,45 @@ extra = {
     "sincos1d, below": "1-D, “is it below?”",
 }
 print(f"{'':20} at the end    not started  steps to 0.9: half the runs, all")
+ends, first = {}, {}  # for each kind, sorted: the last share, the steps to 0.9
 for kind, name in {**kinds, **extra}.items():
     runs = [run["ask"] for run in record["runs"] if run["kind"] == kind]
-    ends = sorted(run[-1] for run in runs)
-    waiting = sum(end == 0.5 for end in ends)
+    ends[kind] = e = sorted(run[-1] for run in runs)
     good = [
         [every * i for i, share in enumerate(run, 1) if share >= 0.9]
         for run in runs
     ]
-    first = sorted(steps[0] if steps else torch.inf for steps in good)
+    first[kind] = f = sorted(steps[0] if steps else torch.inf for steps in good)
     print(
-        f"{name:20} {ends[0]:.2f} to {ends[-1]:.2f}  {waiting:2} of {len(runs)} {first[9]:17} {first[-1]:13}"
+        f"{name:20} {e[0]:.2f} to {e[-1]:.2f}  {e.count(0.5):2} of {len(runs)} {f[9]:17} {f[-1]:13}"
     )
 print("(inf: never in these 1000 steps)")
 
 by_heart = [run["learn"][-1] for run in record["runs"] if run["kind"] == "sincos1d"]
 assert min(by_heart) > 0.99  # 1-D, on the images that it learned from
+assert 0.9 < ends["sincos1d"][10] < 0.95 and ends["sincos1d"].count(1) == 1
+assert ends["sincos2d"][0] == 1 and first["sincos2d"][-1] == 200
+assert first["learn"][0] == 250 and first["learn"][17] == 1000  # all but two
+assert ends["relative"][0] == 0.5 and ends["relative"][2] == 1
+assert first["learn, std 1"][-1] == 200 and first["relative, std 1"][-1] == 350
+assert first["sincos1d, below"][-1] == 100
 
 # %% [markdown]
 # Every thin line is a seed, tested on the 60 images that it did not learn from. Read the panels one by one.
 #
 # * **None** stays at one half, as it must.
 # * **Sine-cosine 2-D** is at nine in ten after 100 steps in half of the runs and after 200 in all, and ends with everything right in all 20. The answer to "left or right?" is half of its vector.
-# * **Sine-cosine 1-D** learns almost as fast, and then most runs stop near nine in ten. On the images that it learned from it is right in 99 to 100 % of the cases, so part of this it has learned by heart. Its maps suggest why: the stripes tell rows apart, and the question is about columns. Ask it about rows, whether the ring is *below* the cross (the last line), and all 20 are at nine in ten within 100 steps.
-# * **Learned**, from 0.02, does nothing for a while. It has to find out what a column is. Two of 20 had not started after 1000 steps; the others reach nine in ten after 250 to 1000. Started at 1, all 20 do within 200. So the small start is not a law: where place is everything, a loud table helps. The paper's ViT starts at 0.02, and trains for long.
+# * **Sine-cosine 1-D** learns almost as fast, and then most runs stop a little above nine in ten (one of 20 ends with everything right). On the images that it learned from it is right in 99 to 100 % of the cases, so part of this it has learned by heart (it *overfits*). Its maps suggest why: the stripes tell rows apart, and the question is about columns. Ask it about rows, whether the ring is *below* the cross (the last line), and all 20 are at nine in ten within 100 steps.
+# * **Learned**, from 0.02, does nothing for a while. Two of 20 had not started after 1000 steps; the others reach nine in ten after 250 to 1000. Started at 1, all 20 do within 200. So the small start is not a law: where place is everything, a loud table helps.
 # * **Relative** waits as well. One of 20 had not started after 1000 steps, and one had only just; the other 18 end with everything right. Its numbers begin at 0.02, too. From 1 (the last line but one) all 20 are at nine in ten within 350 steps.
 #
-# This is a toy, built to bring differences out. At scale the differences between the kinds go away: on ImageNet the paper's pre-trained ViT-B/16 has 61 % without positions and 64 % with 1-D, 2-D or relative ones, all learned ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), appendix D.4, with five examples per class).
-# **That there are positions matters far more than which.** And 61 is not so much below 64: for photographs, a bag of patches goes a long way.
+# This is a toy, built to bring differences out. On ImageNet the paper's pre-trained ViT-B/16 has 61 % without positions and 64 % with 1-D, 2-D or relative ones, all learned ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), appendix D.4; a linear classifier on five examples per class).
+# There, **that there are positions matters more than which**. And 61 is not so much below 64: for photographs, a bag of patches goes a long way. Chapter 7 compares the kinds on MNIST.
 
 # %% [markdown]
 # ## Another image size
 #
-# A ViT that was trained on images of 224 pixels is often fine-tuned on images of 384, since it then sees finer detail and often does better (section 3.2 of the paper). The patch stays 16 pixels, so the grid grows from $14 \times 14$ to $24 \times 24$. Blocks, patch embedding and head do not care how many tokens there are.
+# A ViT that was trained on images of 224 pixels can be fine-tuned on images of 384, which often does better (section 3.2 of the paper). The patch stays 16 pixels, so the grid grows from $14 \times 14$ to $24 \times 24$. Blocks, patch embedding and head do not care how many tokens there are.
 #
 # > **Predict.** One parameter of the model does not fit any more. Which? And what would you do with its row 0?
 
@@ -779,9 +778,9 @@ for name in small:
         print(name, tuple(small[name].shape), "->", tuple(large[name].shape))
 
 # %% [markdown]
-# Only the position table, with $1 + 196$ rows instead of $1 + 576$. The paper resizes it **as if it were a picture**: take off row 0, which belongs to the class token and has no place; lay the other 196 on their grid, a picture of $14 \times 14$ "pixels" with $D$ channels; resize that picture to $24 \times 24$; lay it flat again, and put row 0 back in front.
+# Only the position table, with $1 + 196$ rows instead of $1 + 576$. The paper resizes it **as if it were a picture** (it *interpolates* the positions): take off row 0, which belongs to the class token and has no place; lay the other 196 on their grid, a picture of $14 \times 14$ "pixels" with $D$ channels; resize that picture to $24 \times 24$; lay it flat again, and put row 0 back in front.
 #
-# Here is one channel of a table, before and after. For once it is a computed one, so you know what it should look like.
+# Here is one channel of a computed table, before and after: you know what it should look like.
 
 # %% tags=["hide-input"]
 #| alt: Two heat maps of one channel of a position table, with waves that run from left to right. On the left 14 by 14 coarse cells, on the right 24 by 24 finer cells with the same waves.
@@ -898,7 +897,7 @@ print(
 )
 
 # %% [markdown]
-# Fine-tuning hides such things. But a model that is resized one way and then used without training, or compared with another library's, gets other numbers. How different? Here are all four on the smooth table from above. For torchvision it is their own function, for Google the SciPy function that theirs calls, for the other two the one call of `F.interpolate` that theirs come down to.
+# How different are they? Here are all four on the smooth table from above. For torchvision it is their own function, for Google the SciPy function that theirs calls, for the other two the one call of `F.interpolate` that theirs come down to.
 # The last column is the mean length of the vectors after resizing, divided by that before, on the smooth table and on a rough one of random numbers.
 
 
@@ -936,7 +935,7 @@ ours = F.interpolate(picture, size=(24, 24), mode="bilinear", align_corners=True
 assert (ours.flatten(2).mT - rough_ways["Google"]).abs().max() < 1e-12
 
 # %% [markdown]
-# The table's numbers lie between −1 and 1, and two libraries can be a quarter apart. (How rough a learned table is, you will see in chapter 11.) And resizing averages, and averages are shorter: on the rough table bilinear, which mixes the nearest four and never overshoots, leaves two thirds of the length. Where there is nothing rough to average away, nothing is lost.
+# The table's numbers lie between −1 and 1, and two libraries can be a quarter apart. And resizing averages, and averages are shorter: on the rough table bilinear, which mixes the nearest four and never overshoots, leaves two thirds of the length. On the smooth one next to nothing is lost. (You will see learned tables in chapter 11.)
 #
 # Which is right? For the smooth table you can tell, since it is a formula: put in the true place of each new patch.
 
@@ -953,10 +952,11 @@ for library, patches in ways.items():
     print(
         f"{library:13} off at the edge by {off[rim].min():.2f} to {off[rim].max():.2f}, inside by up to {off[inside].max():.2f}"
     )
+    assert off[rim].min() > 0.1
+    assert (off[inside].max() < 0.04) == (library in ("Hugging Face", "timm"))
 
 # %% [markdown]
-# Inside the image, Hugging Face and timm are within a few hundredths of the true vectors. torchvision and Google are not: with the corners aligned, nearly every patch gets the vector of a place where it is not. At the edge everybody is off by a tenth or more. There the new patches lie outside the old ones, at −0.21, and there is nothing to interpolate between.
-# (The ring after it lies inside, but its $4 \times 4$ window reaches over the edge.)
+# Inside the image (from the third ring of patches on), Hugging Face and timm are within a few hundredths of the true vectors. torchvision and Google are not: with the corners aligned, nearly every patch gets the vector of a place where it is not. At the edge everybody is off by a tenth or more. There the new patches lie outside the old ones, at −0.21, and there is nothing to interpolate between.
 # Still, all four are in use, and weights that were fine-tuned after one of them have got used to it. **Which filter was used is part of what the weights mean**, like their mean and standard deviation. The course follows timm.
 #
 # A *computed* table needs no resizing: call the function for the new grid. That is a choice, too. `sincos_pos_embed_2d((24, 24), D)` counts on to 23, so a patch keeps its vector if it keeps its *number*. The `truth` above measures in old patches, from −0.21 to 13.21, and a patch keeps its vector if it keeps its *place in the image*, as with resizing.
@@ -973,13 +973,13 @@ for library, patches in ways.items():
 # %% [markdown]
 # ## The block, tested
 #
-# This is what later chapters import. Compare it with yours: the work is the same, the rest is for those who call it wrongly.
+# This is what later chapters import. Compare it with yours: the work is the same, the rest is for those who call it wrongly, and for models that came later (`no_embed_class`, the other two tokens, `norm_pre`).
 
 # %%
 import inspect
 
 print(inspect.getsource(positions.resample_pos_embed))
-print(inspect.getsource(VisionTransformer.forward_features))
+print(inspect.getsource(VisionTransformer.embed))
 
 # %%
 for wrong in (

@@ -67,6 +67,13 @@ def test_starting_point_is_worth_looking_at():
     assert (torch.cosine_similarity(key, value) < 0.5).all()
 
 
+def test_at_the_largest_scale_one_key_usually_takes_most():
+    """As chapter 1 says: of queries from all over the plane, nine in ten."""
+    axis = torch.linspace(-2, 2, 41)
+    weights = (5 * torch.cartesian_prod(axis, axis) @ torch.tensor(AttentionPlayground().key).T).softmax(dim=-1)
+    assert (weights.amax(dim=-1) > 0.5).float().mean() > 0.9
+
+
 def test_arrays_and_tensors_are_accepted():
     numbers = torch.arange(6.0).reshape(3, 2)
     widget = AttentionPlayground(numbers, numbers.numpy(), (1, 2), mask=torch.tensor([True, False, True]))

@@ -1,5 +1,6 @@
 """The notebook builder: deterministic, and never content with outputs that the sources no longer give."""
 
+import itertools
 import json
 import shutil
 
@@ -15,6 +16,7 @@ CHAPTER = '''\
 # # A chapter
 
 # %% tags=["setup"]
+import itertools
 import json
 import matplotlib.pyplot as plt
 from course_lib.outer import RUN, double
@@ -397,3 +399,53 @@ def test_the_inputs_are_recorded(path):
         "course_lib/outer.py",
         "data/results/run.json",
     ]
+
+
+def test_what_answers_a_prediction_is_folded_everywhere():
+    asked, told = "# Ask\n\n> **Predict.** How many?", "Two.\n\nAnd why."
+    cells = [
+        nbformat.v4.new_markdown_cell(asked),
+        nbformat.v4.new_code_cell("print(2)", metadata={"tags": ["hide-output"]}),
+        nbformat.v4.new_code_cell("draw()", metadata={"tags": ["hide-input"]}),
+        nbformat.v4.new_markdown_cell(f"{told}\n\n## Next\n\nMore."),
+        nbformat.v4.new_code_cell("print(3)"),
+        nbformat.v4.new_markdown_cell("As it was."),
+        nbformat.v4.new_markdown_cell("> **Predict.** With a pencil?"),
+        nbformat.v4.new_markdown_cell("Open."),
+    ]
+    notebooks.fold_answers(cells)
+    for cell in cells:
+        notebooks.fold(cell)
+    fold = (
+        f'<details class="course-answer">\n<summary>What came out</summary>\n\n{told}\n\n</details>\n\n## Next\n\nMore.'
+    )
+    assert [cell.source for cell in cells] == [
+        asked, "print(2)", "draw()", fold, "print(3)", "As it was.", "> **Predict.** With a pencil?", "Open.",
+    ]  # fmt: skip
+    shown, drawn, plain = (cells[i].metadata for i in (1, 2, 4))
+    assert shown["jupyter"] == {"outputs_hidden": True} and shown["collapsed"]
+    assert drawn["tags"] == ["hide-input", "hide-output"] and drawn["cellView"] == "form"
+    assert drawn["jupyter"] == {"outputs_hidden": True, "source_hidden": True}
+    assert not plain
+
+
+def test_no_chapter_shows_what_answers_a_prediction():
+    asked = 0
+    for path in notebooks.sources():
+        cells = notebooks.read_source(path).cells
+        for index, cell in enumerate(cells):
+            if notebooks.PREDICTION not in cell.source:
+                continue
+            shown = list(itertools.takewhile(lambda c: c.cell_type == "code", cells[index + 1 :]))
+            tags = [set(code.metadata.get("tags", [])) for code in shown]
+            if not shown or {"exercise", "check"} & set().union(*tags):
+                continue  # a pencil, or the exercise that follows
+            asked += 1
+            prose = cells[index + 1 + len(shown)].source
+            assert prose.startswith(("<details", "#", notebooks.PREDICTION)), (path.name, prose[:60])
+            for code in shown:
+                assert {"hide-output", "exercise", "check"} & set(code.metadata.get("tags", [])), (
+                    path.name,
+                    code.source,
+                )
+    assert asked > 120

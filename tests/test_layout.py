@@ -12,7 +12,7 @@ PACKAGE = Path(course_lib.__file__).parent
 # From the ground up. What stands on one line may import from the lines above it and from its own.
 FLOORS = (
     ("__init__", "validate", "attention", "patch_embed", "pos_embed", "parts", "vit"),
-    ("metrics", "viz", "files"),
+    ("metrics", "statistics", "viz", "files"),
     ("data",),
     ("weights",),
     ("interpret",),

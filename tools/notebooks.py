@@ -10,8 +10,11 @@ told apart by tags:
     exercise    holds a function with `# BEGIN SOLUTION` ... `# END SOLUTION`; the learner gets a stub
     check       calls the exercise's check
     help        staged help in Markdown, after the check; the learner's copy gets the answer, folded
-    hide-output on the site the output is folded until asked for: the reader predicts first
-    hide-input  on the site the code is folded: it only draws (setup cells get this by themselves)
+    hide-output the output is folded until asked for: the reader predicts first
+    hide-input  the code is folded: it only draws (setup cells get this by themselves)
+
+Both are folded on the site, in Jupyter and in Colab. After a prediction ("> **Predict.") whatever tells its answer is
+folded without being asked: the outputs up to the next prose, and that prose up to its first heading.
 
 A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata. In prose a mention
 of another chapter or of an exercise becomes a link, and the title gets the chapter's number.
@@ -26,6 +29,7 @@ import base64
 import copy
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -48,6 +52,8 @@ BOOK = ROOT / "book"
 SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
 STUB = "...  # your code here"
 UNJUDGED = "○ {}: not judged yet. Run this cell; the line begins with ✓ when your answer is right.\n"
+PREDICTION = "> **Predict."
+HEADING = re.compile(r"^(?=#+ |> \*\*Predict\.)", re.M)  # where prose stops to be about what came out
 ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
 
 NUMBER = r"\d+(?:\.\d+)?"
@@ -147,8 +153,6 @@ def read_source(path):
         if "setup" in tags:
             tags.append("hide-input")
         cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
-        if "hide-output" in tags:
-            cell.metadata["jupyter"] = {"outputs_hidden": True}  # folded in JupyterLab too, until it is run
         if "setup" in tags:
             cell.source = SETUP.format(**repository) + cell.source
         if alt := ALT.match(cell.source):
@@ -166,8 +170,38 @@ def read_source(path):
         cell.id = _cell_id(cell, used)
         if cell.cell_type == "markdown":
             cell.source = link_mentions(cell.source, known, number)
+    fold_answers(notebook.cells)
+    for cell in notebook.cells:
+        fold(cell)
     notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
     return notebook
+
+
+def fold_answers(cells):
+    """Fold what answers a prediction: the outputs after it, and the beginning of the prose after them."""
+    for index, asked in enumerate(cells):
+        shown = list(itertools.takewhile(lambda cell: cell.cell_type == "code", cells[index + 1 :]))
+        tags = [set(cell.metadata.get("tags", [])) for cell in shown]
+        if PREDICTION not in asked.source or not shown or {"exercise", "check"} & set().union(*tags):
+            continue
+        for cell in shown:
+            cell.metadata["tags"] = list(dict.fromkeys([*cell.metadata.get("tags", []), "hide-output"]))
+        prose = cells[index + 1 + len(shown)]
+        told = HEADING.split(prose.source, maxsplit=1)[0].rstrip()
+        if told:
+            fold = f'<details class="course-answer">\n<summary>What came out</summary>\n\n{told}\n\n</details>'
+            prose.source = fold + prose.source[len(told) :]
+
+
+def fold(cell):
+    """Tell Jupyter and Colab too what the tags tell the site."""
+    tags, jupyter = cell.metadata.get("tags", []), {}
+    if "hide-output" in tags:
+        jupyter["outputs_hidden"] = cell.metadata["collapsed"] = True  # until it is run
+    if "hide-input" in tags:
+        jupyter["source_hidden"], cell.metadata["cellView"] = True, "form"
+    if jupyter:
+        cell.metadata["jupyter"] = jupyter
 
 
 def _cell_id(cell, used):

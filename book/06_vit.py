@@ -925,7 +925,7 @@ check_my_vit(my_vit)
 # </details>
 
 # %% [markdown]
-# Is that function a ViT-B/16 of which you have written every line? Nearly. Softmax, LayerNorm, MLP, block, patches, class token, the names: they are yours. But inside the block works an attention that chapter 3 lent you. You have written one yourself, in exercise 2.3, and here it takes its place. `stand_ins` says what a function finds under a name for a while; the checks use it, too.
+# Is that function a ViT-B/16 of which you have written every line? Count: softmax, LayerNorm, MLP, block, patches, class token, the names. And inside the block, attention. To be sure that it is yours, from exercise 2.3, put it there once more, and count how often it is called. `stand_ins` says what a function finds under a name for a while; the checks use it, too.
 
 # %% tags=["nbval-ignore-output"]
 own_attention, own_block, own_names, own_vit, own_softmax, whole_vit = my_pieces(

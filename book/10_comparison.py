@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Say whether a difference between two models is more than noise, and compare a ViT with a ResNet fairly | Chapters 1 to 9 | 55 minutes, without exercise 10.2 | any CPU; exercise 10.2 wants a GPU |
+# | Say whether a difference between two models is more than noise, and compare a ViT with a ResNet fairly | Chapters 1 to 9 | 56 minutes, without exercise 10.2 | any CPU; exercise 10.2 wants a GPU |
 #
 # Two models have been fine-tuned, and one of them is ahead. By how much would it have to be, before you may say that it is the better one? And better at what: with these images, this recipe, this budget?
 #
@@ -63,13 +63,12 @@ def half_of_share(share, n):
 print("             ahead by, 95 % interval    images   wrong on")
 apart = {}
 for name, (vit, resnet, n) in report_a.items():
+    ahead, wrong = vit - resnet, (2 - vit - resnet) * n  # wrong: of both together
     half = np.hypot(half_of_share(vit, n), half_of_share(resnet, n))
-    wrong = (2 - vit - resnet) * n  # of both together
-    apart[name] = vit - resnet, half, round((vit - resnet) * n), wrong
-    verdict = "within noise" if vit - resnet < half else ""
-    print(
-        f"{name:12} {100 * (vit - resnet):4.2f} ± {100 * half:.2f} points {(vit - resnet) * n:14.0f} {wrong:10.0f}   {verdict}"
-    )
+    apart[name] = ahead, half, round(ahead * n), wrong
+    points = f"{100 * ahead:4.2f} ± {100 * half:.2f} points"
+    verdict = "within noise" if ahead < half else "more than noise"
+    print(f"{name:12} {points} {ahead * n:14.0f} {wrong:10.0f}   {verdict}")
 assert round(apart["Flowers-102"][1] / apart["Flowers-102"][0]) == 11
 assert 2.5 < apart["Pets"][1] / apart["Pets"][0] < 3
 
@@ -156,18 +155,16 @@ check_paired_difference(paired_difference)
 runs = load_record("published_body")["cells"]["head"]["runs"]
 heads = [torch.tensor([hit == "1" for hit in run["right"]]) for run in runs]
 assert [head.sum().item() for head in heads] == [1573, 1591, 1603]
-print("seeds   right alone   later ahead by, paired   as if unpaired       p")
+print("seeds   right alone    later one ahead    if unpaired      p")
 among_seeds = {}
 for i, j in combinations(range(3), 2):
     b, c, ahead, half = own_difference(heads[j], heads[i])
     p = statistics.mcnemar(b, c)
-    unpaired = np.hypot(
-        *(half_of_share(heads[k].double().mean().item(), 2000) for k in (i, j))
-    )
+    shares = [heads[k].double().mean().item() for k in (i, j)]
+    unpaired = np.hypot(*(half_of_share(share, 2000) for share in shares))
     among_seeds[i, j] = b + c, ahead, half, unpaired, p
-    print(
-        f"{i}, {j}     {c:3} : {b:3}   {100 * ahead:6.1f} ± {100 * half:.1f} points        ± {100 * unpaired:.1f}         {p:.2f}"
-    )
+    points = f"{100 * ahead:.1f} ± {100 * half:.1f} points"
+    print(f"{i}, {j}    {c:5} : {b:3} {points:>20} {100 * unpaired:9.1f} {p:11.2f}")
 
 wrong = [(~head).sum().item() for head in heads]
 shares = [m / (wrong[i] + wrong[j]) for (i, j), (m, *_) in among_seeds.items()]
@@ -188,6 +185,14 @@ assert clear_pairs == [(0, 2)] and 0.05 / 3 < among_seeds[0, 2][-1] < 0.05
 #
 # The noise of training comes on top: another seed, other examples, another order. And there were three comparisons. The more you make, the more of them are clear by chance alone: one in twenty, where there is nothing (*multiple comparisons*). Whoever makes three and wants to be wrong in one case of twenty over all of them asks each for $p$ below $0.05 / 3$ (*Bonferroni*). Then this one is not clear any more.
 #
+# The course's own function takes lists too, any score in place of bools, and Student's $t$. Compare it with yours.
+
+# %% tags=["hide-output"]
+import inspect
+
+print(inspect.getsource(statistics.paired_difference))
+
+# %% [markdown]
 # ### What report A could have said
 #
 # It kept no answers. How many disagreements may there be, at most, for its differences to count? If two models are equally good and disagree on $m$ images, only a coin decides each of these, and the difference scatters by $\sqrt m$ images. So $d$ images are more than noise only if $m$ is below $(d / 1.96)^2$.
@@ -195,7 +200,7 @@ assert clear_pairs == [(0, 2)] and 0.05 / 3 < among_seeds[0, 2][-1] < 0.05
 
 # %% tags=["hide-output"]
 def most_disagreements(d):
-    """On how many images two models may disagree at most, for d of them to be more than noise."""
+    """On how many images two models may disagree, for d to be more than noise."""
     return (d / 1.96) ** 2
 
 
@@ -266,6 +271,7 @@ assert (vit["parameters"], resnet["parameters"]) == (204616, 208790)
 assert round(100 * vit["test_accuracy"]) == 76
 assert round(100 * resnet["test_accuracy"]) == 86
 assert (vit["cpu_seconds"], round(resnet["cpu_seconds"])) == (597.5, 1045)
+assert 1.7 < resnet["cpu_seconds"] / vit["cpu_seconds"] < 1.8
 
 
 def values(cell, what="accuracy"):
@@ -349,7 +355,7 @@ plt.show()
 
 # %% tags=["hide-input", "hide-output"]
 def difference(one, other):
-    """How far the first cell is ahead of the second, and half of the 95 % interval: in points, paired if it can be."""
+    """(points that the first cell is ahead, half of the 95 % interval), paired if it can be."""
     one, other = cells[one], cells[other]
     runs = [*one["runs"], *other["runs"]]
     if not all("right" in run for run in runs):
@@ -427,16 +433,6 @@ frozen = [
 assert (round(min(bought)), round(max(bought))) == (8, 16)
 assert (round(min(won)), round(max(won))) == (6, 9)
 assert [round(points, 1) for points in frozen] == [4.7, 10.2]
-for ratio in (
-    resnet["cpu_seconds"] / vit["cpu_seconds"],
-    np.divide(
-        *(
-            values(cells[k, "all", 4000], "cpu_seconds").mean()
-            for k in ("resnet", "vit")
-        )
-    ),
-):
-    assert 1.7 < ratio < 1.8
 numbers = [cells["vit", way, 4000]["trained_parameters"] for way in ("lora", "all")]
 assert numbers[0] < 0.105 * numbers[1]
 for size in (1000, 4000):
@@ -565,7 +561,7 @@ names = [f"{KINDS[kind]}, {WAYS[way][0]}" for kind, way in pairs]
 kept = [keeps(*pair) for pair in pairs]
 assert all(0.7 < kept[i] / kept[3] < 0.8 for i in (1, 2))  # attention, LoRA
 assert [round(minutes[i], 2) for i in (2, 3, 5)] == [0.48, 0.46, 0.82]
-assert minutes[2] > minutes[3] and kept[4] < kept[5] / 2
+assert minutes[2] > minutes[3] and 1.7 < minutes[5] / minutes[3] < 1.8
 for numbers in (minutes, kept):
     assert numbers[0] < 0.5 * min(numbers[1:4])
     assert numbers[4] < 0.5 * numbers[5]
@@ -687,7 +683,7 @@ def mean_of(run, sets):
 
 
 def frontier(sets):
-    """(accuracy, exaFLOPs) of the ViTs to which no cheaper one comes up, from the cheapest on."""
+    """(accuracy, exaFLOPs) of each ViT that beats all cheaper ones."""
     found = []
     for run in sorted(runs, key=lambda run: run["exaflops"]):
         right = mean_of(run, sets)

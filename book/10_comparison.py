@@ -16,13 +16,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from course_lib import finetune, statistics, viz
+from course_lib import finetune, viz
 from course_lib.checks import my_pieces
 from course_lib.finetune import head_alone, set_trainable
 from course_lib.lora import add_lora
 from course_lib.models import create_resnet
 from course_lib.recipes import find_recipe
 from course_lib.records import load_record
+from course_lib.statistics import (
+    Scatter,
+    mcnemar,
+    paired_runs,
+    pooled_scatter,
+    share_interval,
+)
 from course_lib.train import count_parameters
 from course_lib.train.device import training_memory
 from course_lib.vit import VIT_CONFIGS, VisionTransformer
@@ -56,7 +63,7 @@ report_a = {
 
 def half_of_share(share, n):
     """Half of the 95 % interval of a share that was counted on n images."""
-    low, high = statistics.share_interval(round(share * n), n)
+    low, high = share_interval(round(share * n), n)
     return (high - low) / 2
 
 
@@ -159,7 +166,7 @@ print("seeds   right alone    later one ahead    if unpaired      p")
 among_seeds = {}
 for i, j in combinations(range(3), 2):
     b, c, ahead, half = own_difference(heads[j], heads[i])
-    p = statistics.mcnemar(b, c)
+    p = mcnemar(b, c)
     shares = [heads[k].double().mean().item() for k in (i, j)]
     unpaired = np.hypot(*(half_of_share(share, 2000) for share in shares))
     among_seeds[i, j] = b + c, ahead, half, unpaired, p
@@ -183,14 +190,16 @@ assert clear_pairs == [(0, 2)] and 0.05 / 3 < among_seeds[0, 2][-1] < 0.05
 #
 # And one pair is **clear**: the interval of seeds 0 and 2 leaves 0 out. Yet both are one recipe. Nothing is wrong with that. The interval holds the noise of the test images, and no other. It speaks of these two heads: on more such images, that of seed 2 would probably stay ahead. That seed 2 is the better *recipe*, nobody would say.
 #
-# The noise of training comes on top: another seed, other examples, another order. And there were three comparisons. The more you make, the more of them are clear by chance alone: one in twenty, where there is nothing (*multiple comparisons*). Whoever makes three and wants to be wrong in one case of twenty over all of them asks each for $p$ below $0.05 / 3$ (*Bonferroni*). Then this one is not clear any more.
+# The noise of training comes on top: another seed, other examples, another order. And there were three comparisons. The more you make, the more of them are clear by chance alone: one in twenty, where there is nothing (*multiple comparisons*). Whoever makes three and wants to be wrong in one case of twenty at most, over all of them, asks each for $p$ below $0.05 / 3$ (*Bonferroni*). Then this one is not clear any more.
 #
 # The course's own function takes lists too, any score in place of bools, and Student's $t$. Compare it with yours.
 
 # %% tags=["hide-output"]
 import inspect
 
-print(inspect.getsource(statistics.paired_difference))
+from course_lib.statistics import paired_difference as courses_own
+
+print(inspect.getsource(courses_own))
 
 # %% [markdown]
 # ### What report A could have said
@@ -213,7 +222,7 @@ assert enough == [True, True, False, False]
 assert most_disagreements(apart["Pets"][2]) / apart["Pets"][3] < 1 / 8
 
 # %% [markdown]
-# On the CIFARs the bound is above all mistakes of both together, so there the difference is more than the noise of the images, however often they disagree. For Pets the two would have to disagree on fewer than 60 images, an eighth of their mistakes, and for Flowers on fewer than 10. Two seeds of one head, on another task, disagreed on a fifth.
+# On the CIFARs the bound is above all mistakes of both together, so there the difference is more than the noise of the images, however often they disagree. For Pets the two would have to disagree on fewer than 60 images, an eighth of their mistakes, and for Flowers on fewer than 10. Two seeds of one head, on another task, disagreed on a fifth and more.
 #
 # ### The checklist
 #
@@ -282,7 +291,7 @@ def values(cell, what="accuracy"):
 
 # how far one run scatters, from all cells with so many examples
 scatter = {
-    size: statistics.pooled_scatter(
+    size: pooled_scatter(
         [values(c) for c in cells.values() if c["examples"] == size]
     )
     for size in SIZES
@@ -363,11 +372,11 @@ def difference(one, other):
         return ahead, np.hypot(half_width(one), half_width(other))
     right = 100 * np.array([[hit == "1" for hit in run["right"]] for run in runs])
     noise = [scatter[cell["examples"]] for cell in (one, other)]
-    seeds = statistics.Scatter(
+    seeds = Scatter(
         np.hypot(*(part.deviation for part in noise)),
         min(part.freedom for part in noise),
     )
-    found = statistics.paired_runs(*np.split(right, 2), seeds)
+    found = paired_runs(*np.split(right, 2), seeds)
     return found.ahead, found.half
 
 
@@ -620,7 +629,7 @@ for row, found in table["mean_and_deviation"].items():
         (mean, one), (other_mean, other) = found[model], found[bit]
         lead, half = mean - other_mean, None
         if other is not None:
-            both = statistics.Scatter(np.hypot(one, other) / 2**0.5, 4)
+            both = Scatter(np.hypot(one, other) / 2**0.5, 4)
             half = both.half(2 / 3)  # of the difference of two means of three
             leads[row, model] = lead, half
         noise = "no deviation" if half is None else f"± {half:.2f}"

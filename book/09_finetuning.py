@@ -9,7 +9,7 @@
 #
 # What is there in a trained model that is worth keeping? How much of it should you train again, and how fast?
 #
-# You write five pieces: a new head, a better score than accuracy, a switch for what is trained, a narrow detour called LoRA, and learning rates that depend on depth. Small models run on this page. ViT-B/16 and ResNet-152 themselves want a GPU: they are in exercise 10.1. And when somebody says that a ViT was better than a ResNet after fine-tuning: how to see whether that is so is what chapter 10 is about.
+# You write five pieces: a new head, a better score than accuracy, a switch for what is trained, a narrow detour called LoRA, and learning rates that depend on depth. Small models run on this page. ViT-B/16 and ResNet-152 themselves want a GPU: they are in exercise 10.2. And when somebody says that a ViT was better than a ResNet after fine-tuning: how to see whether that is so is what chapter 10 is about.
 
 # %% tags=["setup"]
 import contextlib

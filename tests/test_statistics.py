@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from course_lib import statistics
+from course_lib import checks, statistics
 from course_lib.statistics import mcnemar, paired_difference, paired_runs, pooled_scatter, share_interval
 
 
@@ -28,6 +29,18 @@ def test_bools_are_counted():
     assert math.isclose(found.ahead, 10 / 920)
     assert found.clear
     assert not paired_difference([1, 0, 1, 0], [0, 1, 1, 0]).clear
+
+
+def test_the_exercise_agrees():
+    """Chapter 10's target, and its oracle to the one per cent that its prompt allows."""
+    target = paired_difference([1] * 15 + [0] * 985, [0] * 995 + [1] * 5)
+    assert target[2:] == (15, 5, 1000)
+    assert math.isclose(target.ahead, 0.01) and math.isclose(target.half, 0.0087, rel_tol=0.01)
+    exercise = checks.find("paired_difference")
+    for probe in exercise.probes(torch.Generator().manual_seed(0)):
+        found, (only_first, only_second, ahead, half) = paired_difference(**probe), exercise.oracle(**probe)
+        assert (found.only_first, found.only_second) == (only_first, only_second)
+        assert math.isclose(found.ahead, ahead, abs_tol=1e-15) and math.isclose(found.half, half, rel_tol=0.01)
 
 
 @pytest.mark.parametrize("lists", [([1, 0], [1, 0, 1]), ([1], [0]), ([[1, 0]], [[0, 1]]), ([1, np.nan], [0, 1])])

@@ -14,6 +14,7 @@ CHAPTERS = {
     "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
     "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
     "ch09": ("replace_head", "macro_f1", "freeze_except", "lora_linear", "layerwise_lr"),
+    "ch10": ("paired_difference",),
     "ch11": ("patch_filters", "pos_embed_similarity", "row_column_share"),
     "ch12": ("record_attention", "attention_rollout", "mean_attention_distance"),
     "ch13": ("pointing_game", "deletion_curve", "randomise_from_top"),

@@ -729,7 +729,7 @@ print("eight shapes that move, nearest neighbour below 25 %:", shapes < 25)
 
 # %% [markdown]
 # * **On turned digits nothing here reaches nearest neighbour.** Every way that moves the body has nearly all its own examples right. The lead is 5 to 9 points, more than the noise of 297 test images. But it is one draw of examples, one seed, and rates that nobody has chosen by validation, so do not call it the better way in general. Call it what it is: 227,000 trained numbers bought nothing that shows over none.
-# * **That is about these digits.** All have one size and stand in one place, so it is fair to compare them pixel by pixel. The shapes of chapter 7 move, as things in photographs do, and there it is not far from chance, which is 12.5 %.
+# * **That is about these digits.** All have one size and stand in one place, so it is fair to compare them pixel by pixel. Drawn shapes (`toy_shapes`) move, as things in photographs do, and there it is not far from chance, which is 12.5 %.
 # * **Moving the body helps**: LoRA, attention and everything are above the head, and MNIST's weights are a better start than random ones. Which of the three is best, the picture does not say: one draw, one seed, and rates that no validation split has chosen. The small twin of chapter 10 asks properly.
 # * **A rate that is fine for a head destroys the rest.** At 0.03 what 55,000 images had taught is gone: on what is left, a new head no longer gets even upright digits right. A random body does no better at that rate. So it is too fast for this ViT, trained or not.
 #

@@ -18,19 +18,20 @@ from course_lib.data import digits
 from course_lib.records import versions, write_json
 from course_lib.train import describe, evaluate_set
 
-chapter = definitions("07_training", "SMALL", "EPOCHS", "BATCH", "SCHEDULES", "rate_at", "train_digits")
+NAMES = ("SMALL", "EPOCHS", "BATCH", "STEPS", "SCHEDULES", "scheduled", "shuffled", "train_digits")
+chapter = definitions("07_training", *NAMES)
 SEEDS = (0, 1, 2)
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 WINDOW = 10  # steps over which the recorded losses are means
 OUT = Path(__file__).parent.parent / "data" / "results" / "learning_rates.json"
 
 
-def run(job, stop=None):
-    """One training, up to step `stop`: the mean loss of every ten steps, and the accuracy at the end."""
-    schedule, rate, seed = job
+def run(job):
+    """One training: the mean loss of every ten steps, and the accuracy at the end."""
+    seed, schedule, rate = job
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    model, losses = chapter.train_digits(schedule, rate, stop)
+    model, losses = chapter.train_digits(chapter.scheduled(schedule, rate))
     means = torch.tensor(losses).view(-1, WINDOW).mean(dim=1)
     return {
         "schedule": schedule,
@@ -42,7 +43,7 @@ def run(job, stop=None):
 
 
 def main():
-    jobs, runs = product(chapter.SCHEDULES, RATES, SEEDS), []
+    jobs, runs = product(SEEDS, chapter.SCHEDULES, RATES), []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for result in pool.map(run, jobs):
             runs.append(result)

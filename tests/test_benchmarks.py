@@ -67,6 +67,21 @@ def test_the_recorded_digits_again():
     assert curve == pytest.approx(load_record("digits_vit")["runs"][0]["val"][:6], abs=0.05)
 
 
+def test_how_much_faster_whole_batches_are():
+    """What chapter 7 says of the loader."""
+    times = [result["times_as_fast"] for result in load_record("input_speed")["results"]]
+    assert (round(min(times)), round(max(times))) == (14, 40)
+
+
+def test_two_ways_of_looking_are_compared_image_by_image():
+    data, model = tiny.val_set(), tiny.model()
+    found = mnist_looks.compared(model, data)
+    one, five = (look(model, data).argmax(dim=1) == data.labels for look in mnist_looks.LOOKS.values())
+    assert found["images"] == len(data) and found["one"] == one.double().mean().item()
+    assert found["five"] == five.double().mean().item()
+    assert found["only_one"] == (one & ~five).sum() and found["only_five"] == (five & ~one).sum()
+
+
 def test_five_looks_are_five_shifted_images():
     data, model = tiny.val_set(), tiny.model().double()
     averaged = mnist_looks.five_looks(model, data, pixels=2)

@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from course_lib.data.augment import Augment
 from course_lib.data.sources import digits
 from course_lib.files.fetch import file_digest
 from course_lib.models.create import create_model
 from course_lib.records import load_record
+from course_lib.train import evaluate, evaluate_set, set_seed
 from course_lib.weights.registry import REGISTRY
 
 FOLDER = Path(__file__).parent.parent / "data" / "checkpoints"
@@ -47,3 +50,14 @@ def test_the_digits_are_read_as_recorded():
     entry, run = REGISTRY["course/vit_digits_patch2_8"], load_record("digits_vit")["runs"][0]
     assert found == pytest.approx(run["test"], abs=1.5 / len(labels))
     assert entry.top1 == round(100 * run["test"], 1)
+
+
+def test_turned_training_images_are_harder_than_new_ones():
+    """So the accuracy in training can lie below that on validation, chapter 7."""
+    with contextlib.redirect_stdout(None):
+        model = create_model("vit_digits_patch2_8", pretrained=True).eval()
+    data = digits("train")
+    set_seed(23)
+    turned, targets = Augment(rotate=40)(data, torch.arange(len(data)), classes=10)
+    harder = evaluate(model, [(turned, targets.argmax(dim=1))])[1]
+    assert harder + 0.01 < evaluate_set(model, digits("val"))[1] < evaluate_set(model, data)[1]

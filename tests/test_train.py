@@ -10,6 +10,7 @@ import subprocess
 import sys
 import timeit
 import types
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,31 @@ from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, set_seed
 from course_lib.train.loop import evaluate, evaluate_set, fit
 from course_lib.train.optim import ema_decay, ema_update, param_groups, soft_cross_entropy, warmup_cosine_lr
+
+# One step
+
+
+def test_a_loss_that_is_kept_keeps_the_activations_until_backward():
+    """What the help of exercise 7.1 says of `loss.item()`."""
+
+    class Kept:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+    kept = []
+
+    def keep(tensor):
+        box = Kept(tensor)
+        kept.append(weakref.ref(box))
+        return box
+
+    data, model = tiny.val_set(), tiny.model()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.tensor):
+        loss = F.cross_entropy(model(data.normalised(data.images)), data.labels)
+    assert len(kept) > 20 and all(box() for box in kept)
+    loss.backward()
+    assert loss.grad_fn is not None and not any(box() for box in kept)
+
 
 # The learning rate
 

@@ -946,7 +946,7 @@ TRAIN_STEP = StagedExercise(
             model.train() ⇒
           or
             model.train() ⇒ model.eval()
-        you return the loss as a tensor, and with it the whole graph stays in memory: return loss.item().
+        you return the loss as a tensor, which drags its graph along: return loss.item(), a plain number.
             loss.item() ⇒ loss
         .item() makes a plain number of the loss, and a number has no backward(): only return it that way.
             , labels) ⇒ , labels).item()

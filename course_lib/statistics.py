@@ -36,7 +36,7 @@ class Scatter(NamedTuple):
         difference of two such means."""
         from scipy import stats
 
-        return stats.t.ppf((1 + confidence) / 2, self.freedom) * self.deviation * math.sqrt(variance)
+        return float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.deviation * math.sqrt(variance)
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:

@@ -124,7 +124,8 @@ def published():
 def page():
     """The whole page as Markdown."""
     return notebooks.link_mentions(
-        "\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), published(), PROTOCOL]), notebooks.targets()
+        "\n".join([LEAD, *(section(*report) for report in REPORTS.items()), twin(), published(), PROTOCOL]),
+        notebooks.targets(),
     )
 
 

@@ -76,6 +76,8 @@ for name, (vit, resnet, n) in report_a.items():
     points = f"{100 * ahead:4.2f} ± {100 * half:.2f} points"
     verdict = "within noise" if ahead < half else "more than noise"
     print(f"{name:12} {points} {ahead * n:14.0f} {wrong:10.0f}   {verdict}")
+
+# %% tags=["hide-input"]
 assert round(apart["Flowers-102"][1] / apart["Flowers-102"][0]) == 11
 assert 2.5 < apart["Pets"][1] / apart["Pets"][0] < 3
 
@@ -173,6 +175,7 @@ for i, j in combinations(range(3), 2):
     points = f"{100 * ahead:.1f} ± {100 * half:.1f} points"
     print(f"{i}, {j}    {c:5} : {b:3} {points:>20} {100 * unpaired:9.1f} {p:11.2f}")
 
+# %% tags=["hide-input"]
 wrong = [(~head).sum().item() for head in heads]
 shares = [m / (wrong[i] + wrong[j]) for (i, j), (m, *_) in among_seeds.items()]
 assert all(0.19 < share < 0.25 for share in shares)
@@ -473,7 +476,7 @@ for kind, tries in (("vit", 13), ("resnet", 9)):
 # %% [markdown]
 # The answers, for this budget:
 #
-# 1. **A trained body buys 8 to 16 points** where everything is trained. But look at the loss before you turn that into examples. With 1000 and 4000 examples the ViT from random numbers ends just below $\log 2$: in 16,000 images it hardly begins to learn, so it has nothing to catch up with. The ResNet from random numbers does learn. With 4000 examples it cannot be told from the trained body that has seen 100.
+# 1. **A trained body buys 8 to 16 points** where everything is trained. But look at the loss before you turn that into examples. With 1000 and 4000 examples the ViT from random numbers ends just below $\log 2$: in 16,000 images it hardly begins to learn, so whether it would catch up, this budget cannot say. The ResNet from random numbers does learn. With 4000 examples it cannot be told from the trained body that has seen 100.
 # 2. **The head alone is never clearly better.** For the ViT with 100 or 1000 examples it cannot be told from everything. With 4000 the frozen body costs 4.7 points. The ResNet's costs something clearly with 1000 and 4000 examples, 10.2 points with 4000, and only just with 100. Some of that may be the augmentation that the head went without.
 # 3. **The ResNet wins where a trained body is trained on as a whole**, by 6 to 9 points. With the head alone the two cannot be told apart. It had the better body, and three quarters more computing time. In report A the ViT's body had seen the 1.3 million images of ImageNet; here it had seen 36,000. Whether that is what it lacks, this table does not show.
 #
@@ -796,7 +799,7 @@ assert max(small) < 0.8 and all(0.9 < ratio < 1.3 for ratio in big)
 # %% [markdown]
 # **Figure 3.** After ImageNet the larger ViT is the worse one, with either patch. After I21k it depends on the patch. After JFT the larger is always ahead, and H/14 is the best. (The figure has a band for ResNets too. By its caption large ViTs are below it after a small set, and above it after a large one. The band's numbers are in no table.) *Do not conclude* that the number of images does it: the three sets differ in their pictures and labels too. Table 5 gives no deviations. And the figure is older than the recipes of chapter 8, with which a ViT-B from ImageNet alone is four points better ([Touvron et al. 2021](https://arxiv.org/abs/2012.12877)).
 #
-# **Figure 5.** On ImageNet alone a ResNet needs 1.7 to 2.4 times a ViT's computing. The paper says 2 to 4, as a mean over five sets, and does not list them: with all but ReaL we get 3.5 to 5.9, for the three of seven ResNets that can be compared. The other four are below the cheapest ViT. Flowers weighs much, for there all seven are: without it four can be compared, and it is 2.0 to 4.7. And with the *better* labels of ReaL it is 0.5 to 1.4: sometimes the ResNet is the cheaper one. Hybrids, with a ResNet's first layers below a ViT's blocks, are cheaper than a ViT as long as they are small. *Do not conclude* a factor for your task: it depends on the test, it hangs on five or six ViTs without deviations, and all were trained on JFT.
+# **Figure 5.** On ImageNet alone the five ResNets of seven that can be compared need 1.7 to 2.4 times a ViT's computing. The paper says 2 to 4, as a mean over five sets, and does not list them: with all but ReaL we get 3.5 to 5.9, for the three of seven ResNets that can be compared. The other four are below the cheapest ViT. Flowers weighs much, for there all seven are: without it four can be compared, and it is 2.0 to 4.7. And with the *better* labels of ReaL it is 0.5 to 1.4: sometimes the ResNet is the cheaper one. Hybrids, with a ResNet's first layers below a ViT's blocks, are cheaper than a ViT as long as they are small. *Do not conclude* a factor for your task: it depends on the test, it hangs on five or six ViTs without deviations, and all were trained on JFT.
 #
 # **Figure 4** trains a linear probe with five images of each class, on features from 9 to 300 million images of JFT. By the paper's text ResNets are ahead with few, and ViTs with many; its numbers are in no table. *Do not conclude* anything about fine-tuning from a probe.
 #
@@ -808,8 +811,8 @@ assert max(small) < 0.8 and all(0.9 < ratio < 1.3 for ratio in big)
 # | your situation | begin with |
 # |:--|:--|
 # | few examples, photographs of everyday things | the head on kept features first, since it costs least; try many rates. Then see whether everything is better (for the twin's ResNet it was, at 100 already) |
-# | more examples, or the head is not enough | everything at a small rate; LoRA or attention if memory is short |
-# | images of another kind (X-rays, satellites, turned digits) | everything, sooner: on the turned digits of chapter 9 the head alone was behind all ways that move the body |
+# | more examples, or the head is not enough | everything at a small rate; LoRA or attention if memory is short (in the twin a quarter less) |
+# | images of another kind (X-rays, satellites, turned digits) | everything, sooner: on the turned digits of chapter 9 the head alone was behind all ways that moved the body at a rate that suited it |
 # | many tasks, one model | LoRA: a file of a few megabytes for each task, and one body |
 # | no GPU | the head; the pass for the features is the only large cost |
 # | "ViT or ResNet?" | whichever has the better weights for your kind of image and your budget. Then compare both, with the checklist |
@@ -889,7 +892,7 @@ else:
 # ## What you take with you
 #
 # * A comparison needs the same images, tries and budget for both, a validation split, several seeds, and an interval.
-# * **Keep the answers image by image.** Of two models that were tested on the same images, only those count on which one alone is right. Two seeds of one head disagree on up to a tenth of all.
+# * **Keep the answers image by image.** Of two models that were tested on the same images, only those count on which one alone is right. Two seeds of one head disagree on about a tenth of all.
 # * The noise of the images is not the noise of training, and **of many comparisons some are clear by chance**.
 # * In the small twin a trained body buys 8 to 16 points where everything is trained, and the head alone is never clearly better than everything. **The ResNet wins where everything is trained**: for this budget, and with the better body.
 # * Right and sure are two things: a body that was moved by 100 examples is surer than it should be, by more than 20 points.

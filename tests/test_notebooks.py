@@ -22,7 +22,7 @@ from myst_parser.mdit_to_docutils.base import default_slugify
 
 CHAPTERS = notebooks.sources()
 PAGES = [*(notebooks.products(path)[1] for path in CHAPTERS), *sorted(notebooks.BOOK.glob("*.md"))]
-ASK_BACK = ("06_vit", "07_training", "10_comparison", "11_filters")  # the chapters that call my_pieces
+ASK_BACK = ("06_vit", "07_training", "03_encoder", "10_comparison", "11_filters")  # the chapters that call my_pieces
 UNTOUCHED_BY_DAY = ASK_BACK[:2]
 AT_NIGHT = ("03_encoder", "09_finetuning", "12_attention_maps", "13_explain", *UNTOUCHED_BY_DAY)
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ window.addEventListener("resize", reachable);
 
 // Who opens the output under a prediction has predicted: the prose that tells what came out opens with it.
 document.addEventListener("toggle", ({ target }) => {
-  if (!target.open || !target.matches("div.cell details.hide")) return;
+  if (!target.open || !target.matches("div.cell details.hide.below-input")) return;
   let next = target.closest("div.cell").nextElementSibling;
   while (next?.matches("div.cell")) next = next.nextElementSibling;
   if (next?.matches("details.course-answer")) next.open = true;

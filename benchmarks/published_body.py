@@ -189,7 +189,8 @@ def record() -> dict:
 
 def add(part: dict) -> None:
     """Put a part into the record; other processes may be adding theirs."""
-    with FileLock(OUT.with_suffix(".lock")):
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with FileLock(KEPT / "record.lock"):
         old = record()
         new = {
             "what": "cats against dogs of CIFAR-10 (JPEG copy), from a published ViT-S/14 body and from random numbers",

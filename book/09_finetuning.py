@@ -50,6 +50,7 @@ from course_lib.statistics import (
     paired_difference,
     paired_runs,
     pooled_scatter,
+    share_interval,
 )
 from course_lib.train import (
     TrainConfig,
@@ -843,8 +844,9 @@ one_run = pooled_scatter(list(accuracy.values()))
 _, ax = plt.subplots(figsize=(6.6, 2.9))
 for y, way in enumerate(TUNED):
     mean, color = accuracy[way].mean(), viz.MUTED if way == "scratch" else viz.KEY
-    images = 196 * (mean / 100 * (1 - mean / 100) / right[way].shape[1]) ** 0.5
-    half = np.hypot(one_run.half(1 / 3), images)
+    count = right[way].shape[1]
+    low, high = share_interval(round(mean / 100 * count), count)
+    half = np.hypot(one_run.half(1 / 3), 50 * (high - low))
     ax.errorbar(mean, y, xerr=half, fmt="o", color=color, capsize=3)
     ax.plot(accuracy[way], [y + 0.3] * 3, ".", color=viz.INK, markersize=4)
     count, minutes = (
@@ -890,6 +892,16 @@ tried = {way: tuned[way]["validation_of_rates"] for way in TUNED}
 assert tuned["all"]["rate"] == 1e-4 and tuned["one_rate"]["rate"] == 3e-5
 assert tried["all"]["0.0001"] - tried["one_rate"]["0.0001"] > 0.1
 assert min(tried["attention"].values()) == 0.5 and tried["lora"]["0.003"] < 0.55
+for way, factor in (
+    ("attention", 10),
+    ("lora", 3),
+):  # the rate that is right, and one too high
+    high = max(map(float, tried[way]))
+    assert abs(high / tuned[way]["rate"] - factor) < 1e-9
+for way in ("attention", "scratch"):
+    assert tuned[way]["rate"] == min(map(float, tried[way]))
+moving = [means[way] - means["head"] for way in ("lora", "attention", "all")]
+assert [round(points) for points in moving] == [7, 9, 9]
 assert tuned["scratch"]["runs"][0]["curve"][-1]["train_loss"] < np.log(2)
 share = [tuned[way]["runs"][0]["trained_parameters"] for way in ("lora", "all")]
 assert round(100 * share[0] / share[1]) == 1

@@ -16,7 +16,6 @@ CHAPTER = '''\
 # # A chapter
 
 # %% tags=["setup"]
-import itertools
 import json
 import matplotlib.pyplot as plt
 from course_lib.outer import RUN, double

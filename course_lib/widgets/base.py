@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anywidget
@@ -23,15 +24,12 @@ class CourseWidget(anywidget.AnyWidget):
 
     module: str
     state_names: tuple[str, ...] = ()
+    text_alternative: Callable[[], str]  # plain HTML that says what the widget shows, with its present numbers
 
     def __init_subclass__(cls, **kwargs):
         if "module" in cls.__dict__:
             cls._esm = Path(__file__).parent / "js" / f"{cls.module}.js"
         super().__init_subclass__(**kwargs)
-
-    def text_alternative(self) -> str:
-        """Plain HTML that says what the widget shows, with its present numbers."""
-        raise NotImplementedError
 
     def static_html(self) -> str:
         """The widget without a kernel; the same bytes for the same state."""

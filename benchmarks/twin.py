@@ -11,7 +11,7 @@ with one recipe. Then each learns cats against dogs, from several numbers of exa
 and model gets the same number of images in all. The learning rate is chosen by the validation split (seed 0), from the
 same rates for both models: three, and as long as the best of them is at an edge, the next one beyond it. Then come two
 more seeds at the chosen rate. A seed draws other examples, and orders and augments them in another way. The test
-split is looked at once for each of these three runs.
+split is looked at once for each of these three runs, and the answers are kept image by image.
 """
 
 import json
@@ -109,6 +109,13 @@ def tuned(kind, way, count, rate, seed, data, val):
     return model, history, trained, time.process_time() - begin
 
 
+def judged(model, test):
+    """The scores on the test split, and image by image whether the answer is right: "right", "1" or "0" each."""
+    answers = predict(model, test)
+    right = answers.argmax(dim=1) == test.labels
+    return score(answers, test.labels) | {"right": "".join(str(int(hit)) for hit in right)}
+
+
 def search(rates, run):
     """{rate: what `run` makes of it}: the middle three, and beyond an edge as long as the best is there.
 
@@ -138,7 +145,7 @@ def tune(kind, *ways):
             for seed in SEEDS:
                 found = trials[best] if seed == 0 else tuned(kind, way, count, best, seed, data, val)
                 model, history, trained, seconds = found
-                scores = score(predict(model, test), test.labels)
+                scores = judged(model, test)
                 curve = [
                     {name: row[name] for name in ("epoch", "train_loss", "val_loss", "val_accuracy")} for row in history
                 ]
@@ -161,7 +168,7 @@ def untrained_heads(kind, test):
         model = recipe.build()
         set_seed("untrained head", seed)
         torch.nn.init.normal_(get_head(model)[1].weight, std=0.02)
-        runs.append({"seed": seed} | score(predict(model, test), test.labels))
+        runs.append({"seed": seed} | judged(model, test))
     return {"model": kind, "way": "untrained head", "examples": 0, "runs": runs}
 
 

@@ -25,7 +25,24 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "quick_gelu": QuickGELU}
+class SquaredReLU(nn.Module):
+    """max(x, 0)²: as cheap as a ReLU, and without its kink.
+
+    Shapes: any, unchanged.
+
+    Source: So et al. 2021 (Primer), section 4. Chapter 08.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
+
+
+ACTIVATIONS = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "quick_gelu": QuickGELU,
+    "relu2": SquaredReLU,
+}
 
 NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
 
@@ -54,6 +71,36 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.fc1(x).chunk(2, dim=-1)  # (..., hidden) each
         return self.drop(self.fc2(self.drop(F.silu(gate) * value)))
+
+
+class PatchDropout(nn.Module):
+    """In training, leave out a random part of each image's patches: fewer tokens, and less to compute.
+
+    Unlike dropout it puts no zeros anywhere, and nothing is scaled up. The order of what stays is random; with its
+    position in it, a token does not mind.
+
+    Args:
+        prefix: how many tokens in front of the patches always stay.
+
+    Shapes: (B, prefix + patches, D) -> (B, prefix + kept, D); `rate`, the share left out, is set from outside.
+
+    Source: Liu et al. 2022, "PatchDropout", section 3; Li et al. 2023 (FLIP), section 3. Chapter 08.
+    """
+
+    def __init__(self, prefix: int = 0) -> None:
+        super().__init__()
+        self.prefix = prefix
+        self.rate = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        batch, tokens, dim = x.shape
+        patches = tokens - self.prefix
+        kept = max(1, round(patches * (1 - self.rate)))
+        rows = torch.rand(batch, patches, device=x.device).argsort(dim=1)[:, :kept] + self.prefix  # (B, kept)
+        stays = x.gather(1, rows[:, :, None].expand(-1, -1, dim))  # (B, kept, D)
+        return torch.cat([x[:, : self.prefix], stays], dim=1) if self.prefix else stays
 
 
 class LayerScale(nn.Module):

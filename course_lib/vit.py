@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.attention import MultiHeadSelfAttention, check_tokens
-from course_lib.parts import ACTIVATIONS, NORMS, AttentionPool, LayerScale, SwiGLU
+from course_lib.parts import ACTIVATIONS, NORMS, AttentionPool, LayerScale, PatchDropout, SwiGLU
 from course_lib.patch_embed import PatchEmbed
 from course_lib.pos_embed import (
     POS_EMBEDS,
@@ -179,13 +179,15 @@ class ViTConfig:
         representation_size: width of the hidden layer (tanh) of the head used in pre-training; None for none.
         weight_init: how the blocks' linear layers start: "normal" (std 0.02, as DeiT and timm), or "xavier" (uniform
             within √(6 / (width in + width out)); in a narrow model 0.02 is too little to start with). `qkv` is one
-            layer, D to 3D, here as in timm's "jax"; the paper's code draws q, k and v apart, √2 times as wide.
+            layer, D to 3D, here as in timm's "jax"; the paper's code draws q, k and v apart, √2 times as wide. With
+            "zero", as "xavier", but what each part of a block adds, and the answer, start at 0.
         class_token: whether there is one; None: only where it is read, with global_pool "token".
         dist_token: a second token with a head of its own, `head_dist`; the answer is the mean of both (DeiT).
         reg_tokens: how many register tokens stand between these and the patches (DINOv2 with registers).
         no_embed_class: positions are added to the patches alone, not to the tokens in front of them (DeiT-III).
         init_values: what LayerScale's factors start as; None for no LayerScale.
-        activation: of the MLP: "gelu", "gelu_tanh" (SigLIP), "quick_gelu" (CLIP), or "swiglu", a gate (DINOv2's giant).
+        activation: of the MLP: "gelu", "gelu_tanh" (SigLIP), "quick_gelu" (CLIP), "relu2" (ReLU, squared), or "swiglu", a
+            gate (DINOv2's giant).
         norm_layer: "layernorm" or "rmsnorm".
         norm_pre: a norm before the blocks, and then no bias in the patch embedding (CLIP).
         fc_norm: the last norm stands after the pooling, not before (MAE's fine-tuned models).
@@ -253,7 +255,7 @@ class ViTConfig:
             )
         check_choice("pos_embed", self.pos_embed, (*POS_EMBEDS, "rope"))
         check_choice("global_pool", self.global_pool, ("token", "avg", "map"))
-        check_choice("weight_init", self.weight_init, ("normal", "xavier"))
+        check_choice("weight_init", self.weight_init, ("normal", "xavier", "zero"))
         check_choice("activation", self.activation, (*ACTIVATIONS, "swiglu"))
         check_choice("norm_layer", self.norm_layer, NORMS)
         check_choice("class_token", self.class_token, (None, True, False))
@@ -402,6 +404,7 @@ class VisionTransformer(nn.Module):
         self.reg_token = nn.Parameter(STD * torch.randn(1, config.reg_tokens, dim)) if config.reg_tokens else None
         self.pos_embed = self._make_pos_embed()
         self.pos_drop = nn.Dropout(config.drop_rate)
+        self.patch_drop = PatchDropout(self.num_prefix_tokens)
         self.norm_pre = norm() if config.norm_pre else nn.Identity()
         self.blocks = nn.Sequential(*map(self._make_block, range(config.depth)))
         self.norm = nn.Identity() if config.fc_norm else norm()
@@ -477,7 +480,7 @@ class VisionTransformer(nn.Module):
             x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in prefix), x], dim=1)  # (B, prefix + gh·gw, D)
         if not self.config.no_embed_class and self.pos_embed is not None:
             x = x + self.pos_embed
-        return self.norm_pre(self.pos_drop(x))
+        return self.norm_pre(self.patch_drop(self.pos_drop(x)))
 
     def encode(self, tokens: Tensor) -> Tensor:
         """The blocks and the last norm: (B, N, D) -> (B, N, D)."""
@@ -519,12 +522,13 @@ class VisionTransformer(nn.Module):
 def init_weights(model: nn.Module, weight_init: str = "normal") -> None:
     """Starting values: linear weights and tables small and random (std 0.02), biases 0, patch filters by fan-in.
 
-    With "xavier" the blocks' linear weights are drawn again, by their width. Learned positions are drawn where they
+    With "xavier" the blocks' linear weights are drawn again, by their width; with "zero" moreover the last layer of each
+    part of a block, and the head, start at 0, so that each block begins as the identity. Learned positions are drawn where they
     are made: the order of the draws decides what a seed gives, and recorded runs hold to it. Nothing is cut off: the
     usual bounds, -2 and 2, are 100 deviations away, and PyTorch's `trunc_normal_` differs from version to version.
 
     Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for 0.02; Glorot & Bengio 2010, equation 16,
-    for "xavier". Chapters 05 and 08.
+    for "xavier"; Zhang et al. 2019 (Fixup) for blocks that begin as the identity. Chapters 05 and 08.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -536,5 +540,7 @@ def init_weights(model: nn.Module, weight_init: str = "normal") -> None:
         if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
     for name, module in model.named_modules():
-        if weight_init == "xavier" and name.startswith("blocks.") and isinstance(module, nn.Linear):
+        if weight_init != "normal" and name.startswith("blocks.") and isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
+        if weight_init == "zero" and name.endswith((".proj", ".fc2", "head")) and isinstance(module, nn.Linear):
+            nn.init.zeros_(module.weight)

@@ -113,9 +113,9 @@ _ABLATIONS = (
     ),
 )
 
-# CIFAR-10, from report D's model up, one ingredient a step; the budget stays at five epochs.
-_STEP_0 = Recipe(
-    name="cifar10_step_0",
+# CIFAR-10, from report D's model up, one ingredient a rung, five epochs each; `shortened` makes a tenth of it.
+_GROUND = Recipe(
+    name="cifar10_ladder_ground",
     what="report D's model and recipe",
     data="cifar10",
     model=replace(_REPORT_D, in_chans=3),
@@ -125,7 +125,7 @@ _STEP_0 = Recipe(
     source="report D (Romand-Ferroni, CentraleSupélec)",
 )
 _REPORT_D_CIFAR = replace(
-    _STEP_0,
+    _GROUND,
     name="cifar10_report_d",
     what="CIFAR-10 by report D's recipe",
     train=_REPORT_D_TRAIN,
@@ -134,52 +134,73 @@ _REPORT_D_CIFAR = replace(
 )
 
 
-# What each adds to the step before, who says so, and what changes in model, training and augmentation.
-_INGREDIENTS = (
-    (
-        "report D's recipe with a model four times as large", "the paper's table 1 grows models the same way",
-        {"embed_dim": 64, "depth": 6, "num_heads": 2, "mlp_ratio": 2.0}, {}, {},
+# What each adds, who says so, and what changes in model, training and augmentation.
+_TRUNK = {  # each on top of the one before
+    "heads": ("two heads in place of eight", "the paper's table 1: 64 dimensions a head", {"num_heads": 2}, {}, {}),
+    "size": (
+        "twice the width, six blocks instead of four, and a narrower MLP", "the paper's table 1 grows models the same way",
+        {"embed_dim": 64, "depth": 6, "mlp_ratio": 2.0}, {}, {},
     ),
-    (
-        "weight decay, warm-up, clipping and twice the learning rate", "Loshchilov & Hutter 2019; the paper's appendix B.1",
-        {}, {"weight_decay": 0.05, "warmup_epochs": 1.0, "clip_grad": 1.0, "lr": 2e-3}, {},
-    ),
-    (
+    "rate": ("twice the learning rate", "chosen on validation", {}, {"lr": 2e-3}, {}),
+    "warmup": ("a warm-up", "the paper's appendix B.1", {}, {"warmup_epochs": 1.0}, {}),
+    "decay": ("weight decay", "Loshchilov & Hutter 2019", {}, {"weight_decay": 0.05}, {}),
+    "clip": ("clipping", "the paper's appendix B.1", {}, {"clip_grad": 1.0}, {}),
+    "start": (
         "starting weights that fit the width", "Glorot & Bengio 2010; the paper's released code",
         {"weight_init": "xavier"}, {}, {},
     ),
-    ("the mean of the patches", "the paper's appendix D.3", {"global_pool": "avg"}, {}, {}),
-    ("fixed positions of row and column", "Beyer et al. 2022", {"pos_embed": "sincos2d"}, {}, {}),
-    ("crop and flip in place of small shifts", "He et al. 2016", {}, {}, {"translate": 0.0, "crop": 4, "flip": True}),
-    ("averaged weights", "Polyak & Juditsky 1992", {}, {"ema": 0.998}, {}),
-    ("RandAugment", "Cubuk et al. 2020", {}, {}, {"rand_augment": 1, "magnitude": 6}),
-    (
-        "MixUp, CutMix and label smoothing", "Zhang et al. 2018; Yun et al. 2019; Szegedy et al. 2016",
-        {}, {"label_smoothing": 0.1}, {"mixup": 0.8, "cutmix": 1.0, "mix_share": 0.5},
+    "mean": ("the mean of the patches", "the paper's appendix D.3", {"global_pool": "avg"}, {}, {}),
+    "positions": ("fixed positions of row and column", "Beyer et al. 2022", {"pos_embed": "sincos2d"}, {}, {}),
+    "crop_flip": (
+        "crop and flip in place of small shifts", "He et al. 2016", {}, {}, {"translate": 0.0, "crop": 4, "flip": True},
     ),
-)  # fmt: skip
+    "ema": ("averaged weights", "Polyak & Juditsky 1992", {}, {"ema": 0.998}, {}),
+}  # fmt: skip
+_ALONE = {  # each on top of the trunk, without the others
+    "smoothing": ("label smoothing", "Szegedy et al. 2016", {}, {"label_smoothing": 0.1}, {}),
+    "rand_augment": ("RandAugment", "Cubuk et al. 2020", {}, {}, {"rand_augment": 1, "magnitude": 6}),
+    "mixup": ("MixUp for half of the batches", "Zhang et al. 2018", {}, {}, {"mixup": 0.8, "mix_share": 0.5}),
+    "cutmix": ("CutMix for half of the batches", "Yun et al. 2019", {}, {}, {"cutmix": 1.0, "mix_share": 0.5}),
+}
+_FAST = {  # again each on top of the one before, the first of them on the trunk
+    "zero": ("blocks that begin as the identity", "Zhang et al. 2019, Fixup", {"weight_init": "zero"}, {}, {}),
+    "muon": ("Muon for the blocks' matrices", "Jordan et al. 2024", {}, {"muon_lr": 0.01}, {}),
+    "patch_drop": ("half of the patches, until the last 15 %", "Liu et al. 2022", {}, {"patch_drop": 0.5}, {}),
+}
 
 
-def _ladder() -> list[Recipe]:
-    steps = [_STEP_0]
-    for number, (what, source, model, train, augment) in enumerate(_INGREDIENTS):
-        before = steps[-1]
-        step = replace(
-            before,
-            name=f"cifar10_step_{number + 1}",
-            what=f"step {number} and {what}" if number else what,
-            model=replace(before.model, **model),
-            train=replace(before.train, **train, augment=replace(before.train.augment, **augment)),
-            cost="six minutes on one CPU core",
-            expect="more than the step before, or not: that is the question",
-            source=source,
-        )
-        steps.append(step)
-    return steps
+def _rung(before, name, what, source, model, train, augment):
+    return replace(
+        before,
+        name=f"cifar10_ladder_{name}",
+        what=f"{before.name} and {what}",
+        model=replace(before.model, **model),
+        train=replace(before.train, **train, augment=replace(before.train.augment, **augment)),
+        cost="five to ten minutes on one CPU core",
+        expect="more than without, or not: that is the question",
+        source=source,
+    )
 
 
-_LADDER = _ladder()
-_STEP_7 = _LADDER[7]
+def _ladder() -> dict[str, Recipe]:
+    rungs = {"ground": _GROUND}
+    for branch, cumulative in ((_TRUNK, True), (_ALONE, False), (_FAST, True)):
+        before = rungs["ground"] if branch is _TRUNK else rungs["ema"]
+        for name, ingredient in branch.items():
+            rungs[name] = _rung(before, name, *ingredient)
+            before = rungs[name] if cumulative else before
+    return rungs
+
+
+LADDER = _ladder()
+_TOP = LADDER["ema"]
+
+
+def shortened(recipe: Recipe) -> Recipe:
+    """The same with a tenth of the budget of five epochs: half of the training images, once."""
+    train = replace(recipe.train, epochs=1, warmup_epochs=recipe.train.warmup_epochs / 5)
+    return replace(recipe, images=22_500, train=train)
+
 
 # The same small ViT and a ResNet of its size on parts of the training images, each for 160,000 images in all.
 _RESNET = ResNetConfig(width=14)
@@ -187,9 +208,9 @@ _SIZES = {1250: 128, 5000: 32, 20000: 8, 40000: 4}
 
 
 def _sized(kind, model, images):
-    train = replace(_STEP_7.train, epochs=_SIZES[images], warmup_epochs=_SIZES[images] / 20)
+    train = replace(_TOP.train, epochs=_SIZES[images], warmup_epochs=_SIZES[images] / 20)
     return replace(
-        _STEP_7,
+        _TOP,
         name=f"cifar10_{kind}_{images}",
         what=f"a {'ViT' if kind == 'vit' else 'ResNet'} with 0.2 million parameters on {images:,} images of CIFAR-10",
         model=model,
@@ -201,26 +222,49 @@ def _sized(kind, model, images):
     )
 
 
-_CIFAR_SIZES = [_sized(*pair, size) for size in _SIZES for pair in (("vit", _STEP_7.model), ("resnet", _RESNET))]
+_CIFAR_SIZES = [_sized(*pair, size) for size in _SIZES for pair in (("vit", _TOP.model), ("resnet", _RESNET))]
 
 _CIFAR_RESNET = replace(
-    _STEP_7,
+    _TOP,
     name="cifar10_resnet",
-    what="a ResNet with as many parameters as step 7, trained the same way",
+    what="a ResNet with as many parameters as the ladder's ViT, trained the same way",
     model=_RESNET,
     cost="eight minutes on one CPU core",
-    expect="more than step 7",
+    expect="more than the ViT",
     source="He et al. 2016, section 4.2",
 )
 _CIFAR_SMALL = replace(
-    _STEP_7,
+    _TOP,
     name="cifar10_vit_small",
     what="CIFAR-10 by a ViT with 0.8 million parameters, as far as a CPU carries it",
     model=VIT_CONFIGS["vit_cifar_small_patch4_32"],
-    train=replace(_STEP_7.train, epochs=32, lr=1e-3, warmup_epochs=2.0, ema=0.999, label_smoothing=0.1),
+    train=replace(_TOP.train, epochs=32, lr=1e-3, warmup_epochs=2.0, ema=0.999, label_smoothing=0.1),
     cost="an hour and a half on one CPU core",
     expect="80.38 % on test (JPEG copy)",
     source="the ladder, with more of everything",
+)
+_CIFAR_FAST = replace(
+    _CIFAR_SMALL,
+    name="cifar10_fast",
+    what="CIFAR-10 by a ViT with 0.8 million parameters, with what makes it quick",
+    model=replace(_CIFAR_SMALL.model, num_heads=2, weight_init="zero", activation="relu2", norm_layer="rmsnorm"),
+    train=TrainConfig(
+        epochs=26,
+        batch_size=128,
+        lr=2e-3,
+        betas=(0.9, 0.99),
+        warmup_epochs=2.6,
+        label_smoothing=0.1,
+        clip_grad=0.0,
+        augment=Augment(crop=4, flip=True),
+        schedule="linear",
+        muon_lr=0.01,
+        patch_drop=0.5,
+        compile=True,
+    ),
+    cost="half an hour to an hour on one CPU core",
+    expect="EXPECT",
+    source="Jordan et al. 2024 for Muon; Liu et al. 2022 for the patches; So et al. 2021 for the squared ReLU",
 )
 _CIFAR_VIT = replace(
     _CIFAR_SMALL,
@@ -254,22 +298,22 @@ _MNIST_TOKEN = replace(
     source="the course's own; chapters 11 and 12 look into it",
 )
 _CIFAR_TOKEN = replace(
-    _STEP_7,
+    _TOP,
     name="cifar10_vit_token",
     what="CIFAR-10 by a ViT with class token and learned positions",
     model=VIT_CONFIGS["vit_cifar_token_patch4_32"],
-    train=replace(_STEP_7.train, epochs=12),
+    train=replace(_TOP.train, epochs=12),
     cost="a quarter of an hour on one CPU core",
     expect="69.57 % on test (JPEG copy)",
     source="the course's own; chapters 11 and 12 look into it",
 )
 _SHAPES_TOKEN = replace(
-    _STEP_7,
+    _TOP,
     name="shapes_vit_token",
     what="the drawn shapes, by a ViT with class token and learned positions",
     data="toy_shapes",
     model=VIT_CONFIGS["vit_shapes_token_patch4_32"],
-    train=replace(_STEP_7.train, epochs=40, augment=Augment(crop=4, flip=True)),
+    train=replace(_TOP.train, epochs=40, augment=Augment(crop=4, flip=True)),
     cost="eight minutes on one CPU core",
     expect="93.9 % on test",
     source="the course's own; chapter 13 looks into it",
@@ -292,10 +336,11 @@ FROM_SCRATCH = (
     _MNIST_TOKEN,
     *_ABLATIONS,
     _REPORT_D_CIFAR,
-    *_LADDER,
+    *LADDER.values(),
     _CIFAR_RESNET,
     *_CIFAR_SIZES,
     _CIFAR_SMALL,
+    _CIFAR_FAST,
     _CIFAR_VIT,
     _CIFAR_100,
     _CIFAR_TOKEN,

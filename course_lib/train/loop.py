@@ -23,7 +23,7 @@ from course_lib.train import distributed
 from course_lib.train.checkpoint import Store
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import generators_kept, memory_shortage, set_seed
-from course_lib.train.optim import ema_decay, ema_update, soft_cross_entropy, warmup_cosine_lr
+from course_lib.train.optim import SCHEDULES, ema_decay, ema_update, soft_cross_entropy
 from course_lib.train.run import Run
 from course_lib.train.watch import StopSignals, Watch, progress_bar, tensorboard_writer, write_history
 
@@ -103,6 +103,8 @@ def compute_gradients(run: Run, rows: Tensor) -> tuple[float, float]:
     )  # alike in all processes: each makes all images, takes its own
     images, targets = config.augment(run.data, rows, len(run.data.classes))
     images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
+    if config.patch_drop:
+        run.model.patch_drop.rate = run.patch_drop
     parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))
     sums = torch.zeros(2, device=device, dtype=run.weights_dtype)
     for index, (part, wanted) in enumerate(parts):
@@ -139,7 +141,7 @@ def apply_gradients(run: Run, loss: float, rows: Tensor) -> None:
     config, scaler, progress = run.config, run.scaler, run.progress
     warmup = round(config.warmup_epochs * run.steps_per_epoch)
     applied = progress.step - progress.skipped
-    rate = warmup_cosine_lr(applied, run.total_steps, warmup, config.lr)
+    rate = SCHEDULES[config.schedule](applied, run.total_steps, warmup, config.lr)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     scaler.unscale_(run.optimizer)

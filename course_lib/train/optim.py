@@ -38,6 +38,18 @@ def warmup_cosine_lr(step: int, total_steps: int, warmup_steps: int, peak: float
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def warmup_linear_lr(step: int, total_steps: int, warmup_steps: int, peak: float) -> float:
+    """As `warmup_cosine_lr`, but down along a straight line.
+
+    Source: Devlin et al. 2019 for the line; Defazio et al. 2023 for how well it does. Chapter 08.
+    """
+    rate = warmup_cosine_lr(step, total_steps, warmup_steps, peak)
+    return rate if step < warmup_steps else peak * (total_steps - step) / (total_steps - warmup_steps)
+
+
+SCHEDULES = {"cosine": warmup_cosine_lr, "linear": warmup_linear_lr}
+
+
 def param_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """The parameters in two groups for the optimiser: those that decay, and those that do not.
 
@@ -73,7 +85,11 @@ def split_by_rate(groups: list[dict], model: nn.Module, rates: Mapping[str, floa
         raise ValueError(f"the {type(model).__name__} has no parameter called {', '.join(unknown[:3])}.")
     factors = {id(parameter): float(rates.get(name, 1.0)) for name, parameter in named.items()}
     return [
-        group | {"params": [p for p in group["params"] if factors[id(p)] == factor], "lr_scale": factor}
+        group
+        | {
+            "params": [p for p in group["params"] if factors[id(p)] == factor],
+            "lr_scale": factor * group.get("lr_scale", 1.0),
+        }
         for group in groups
         for factor in sorted({factors[id(parameter)] for parameter in group["params"]})
     ]

@@ -15,7 +15,9 @@ from course_lib.train.balance import balanced_order, class_weights
 from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.config import TrainConfig
 from course_lib.train.device import count_parameters, get_device, get_precision
-from course_lib.train.optim import param_groups, split_by_rate, warmup_cosine_lr
+from course_lib.train.muon import MuonAdamW, muon_groups
+from course_lib.train.optim import SCHEDULES, param_groups, split_by_rate
+from course_lib.vit import VisionTransformer
 
 
 @dataclass
@@ -76,10 +78,15 @@ class Run:
         self.model = model.to(self.device, self.weights_dtype)
         self.parallel = distributed.wrap(self.model)  # from here on all processes have the weights of the main one
         self.average = copy.deepcopy(self.model) if config.ema else self.model
+        if config.patch_drop:
+            check_patch_drop(self.model)
         if config.compile:
             self.model.compile()
-        groups = split_by_rate(param_groups(self.model, config.weight_decay), self.model, self.rates)
-        self.optimizer = torch.optim.AdamW(groups, config.lr, config.betas, fused=True)
+        groups = param_groups(self.model, config.weight_decay)
+        if config.muon_lr:
+            groups = muon_groups(groups, self.model, config.muon_lr / config.lr)
+        groups = split_by_rate(groups, self.model, self.rates)
+        self.optimizer = MuonAdamW(groups, config.lr, config.betas, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.accumulate = config.accumulate
         self.class_weights = None
@@ -108,6 +115,12 @@ class Run:
     def finished(self) -> bool:
         """Whether there is nothing more to train."""
         return self.progress.epoch >= self.config.epochs or self.stopped_early
+
+    @property
+    def patch_drop(self) -> float:
+        """The share of each image's patches that the next step leaves out."""
+        early = self.progress.step < self.config.patch_drop_until * self.total_steps
+        return self.config.patch_drop if early else 0.0
 
     def order(self) -> Tensor:
         """The rows of the images in the order of the next epoch: (n,). Draws from PyTorch's random numbers."""
@@ -212,6 +225,14 @@ class Run:
             print(f"Going on, but not the same to the last bit: {differences(there, here)}.", flush=True)
 
 
+def check_patch_drop(model: nn.Module) -> None:
+    """Raise a `ValueError` unless the model can do without some of its patches."""
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(f"a {type(model).__name__} cannot leave out patches: set patch_drop=0.")
+    if (kind := model.config.pos_embed) in ("relative", "rope"):
+        raise ValueError(f"positions of kind {kind!r} need every patch: set patch_drop=0 or model.pos_embed=sincos2d.")
+
+
 def images_changed(name: str) -> str:
     """Why a run cannot go on with other images under the same name, and what to do."""
     return (
@@ -233,7 +254,8 @@ def prolonged(state: dict, epochs: int) -> dict:
     progress["changes"].append(f"after epoch {progress['epoch']}: config.epochs: {config['epochs']} -> {epochs}")
     config["epochs"] = epochs
     step, steps = progress["step"] - progress["skipped"], state["steps_per_epoch"]
-    rate = warmup_cosine_lr(step, epochs * steps, round(config["warmup_epochs"] * steps), config["lr"])
+    schedule = SCHEDULES[config.get("schedule", "cosine")]
+    rate = schedule(step, epochs * steps, round(config["warmup_epochs"] * steps), config["lr"])
     print(
         f"After {progress['epoch']} epochs the learning rate goes on as in a run of {epochs}, from {rate:.2g}.",
         flush=True,

@@ -12,6 +12,7 @@ from course_lib.commands.look import add_look
 from course_lib.commands.predict import add_predict
 from course_lib.commands.runs import add_runs
 from course_lib.commands.sort import add_sort
+from course_lib.commands.speedrun import add_speedrun
 from course_lib.commands.train import add_reproduce, add_train
 
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_look,
         add_sort,
         add_train,
+        add_speedrun,
         add_evaluate,
         add_predict,
         add_export,
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add in everything:
         add(commands)
     options, rest = parser.parse_known_args(arguments)
-    if options.command in ("train", "reproduce"):  # settings may also stand after the options
+    if options.command in ("train", "speedrun", "reproduce"):  # settings may also stand after the options
         options.settings += [word for word in rest if "=" in word and not word.startswith("-")]
         rest = [word for word in rest if word not in options.settings]
     if rest:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        goes_on = options.command in ("train", "reproduce")
+        goes_on = options.command in ("train", "speedrun", "reproduce")
         print("Stopped." + " The same command goes on from here." * goes_on, file=sys.stderr)
         return 130
     except BrokenPipeError:  # `course runs | head`: nobody reads on

@@ -13,7 +13,7 @@ def add_train(commands: Any) -> None:
         epilog="Several devices: torchrun --nproc_per_node=2 -m course_lib train NAME",
     )
     train.add_argument("name", help="of the recipe")
-    _add_run_options(train)
+    add_run_options(train)
     train.set_defaults(run=_train)
 
 
@@ -24,11 +24,11 @@ def add_reproduce(commands: Any) -> None:
         description="Without a name: every experiment of the five reports, its figure, ours, and what it takes.",
     )
     reproduce.add_argument("name", nargs="?", help="of the experiment, such as A.cifar10")
-    _add_run_options(reproduce)
+    add_run_options(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
 
-def _add_run_options(train: argparse.ArgumentParser) -> None:
+def add_run_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("settings", nargs="*", metavar="name=value", help="epochs=5, augment.crop=2, model.depth=3")
     train.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each (default: 0)")
     train.add_argument("--name", dest="name_of_runs", metavar="NAME", help="of their folder (default: by the settings)")
@@ -42,6 +42,12 @@ def _add_run_options(train: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    train_runs(options)
+    return 0
+
+
+def train_runs(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train the recipe `options.name` once for each seed; returns the records of the runs."""
     from course_lib.recipes import folders, runner
     from course_lib.recipes.settings import override
     from course_lib.train import distributed
@@ -57,6 +63,7 @@ def _train(options: argparse.Namespace) -> int:
     seeds = options.seeds or [recipe.train.seed]
     name = folders.checked_name(options.name_of_runs) or folders.run_name(recipe, standing)
     done = folders.done_again(options.out / name) if options.again else []
+    records = []
     for seed in seeds:
         seeded, place = folders.seeded(recipe, seed), Path(name) / f"seed-{seed}"
         again = options.again and seed not in done
@@ -72,6 +79,7 @@ def _train(options: argparse.Namespace) -> int:
             quiet=options.quiet,
         )
         done.append(seed)
+        records.append(record)
         if distributed.is_main():
             print(f"{_in_words(options.name, record)}; saved in {options.out / place}")
             if options.again:
@@ -79,7 +87,7 @@ def _train(options: argparse.Namespace) -> int:
             if options.record:
                 print(f"Recorded in {_record(seeded, record)}")
     distributed.stop()
-    return 0
+    return records
 
 
 def _check_recordable(options: argparse.Namespace, changes: dict[str, Any]) -> None:

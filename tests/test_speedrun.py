@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import speedrun_page
 import torch
 
 from course_lib import cli
@@ -11,6 +12,7 @@ from course_lib.data.augment import Augment
 from course_lib.data.image_set import ImageSet
 from course_lib.recipes import speedrun
 from course_lib.recipes.runner import RECIPES
+from course_lib.recipes.scratch import LADDER
 from course_lib.recipes.speedrun import forward_flops, quickest, recorded, training_flops
 from course_lib.records import load_record
 from course_lib.train.config import TrainConfig
@@ -100,3 +102,40 @@ def test_a_speedrun_says_whether_the_target_was_reached(tmp_path, monkeypatch, c
     assert status == 0 and said.startswith(f"{target} % of cifar10: cifar10_fast, ")
     assert said.count(f"target {word}, 50.00 % on validation") == 2
     assert said.count(" core-minutes (") == 2 and said.count(" PFLOP") == 2
+
+
+def test_the_page_is_what_the_records_say():
+    assert speedrun_page.PAGE.read_text(encoding="utf-8") == speedrun_page.page(), "run python tools/speedrun_page.py"
+
+
+def test_the_picture_is_what_the_records_say():
+    assert speedrun_page.PICTURE.read_bytes() == speedrun_page.picture(), "run python tools/speedrun_page.py"
+
+
+def test_what_the_page_claims():
+    """Every sentence that compares, over the numbers it speaks of."""
+    text, ours = speedrun_page.page(), speedrun_page.runs()
+    costs = [training_flops(recipe) for recipe, _ in ours]
+    assert costs == sorted(costs) and max(costs) < min(claim.flops for claim in speedrun_page.CLAIMS)
+    for recipe, each in ours:
+        assert f"| `{recipe.name}` | " in text and all(run["parameters"] <= 4e6 for run in each)
+        assert load_record(recipe.name)["settings"]["data"] == "cifar10_jpeg"
+    fast = RECIPES["cifar10_fast"]
+    assert (fast.train.patch_drop, fast.train.patch_drop_until, fast.train.schedule) == (0.5, 0.85, "linear")
+    assert fast.train.muon_lr and fast.model.weight_init == "zero"
+    assert (fast.model.activation, fast.model.norm_layer) == ("relu2", "rmsnorm")
+    assert fast.train.batch_size > LADDER["ema"].train.batch_size and fast.train.label_smoothing
+    for rung, name in (("zero", "weight_init"), ("muon", "muon_lr"), ("patch_drop", "patch_drop")):
+        assert name in {**LADDER[rung].train.settings(), **LADDER[rung].model.settings()}
+
+
+@pytest.mark.parametrize("claim", speedrun_page.CLAIMS, ids=lambda claim: claim.who)
+def test_what_a_claim_costs_is_counted_by_hand(claim):
+    shown = claim.passes * claim.images
+    assert claim.flops == pytest.approx(3 * shown * by_hand(claim.model, 64 + claim.model.num_prefix_tokens), rel=1e-12)
+
+
+@pytest.mark.parametrize("target", [line for line in speedrun_page.LEAD.splitlines() if line.startswith("course ")])
+def test_the_page_s_command_finds_a_recipe(target):
+    _, command, data, percent = target.split()
+    assert command == "speedrun" and quickest(data, float(percent)).name.startswith(data)

@@ -64,7 +64,11 @@ def climb(budget, rung, seed):
     recipe = on_copy(rung, budget, seed)
     _, written = run_recipe(recipe, FOLDER / f"{rung}-{budget}-{seed}", quiet=True)
     run = where | {name: written[name] for name in KEPT}
-    run |= {"train_loss": written["curve"][-1]["train_loss"], "device": written["device"], "versions": written["versions"]}
+    run |= {
+        "train_loss": written["curve"][-1]["train_loss"],
+        "device": written["device"],
+        "versions": written["versions"],
+    }
     order = {name: number for number, name in enumerate(RUNGS)}
 
     def add(record):
@@ -75,7 +79,13 @@ def climb(budget, rung, seed):
         record.setdefault("settings", {})[rung] = on_copy(rung, "long", 0).settings()
 
     changed(add)
-    print(budget, rung, seed, f"{run['val_accuracy']:.4f} {run['test_accuracy']:.4f} {run['cpu_seconds']:.0f} s", flush=True)
+    print(
+        budget,
+        rung,
+        seed,
+        f"{run['val_accuracy']:.4f} {run['test_accuracy']:.4f} {run['cpu_seconds']:.0f} s",
+        flush=True,
+    )
 
 
 def speed(steps=12):

@@ -1,6 +1,6 @@
 """Do learned position tables tell left from right? Their own record: data/results/position_mirror.json.
 
-    python benchmarks/position_mirror.py runs/cifar10_step_0* runs/cifar10_vit_token* ...
+    python benchmarks/position_mirror.py runs/cifar10_ladder_ground* runs/cifar10_vit_token* ...
 
 The folders are those that `course train NAME` has written, of any models with learned positions. For each seed two small
 matrices are kept, means of cosines: of each column of the grid with each other one, within a row, averaged over the rows;
@@ -50,7 +50,9 @@ def entry(file):
 def main():
     files = sorted(file for folder in sys.argv[1:] for file in Path(folder).glob("seed-*/model.safetensors"))
     if not files:
-        raise SystemExit("give one folder or more that `course train` has written: runs/cifar10_step_0 and so on.")
+        raise SystemExit(
+            "give one folder or more that `course train` has written: runs/cifar10_ladder_ground and so on."
+        )
     kind = {"device": describe(torch.device("cpu")), "versions": versions()}
     what = "mean cosines of learned positions, column with column and row with row, of models with flips and without"
     write_json(ROOT / "data/results/position_mirror.json", {"what": what, "tables": [entry(f) for f in files], **kind})

@@ -36,7 +36,7 @@ from course_lib.train.device import keep_memory
 EIGHT = "cifar10_jpeg:airplane,automobile,bird,deer,frog,horse,ship,truck"
 TWO = "cifar10_jpeg:cat,dog"
 MODELS = {  # two of equal size, from chapter 08
-    "vit": replace(find_recipe("cifar10_step_7").model, num_classes=8),
+    "vit": replace(find_recipe("cifar10_ladder_ema").model, num_classes=8),
     "resnet": replace(find_recipe("cifar10_resnet").model, num_classes=8),
 }
 PRETRAIN = TrainConfig(epochs=12, batch_size=64, lr=2e-3, ema=0.998, augment=Augment(crop=4, flip=True))

@@ -554,7 +554,7 @@ assert max(v for key, v in f1_apart.items() if key[1] != "scratch") < 0.4
 #| alt: Two panels of horizontal bars, one bar for each model and way from trained weights: on the left minutes of one CPU core for 16,000 images, on the right megabytes that a training step with 40 images keeps. In both, the head alone is far below everything else. In minutes LoRA is level with everything, the ResNet takes nearly twice as long. In memory LoRA and attention are at about three quarters of everything.
 def keeps(kind, way):
     """Megabytes that a training step with 40 images keeps."""
-    recipe = {"vit": "cifar10_step_7", "resnet": "cifar10_resnet"}[kind]
+    recipe = {"vit": "cifar10_ladder_ema", "resnet": "cifar10_resnet"}[kind]
     model = finetune.replace_head(find_recipe(recipe).build(), 2)
     if way == "lora":
         add_lora(model, rank=8, alpha=16)

@@ -199,7 +199,10 @@ def test_patches_are_left_out_until_the_last_part_of_the_run():
 
 @pytest.mark.parametrize(("prefix", "rate", "kept"), [(0, 0.5, 8), (2, 0.5, 8), (1, 0.75, 4), (0, 0.99, 1)])
 def test_what_stays_is_what_was_there(prefix, rate, kept):
-    drop, x = PatchDropout(prefix), torch.arange(3 * (prefix + 16), dtype=torch.float32).view(3, -1, 1).expand(-1, -1, 2)
+    drop, x = (
+        PatchDropout(prefix),
+        torch.arange(3 * (prefix + 16), dtype=torch.float32).view(3, -1, 1).expand(-1, -1, 2),
+    )
     assert torch.equal(drop(x), x)  # as built, it leaves out nothing
     drop.rate = rate
     torch.manual_seed(4)

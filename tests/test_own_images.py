@@ -65,7 +65,7 @@ SCRATCH = (
     "mnist_ablation_base",
     "mnist_ablation_post_norm",
     "mnist_cnn",
-    "cifar10_step_7",
+    "cifar10_ladder_ema",
     "cifar10_resnet",
 )
 

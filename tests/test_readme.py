@@ -92,10 +92,17 @@ def here(tmp_path, folder, monkeypatch):
     monkeypatch.setitem(RECIPES, "photos", small)
     digits = replace(RECIPES["mnist_fast"], data="digits", train=replace(train, batch_size=400), images=400)
     digits = replace(digits, model=replace(digits.model, img_size=8, patch_size=4, depth=1), expect="")
-    shapes = replace(RECIPES["cifar10_step_8"], data="toy_shapes", images=160, train=replace(train, batch_size=80))
+    shapes = replace(
+        RECIPES["cifar10_ladder_rand_augment"], data="toy_shapes", images=160, train=replace(train, batch_size=80)
+    )
     shapes = replace(shapes, model=ViTConfig(img_size=32, patch_size=16, num_classes=8, embed_dim=6, num_heads=2))
-    for name, recipe in {"mnist_fast": digits, "cifar10_step_8": shapes, "pets_vit_b16": small}.items():
+    small_ones = {"mnist_fast": digits, "cifar10_ladder_rand_augment": shapes, "pets_vit_b16": small}
+    for name, recipe in small_ones.items():
         monkeypatch.setitem(RECIPES, name, replace(recipe, name=name))
+    quick = replace(shapes, name="cifar10_fast")
+    monkeypatch.setattr("course_lib.recipes.speedrun.quickest", lambda data, target: quick)
+    monkeypatch.setattr("course_lib.recipes.speedrun.TRAINING_IMAGES", {"toy_shapes": 160})
+    monkeypatch.setitem(RECIPES, "cifar10_fast", quick)
     return tmp_path
 
 

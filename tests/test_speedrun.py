@@ -84,7 +84,9 @@ def test_a_speedrun_says_whether_the_target_was_reached(tmp_path, monkeypatch, c
     small = replace(
         RECIPES["cifar10_fast"],
         model=ViTConfig(img_size=8, patch_size=4, in_chans=1, num_classes=2, embed_dim=12, depth=1, num_heads=3),
-        train=TrainConfig(epochs=1, batch_size=4, warmup_epochs=0, device="cpu", precision="float32", augment=Augment()),
+        train=TrainConfig(
+            epochs=1, batch_size=4, warmup_epochs=0, device="cpu", precision="float32", augment=Augment()
+        ),
     )
     torch.set_num_threads(1)
     monkeypatch.setattr(speedrun, "RECIPES", {"cifar10_fast": small})

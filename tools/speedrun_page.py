@@ -23,6 +23,7 @@ PAGE = notebooks.BOOK / "speedrun.md"
 PICTURE = notebooks.ROOT / "assets" / "img" / "speedrun.svg"
 PETA = 1e15
 
+
 @dataclass(frozen=True)
 class Claim:
     """What somebody else says of a plain ViT on the original CIFAR-10, and the sizes from which its cost is counted."""
@@ -206,7 +207,10 @@ def picture():
         for claim in CLAIMS:
             x, y = claim.flops / PETA, claim.accuracy
             axes[1].plot(x, y, "s", color="none", markeredgecolor=viz.QUERY, markersize=7)
-            name, align = claim.who.removesuffix(", their plain ViT").removesuffix(", an early ViT-Lite-7/4"), "left" if claim.place[0] > 0 else "right"
+            name, align = (
+                claim.who.removesuffix(", their plain ViT").removesuffix(", an early ViT-Lite-7/4"),
+                "left" if claim.place[0] > 0 else "right",
+            )
             axes[1].annotate(name, (x, y), claim.place, textcoords="offset points", fontsize=9, ha=align)
         axes[0].set(xlabel="core-hours, on the processors of the table", xlim=(0.03, 30))
         axes[1].set(xlabel="operations of the training, PFLOP", xlim=(0.004, 6000))

@@ -13,6 +13,7 @@ from course_lib.vit import VisionTransformer, ViTConfig
 
 TRAINING_IMAGES = {"cifar10": 45_000, "cifar10_jpeg": 45_000, "cifar100": 45_000, "mnist": 55_000}
 
+
 def forward_flops(model: nn.Module, *shape: int) -> int:
     """Floating-point operations of one image's way through a model, (C, h, w) being its shape.
 
@@ -54,7 +55,12 @@ def recorded(data: str) -> dict[str, float]:
     """{recipe: mean accuracy on validation over its recorded runs} of all plain ViTs from random weights on `data`."""
     found = {}
     for name, recipe in RECIPES.items():
-        if recipe.data == data in TRAINING_IMAGES and type(recipe.model) is ViTConfig and not recipe.weights and not recipe.images:
+        if (
+            recipe.data == data in TRAINING_IMAGES
+            and type(recipe.model) is ViTConfig
+            and not recipe.weights
+            and not recipe.images
+        ):
             try:
                 runs = load_record(name)["runs"]
             except ValueError:

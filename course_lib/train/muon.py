@@ -34,7 +34,9 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
     section 3. Chapter 08.
     """
     if matrices.ndim < 2:
-        raise ValueError(f"matrices {tuple(matrices.shape)} must be (..., rows, columns): a vector has no singular values.")
+        raise ValueError(
+            f"matrices {tuple(matrices.shape)} must be (..., rows, columns): a vector has no singular values."
+        )
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices  # the smaller side first: the products below are then (rows, rows)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -80,7 +82,9 @@ class MuonAdamW(torch.optim.AdamW):
         updates = _foreach_lerp(gradients, momenta, MOMENTUM)
         for shape in {update.shape for update in updates}:  # matrices of one shape, of all blocks, at once
             same = [i for i, update in enumerate(updates) if update.shape == shape]
-            stack = torch.stack([updates[i] for i in same]).unflatten(1, (group["matrices"], -1))  # (n, m, rows, columns)
+            stack = torch.stack([updates[i] for i in same]).unflatten(
+                1, (group["matrices"], -1)
+            )  # (n, m, rows, columns)
             fast = torch.bfloat16 if stack.is_cuda else stack.dtype
             moves = newton_schulz(stack.to(fast)).to(stack.dtype).flatten(1, 2)
             length = max(1.0, stack.shape[2] / stack.shape[3]) ** 0.5

@@ -977,9 +977,10 @@ FAST = {
     "zero": "identity at first",
     "muon": "Muon",
     "patch_drop": "half of the patches",
+    "patch_drop_time": "the same, half as long again",
 }
 BELOW = dict(zip([*TRUNK][1:], TRUNK)) | dict.fromkeys(ALONE, "ema")
-BELOW |= dict(zip(FAST, ("ema", *FAST)))
+BELOW |= dict(zip(FAST, ("ema", "zero", "muon", "muon")))
 ladder = load_record("ladder")["runs"]
 
 
@@ -1020,57 +1021,47 @@ def apart(rung, below, budget):
     return np.array([one[seed] - other[seed] for seed in one if seed in other])
 
 
-NOISE = {
-    budget: pooled_scatter(
-        [
-            pair
-            for rung, below in BELOW.items()
-            if len(pair := apart(rung, below, budget)) > 1
-        ]
+def climbed(budget):
+    """{rung: the next one below}, of the rungs that were run at this budget."""
+    found = {}
+    for rung, below in BELOW.items():
+        while not reached(below, budget):
+            below = BELOW[below]
+        if reached(rung, budget):
+            found[rung] = below
+    return found
+
+
+STEPS = {budget: climbed(budget) for budget in ("short", "long")}
+NOISE = {}
+for budget, steps in STEPS.items():
+    pairs_of_seeds = [apart(*step, budget) for step in steps.items()]
+    NOISE[budget] = pooled_scatter(
+        [pair for pair in pairs_of_seeds if len(pair) > 1]
     )
-    for budget in ("short", "long")
-}
 
 
-def gain(rung, below, budget, confidence=0.95):
+def gain(rung, below, budget, comparisons=1):
     """(the mean gain, half of its interval, how many seeds it is from)."""
     pair = apart(rung, below, budget)
-    return pair.mean(), NOISE[budget].half(1 / len(pair), confidence), len(pair)
-
-
-def measured(budget):
-    """The rungs of which this budget has runs, beside the rung below."""
-    return [
-        rung for rung, below in BELOW.items() if len(apart(rung, below, budget))
-    ]
+    half = NOISE[budget].half(1 / len(pair), 1 - 0.05 / comparisons)
+    return pair.mean(), half, len(pair)
 
 
 def in_words(rung, below, budget):
-    if not len(apart(rung, below, budget)):
-        return f"{'not run':^20}"
     value, half, n = gain(rung, below, budget)
-    stricter = 1 - 0.05 / len(measured(budget))
-    stars = int(abs(value) > half) + int(
-        abs(value) > gain(rung, below, budget, stricter)[1]
-    )
-    return f"{value:+5.1f} ± {half:3.1f} {'*' * stars:2} n = {n}"
+    _, wider, _ = gain(rung, below, budget, comparisons=len(STEPS[budget]))
+    stars = "*" * (int(abs(value) > half) + int(abs(value) > wider))
+    return f"{value:+5.1f} ± {half:3.1f} {stars:2} n = {n}"
 
 
-print(f"{'':24}      short                long")
 names = {rung: name for rung, (name, _) in TRUNK.items()} | ALONE | FAST
-for rung, below in BELOW.items():
-    if rung in ("smoothing", "zero"):
-        print(
-            {
-                "smoothing": "each alone, on rung 11",
-                "zero": "on top of each other, from rung 11",
-            }[rung]
-        )
-    print(
-        f"{names[rung]:22}",
-        *(in_words(rung, below, budget) for budget in NOISE),
-        sep="  ",
-    )
+for budget, steps in STEPS.items():
+    print(f"{budget:24}% right  gain")
+    for rung, below in steps.items():
+        over = "" if below == BELOW[rung] else f"  on {names[below]}"
+        said = in_words(rung, below, budget)
+        print(f"  {names[rung]:22} {mean(rung, budget):5.1f}  {said}{over}")
 
 # %% [markdown]
 # TEXT1
@@ -1080,7 +1071,7 @@ for rung, below in BELOW.items():
 _, ax = plt.subplots(figsize=(6.6, 3.2))
 others = [*ALONE, *FAST]
 for budget, marker, color, shift in (("short", "o", viz.KEY, 0.12), ("long", "s", viz.QUERY, -0.12)):  # fmt: skip
-    rows = [row for row, rung in enumerate(others) if rung in measured(budget)]
+    rows = [row for row, rung in enumerate(others) if rung in STEPS[budget]]
     values, halves, _ = zip(
         *[gain(others[row], BELOW[others[row]], budget) for row in rows]
     )
@@ -1110,7 +1101,16 @@ plt.show()
 
 # %% tags=["hide-output"]
 speed = load_record("ladder")["speed"]["images_per_second"]
-for rung in ("ground", "heads", "size", "ema", *FAST, "resnet"):
+for rung in (
+    "ground",
+    "heads",
+    "size",
+    "ema",
+    "zero",
+    "muon",
+    "patch_drop",
+    "resnet",
+):
     print(f"{names.get(rung, 'ResNet'):22} {speed[rung]:5} images a second")
 
 # %% [markdown]

@@ -1,12 +1,18 @@
 """The ladder of chapter 08: one ingredient a rung, at two budgets, and a record that is of these recipes."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from course_lib.recipes.runner import RECIPES
 from course_lib.recipes.scratch import LADDER, shortened
 from course_lib.records import load_record
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
+import ladder
 
 RUNS = load_record("ladder")["runs"]
 BUNDLES = {"size": 3, "crop_flip": 3, "rand_augment": 2, "mixup": 2, "cutmix": 2}  # one thing, in more than one field
@@ -40,14 +46,13 @@ def test_the_short_budget_is_a_tenth(name):
 def test_the_record_is_of_these_recipes():
     record = load_record("ladder")
     for rung, settings in record["settings"].items():
-        recipe = LADDER[rung] if rung in LADDER else RECIPES[f"cifar10_{rung}"]
-        assert replace(recipe, data="cifar10_jpeg").settings() == settings, rung
-    assert {run["rung"] for run in RUNS} == set(record["settings"]) <= {*LADDER, "resnet"}
+        assert ladder.on_copy(rung, "long", 0).settings() == settings, rung
+    assert {run["rung"] for run in RUNS} == set(record["settings"]) <= {*LADDER, "patch_drop_time", "resnet"}
     places = [(run["rung"], run["budget"], run["seed"]) for run in RUNS]
     assert len(places) == len(set(places))
 
 
 def test_seeds_can_be_paired():
     """Of every rung the same seeds, at the short budget three."""
-    for rung in (*LADDER, "resnet"):
+    for rung in (*LADDER, "patch_drop_time", "resnet"):
         assert [run["seed"] for run in RUNS if (run["rung"], run["budget"]) == (rung, "short")] == [0, 1, 2], rung

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 
 from course_lib import viz
 from course_lib.attention import MultiHeadSelfAttention
-from course_lib.checks import my_pieces
 from course_lib.data import photographs, toy_shapes
 from course_lib.interpret import logit_lens
 from course_lib.interpret import maps as interpret
@@ -280,7 +279,7 @@ for name, values in on_object.items():
     print(f"above the area in 3 of 4 images: {often.sum()} of 24 heads")
 
 # %% [markdown]
-# On average, some do: two heads have nearly three times the object's area on the object, and some no more than a random head. But not in every image: no head is above the area in more than 88 % of the 240 images, and only 8 of 24 in more than three of four. (So is one of the random model's.)
+# On average, some do: two heads have nearly three times the object's area on the object, and some no more than a random head. But not in every image: no head is above the area in more than 88 % of the 240 images, and only 8 of 24 in more than three of four. (One of the random model's 24 is, too.)
 
 # %% [markdown]
 # One trap is left.
@@ -468,7 +467,7 @@ assert 70 < largest < 80 and all(
 )
 
 # %% [markdown]
-# In layers 2 to 6 many maps are pale: in 26 of 60 the patches have less than a third of the even share on average. There the class token keeps 49 to 69 % of its weight to itself (it serves as an *attention sink*). In layer 12 it keeps 7 %.
+# In layers 2 to 6 many maps are pale: in 26 of 60 the patches have less than a third of the even share on average. There the class token keeps 49 to 69 % of its weight to itself; in layer 12 it keeps 7 %.
 #
 # Count for the flower, which is easy to find by its colour: the orange patches are 56 of 256, 22 %. (The record cuts weights off at ten times the even share.) More than twice that share have 17 of the 36 heads of layers 1 to 6, 7 of the 18 of layers 7 to 9, and 16 of the last 18. In the last layer five of the six heads have more than 80 % on them, and the sixth has 7 %. Of the random model's 72 heads none has twice the area, and its maps are all pale: no weight is three times the even share.
 #
@@ -681,11 +680,6 @@ check_attention_rollout(attention_rollout)
 #
 # > **Predict.** The last layer has 0.43 on the object, with the mean over its heads, and the object has 0.19 of the area. Rollout takes account of all six layers. More, or less? And with nine in ten weights discarded?
 
-# %% tags=["nbval-ignore-output"]
-(rollout_of,) = my_pieces(
-    "attention_rollout"
-)  # yours, once it has passed its check
-
 
 # %% tags=["hide-output"]
 def sharpened(maps):
@@ -694,7 +688,7 @@ def sharpened(maps):
 
 ways = {
     "last layer": lambda maps: maps[:, -1].mean(dim=1),
-    "rollout": rollout_of,
+    "rollout": interpret.attention_rollout,
     "rollout, 9 in 10 discarded": sharpened,
 }
 each_on, on = {}, {}  # (way, kind) -> the weight on the object (240,), and its mean
@@ -825,7 +819,7 @@ check_mean_attention_distance(mean_attention_distance)
 # </details>
 
 # %% [markdown]
-# > **Predict.** In the paper's ViT some heads look far already in the lowest layers, others keep close, and the distance grows with depth. Does it grow in the two small models of digits? In the published one, and how near is its nearest head? (There the even value is 116.6 pixels.)
+# > **Predict.** In the paper's ViT some heads look far already in the lowest layers, others keep close, and the distance grows with depth. Does it grow in the two small models of digits, and in the published one? And how near is the nearest head there, where the even value is 116.6 pixels?
 #
 # In the figure: dots for trained heads, in the third panel with a line from one photograph to the other. Crosses: a random model. Grey band: random and shuffled models. Dashed: the even value.
 

@@ -22,7 +22,6 @@ from scipy.optimize import linprog
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from course_lib import viz
-from course_lib.checks import my_pieces
 from course_lib.data import photographs, toy_shapes
 from course_lib.interpret import (
     attention_maps,
@@ -195,17 +194,15 @@ check_pointing_game(pointing_game)
 # </details>
 
 # %% [markdown]
-# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here. The cell scores the first 96 with your `pointing_game`, once it has passed its check, and sees whether they agree with the record. *Untrained* is the same kind of map from a model with random weights, before any training. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. And ± is half of a 95 % interval over the images.
+# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here. The cell scores the first 96 with the course's own `pointing_game`, which does what yours does, and checks that they agree with the record. *Untrained* is the same kind of map from a model with random weights, before any training. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. And ± is half of a 95 % interval over the images.
 #
 # In the pictures are the first three images. Seven kinds of numbers have no common scale, so each map is cut off at 0 and **divided by its own largest number**: the blue shows where a map is large, not how large it is. By chapter 12's rule that flatters; read the scores above the columns.
 #
 # > **Predict.** Which of the seven points at the object most often? How far do you expect the best to be ahead of the hill in the middle?
 
-# %% tags=["nbval-ignore-output"]
-(score,) = my_pieces("pointing_game")  # yours, once it has passed its check
-
 # %% tags=["hide-output"]
 flat = torch.ones(96, 8, 8)
+score = explain.pointing_game  # the course's own, as yours
 area = masks.double().mean(dim=(1, 2))
 same = torch.allclose(score(flat, masks).double(), area)
 print("a map that is the same everywhere gets the share of the object:", same)
@@ -281,6 +278,9 @@ hits = torch.cat([hits, score(by_occlusion(model, images, labels), masks)[None]]
 missed = (hits == 0).any(dim=0).float().mean().item()
 print(f"images in which one of the five misses entirely: {missed:.0%}")
 assert round(100 * missed) == 27
+assert (hits[:, chosen] > 0).all()  # at its edge, or inside
+on_last = [score(below[kind], masks[chosen[-1:]]).item() > 0.5 for kind in OWN]
+assert on_last == [False, True, True, False, False]  # untrained
 hill = score(maps["centre"], masks)
 leads = [paired_difference(one, hill) for one in hits]
 lead = max(leads, key=lambda gap: gap.ahead)
@@ -903,7 +903,7 @@ assert moves["attention"].half == moves["rollout"].half == 0
 assert moves["gradient"].ahead < 0 and len(two) == 44
 
 # %% [markdown]
-# Attention and rollout are the same picture for every class. The gradient rollout moves 17 points of 100 to the shape that is asked for, and occlusion 24. The **gradient** is asked about a class too, and moves nothing that way.
+# Attention and rollout are the same picture for every class. Over 44 images, the gradient rollout moves 17 points of 100 to the shape that is asked for, and occlusion 24. The **gradient** is asked about a class too, and does not move that way ($-2 \pm 2$).
 
 # %% [markdown]
 # That is the first question to ask of a map that is said to explain an answer: **what would it show for another answer?**

@@ -42,6 +42,7 @@ from course_lib.interpret.explain import (
 from course_lib.metrics import predict
 from course_lib.models import create_model
 from course_lib.records import load_pictures, load_record
+from course_lib.statistics import paired_difference
 from course_lib.train import set_seed
 
 viz.set_style()
@@ -95,9 +96,9 @@ print(f"share of the pixels that are on the object: {masks.double().mean():.0%}"
 #
 # ## Seven maps
 #
-# Here are seven ways to give each of the 64 patches a number. Five ask the model:
+# Here are seven ways to give each of the 64 patches a number (a *saliency map*, or *attribution*). Five ask the model:
 #
-# * **Attention**: how much the class token looks at the patch in the last block, the mean over heads. It is the map that is drawn most.
+# * **Attention**: how much the class token looks at the patch in the last block, the mean over heads. It is often drawn.
 # * **Rollout**: attention multiplied through all blocks (chapter 12).
 # * **Gradient rollout**: a rollout for one class. In each block, each weight of head $h$ is multiplied by its gradient, which says how the class's logit would change with it; products below 0 are dropped, and the heads averaged: $\bar A = \text{mean}_h \max(A_h \odot \nabla A_h, 0)$. From block to block, $R \leftarrow R + \bar A R$, beginning with the identity. So what a token keeps of itself counts whole, and not half as in rollout ([Chefer et al. 2021](https://arxiv.org/abs/2103.15679)).
 # * **Gradient**: by how much the class's logit changes with the pixels; the largest size over the colours, the mean over the patch ([Simonyan et al. 2014](https://arxiv.org/abs/1312.6034)).
@@ -142,8 +143,6 @@ assert all(each.shape == (96, 8, 8) for each in maps.values())
 print("each map:", tuple(maps["rollout"].shape[1:]), "for", len(images), "images")
 
 # %% [markdown]
-# > **Predict.** Which of the seven points at the object most often? How far do you expect the best to be ahead of the hill in the middle?
-#
 # ## The pointing game
 #
 # [Zhang et al. (2018)](https://arxiv.org/abs/1608.00507) ask the simplest question: is the largest number of the map on the object? Count the hits over many images.
@@ -195,7 +194,11 @@ check_pointing_game(pointing_game)
 # </details>
 
 # %% [markdown]
-# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here. The cell scores the first 96 with the course's own `pointing_game`, which does what yours does, and checks that they agree with the record. *Untrained* is the same kind of map from a model with random weights, before any training. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. And ± is 1.96 standard errors over the images.
+# First a map that says nothing, and what `argmax` would have made of it. Then the scores. They were recorded by `benchmarks/explain_scores.py` on more images than there is time for here. The cell scores the first 96 with the course's own `pointing_game`, which does what yours does, and checks that they agree with the record. *Untrained* is the same kind of map from a model with random weights, before any training. The last row, *mask*, is the right answer itself as a map: the share of each patch that is on the object. And ± is half of a 95 % interval over the images.
+#
+# In the pictures are the first three images. Seven kinds of numbers have no common scale, so each map is cut off at 0 and **divided by its own largest number**: the blue shows where a map is large, not how large it is. By chapter 12's rule that flatters; read the scores above the columns.
+#
+# > **Predict.** Which of the seven points at the object most often? How far do you expect the best to be ahead of the hill in the middle?
 
 # %% tags=["hide-output"]
 flat = torch.ones(96, 8, 8)
@@ -227,9 +230,6 @@ for name in (*KINDS, "mask"):
     without = scores[name].get("pointing_untrained", ())[:1]
     cells = [percent(v) for v in (scores[name]["pointing"], *without)]
     print(f"{name:23}" + "".join(f"{cell:12}" for cell in cells).rstrip())
-
-# %% [markdown]
-# In the pictures are the first three images. Seven kinds of numbers have no common scale, so each map is cut off at 0 and **divided by its own largest number**: the blue shows where a map is large, not how large it is. By chapter 12's rule that flatters; read the scores above the columns.
 
 
 # %% tags=["hide-input", "hide-output"]
@@ -278,20 +278,28 @@ hits = torch.cat([hits, score(by_occlusion(model, images, labels), masks)[None]]
 missed = (hits == 0).any(dim=0).float().mean().item()
 print(f"images in which one of the five misses entirely: {missed:.0%}")
 assert round(100 * missed) == 27
+assert (hits[:, chosen] > 0).all()  # at its edge, or inside
+on_last = [score(below[kind], masks[chosen[-1:]]).item() > 0.5 for kind in OWN]
+assert on_last == [False, True, True, False, False]  # untrained
+hill = score(maps["centre"], masks)
+leads = [paired_difference(one, hill) for one in hits]
+lead = max(leads, key=lambda gap: gap.ahead)
+print(
+    "ahead of the hill, on these images, image by image, in points, at most",
+    end=" ",
+)
+print(f"{100 * lead.ahead:.0f} ± {100 * lead.half:.0f}")
+assert not any(gap.clear for gap in leads)
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
 # Dark patches on the object or at its edge; in the last row, the untrained model's, only the two rollouts are darkest there. (In 27 % of the 96 images one of the five maps misses entirely: whoever chooses three can show what they like.)
 #
-# Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image. And the rollout of a model that has learned *nothing* has 57 %. The mask itself stays below 100 % because in a thin or small shape no patch lies wholly inside.
-#
-# </details>
-#
+# Now look at the numbers. All five lie between 56 and 61 %, about three times as much as a random map. But **the hill in the middle has 55 %**, and it has never seen an image; on these 96 images none of the five is clearly ahead of it. And the rollout of a model that has learned *nothing* has 57 %. The mask itself stays below 100 % because in a thin or small shape no patch lies wholly inside.
+
+# %% [markdown]
 # What could a map use that has learned nothing? One such thing is the object's colour, which is unlike the rest. So here is one more map without a model, *colour*: how far the mean colour of a patch is from the mean colour of the image. And since one untrained model is only one, the record has three more.
 #
-# Which of two maps is ahead? Both were scored on the *same* images, so take the difference image by image, and the interval of these differences. A difference is clear here if its interval does not reach 0.
+# Which of two maps is ahead? Both were scored on the *same* images, so take the difference image by image, and the interval of these differences. The chapter asks this more than sixty times, and at 95 % three would come out by chance (*multiple comparisons*). So a difference is **clear** here only if it is more than 1.7 times its ±: then an interval of 99.9 % does not reach 0.
 #
 # > **Predict.** What does *colour* score? And which of the model's five maps are clearly ahead of the best of four untrained models?
 
@@ -325,22 +333,19 @@ assert (without[0], max(without)) == (57, 72)
 
 
 def clear(interval):
-    """1 or -1 if the whole interval lies on that side of 0, else 0."""
-    mean, half = interval["mean"], interval["half_width"]
+    """1 or -1 if an interval of 99.9 % lies on that side of 0, else 0; recorded is that of 95 %."""
+    mean, half = interval["mean"], 1.7 * interval["half_width"]
     return 0 if abs(mean) <= half else int(math.copysign(1, mean))
 
 
 assert [clear(ahead[kind]) for kind in OWN] == [1, -1, 1, 0, 1]
+for kind in ("attention", "gradient rollout", "occlusion"):  # of all four
+    assert {clear(one) for one in scores[kind]["ahead_of_untrained"]} == {1}
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
 # *Colour*, with neither model nor class, scores 95 %. No map of the model comes near. **A good score shows that the image has something to point at. It does not show that the model uses it.**
 #
 # And what the model has learned shows only in some of the maps. *Occlusion*, *gradient rollout* and *attention* are clearly ahead of all four untrained models. *Gradient* cannot be told from the best of them. *Rollout*, first in the table above, is **behind** one: 61 against 72 %. "61 % of the maxima are on the object", alone, is no result at all.
-#
-# </details>
 #
 # ### Two photographs
 #
@@ -433,20 +438,18 @@ rounded = [
     if k not in ("untrained", "shuffled")
 ]
 assert rounded == [[43, 71], [36, 54], [41, 45], [39, 45], [22, 39]]
+pointed_by_author = found["author's map"]["pointing"]
+assert (pointed_by_author == 1).all()
 least = real["author's map"] / real["author's map"].mean(dim=(1, 2), keepdim=True)
 assert (least.amin(dim=(1, 2)) > 0.5).all()  # times the even share
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
 # Five of six, and at the pavilion two. By blind chance it would be one or two. A model without training has a map that follows the picture a little, and one largest number is enough for a hit. **With two photographs the pointing game cannot tell a trained model from an untrained one.**
 #
-# The inside share can. The untrained and shuffled models lie between 20 and 29 %, about the area, which is 24 and 22 %. The published model's attention has 43 and 71 %, its rollout less, 36 and 54 %. The author's map has 41 and 45 %: its largest numbers are all on the object, but nowhere does it come near 0. And the hill in the middle has nearly the same, 39 and 45 %.
-#
-# </details>
-#
-# Two photographs, each with one object in plain sight, and masks by one hand. That shows how such a score is taken. **It proves nothing in general**: for that the chapter goes back to the shapes, of which there are enough.
+# On these two the inside share can. The untrained and shuffled models lie between 20 and 29 %, about the area, which is 24 and 22 %. The published model's attention has 43 and 71 %, its rollout less, 36 and 54 %. The author's map has 41 and 45 %: its largest number is on the object both times, but nowhere does it come near 0. And the hill in the middle has nearly the same, 39 and 45 %.
+
+# %% [markdown]
+# Two photographs, each with one large object (and the flower with a second blossom below, outside of the mask), and masks by one hand. That shows how such a score is taken. **It proves nothing in general**: for that the chapter goes back to the shapes, of which there are enough.
 
 # %% [markdown]
 # ## Deletion: does the answer depend on it?
@@ -456,7 +459,7 @@ assert (least.amin(dim=(1, 2)) > 0.5).all()  # times the even share
 # * **Deletion** begins with the image. The *faster* the curve falls, the better: a *small* area under it.
 # * **Insertion** begins with nothing of the image, and brings the patches back, the most important first. Here a *large* area is good.
 #
-# The **area under the curve** is its mean height: the share of patches runs from 0 to 1, and the points are joined by straight lines. Your curve will have a point after each patch; the figures have one after every eight. (Their test removes single pixels, and inserts into a *blurred* image. Ours removes patches, and has the same stand-in both ways.)
+# The **area under the curve** (AUC) is its mean height: the share of patches runs from 0 to 1, and the points are joined by straight lines. Your curve will have a point after each patch; the figures have one after every eight. (Their test removes single pixels, and inserts into a *blurred* image. Ours removes patches, and has the same stand-in both ways.)
 #
 # ### Exercise 13.2 · `deletion_curve`
 #
@@ -506,7 +509,7 @@ check_deletion_curve(deletion_curve)
 # </details>
 
 # %% [markdown]
-# The course's own takes many images at once, and is told what replaces a patch: here `replacing`, with grey.
+# The course's own takes many images at once, and is told what replaces a patch: here `replacing`, with grey. The curves lie close together, so the table takes the differences of their areas, image by image.
 #
 # > **Predict.** *Colour* points at the object better than any map of the model, and *mask* is the object itself. Will the answer go fastest when the patches go in *their* order?
 
@@ -538,16 +541,6 @@ figure.legend(
     *axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9
 )
 plt.show()
-
-# %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
-# All curves begin at one height and end at another, the same for all. What lies between is too close to judge by eye.
-#
-# </details>
-#
-# So again the differences, image by image.
 
 # %% tags=["hide-input", "hide-output"]
 away = replacing(model, images, torch.zeros(()))
@@ -585,38 +578,28 @@ def signs(way, what, kind, others=OWN):
 
 assert signs("grey", "deletion_area", "colour") == [0, 1, 1, 1, 1]
 assert signs("grey", "deletion_area", "mask") == [-1, 1, 0, 1, 0]
-assert signs("grey", "deletion_first", "mask") == [-1, 1, 1, 1, 1]
-assert signs("grey", "deletion_area", "attention", ["centre"]) == [1]
+assert signs("grey", "deletion_first", "mask") == [0, 1, 1, 1, 1]
+assert signs("grey", "deletion_area", "attention", ["centre"]) == [0]
 assert signs("grey", "insertion_area", "attention", ["centre"]) == [-1]
 first = {kind: v["deletion_first"]["mean"] for kind, v in curves["grey"].items()}
-assert min(first, key=first.get) == "occlusion"
-lead = {}  # by how much occlusion is lower than the next of the model's five
-for way, kinds in curves.items():
-    low = sorted((kinds[kind]["deletion_first"]["mean"], kind) for kind in OWN)
-    assert low[0][1] == "occlusion"
-    lead[way] = low[1][0] - low[0][0]
-assert max(lead, key=lead.get) == "grey"
+assert (
+    min(first, key=first.get) == "occlusion"
+    and round(first["occlusion"], 2) == 0.26
+)
 for test, sign in (("deletion_area", 1), ("insertion_area", -1)):
     own = {kind: sign * curves["grey"][kind][test]["mean"] for kind in OWN}
     assert own.pop("attention") > max(own.values()) + 0.05
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
 # Read three things.
 #
 # * **Colour** points best of all, and here it is among the worst: 8 to 11 points behind four of the model's maps, and level with the fifth. Where the object is, and what the answer needs, are two questions. Here *plausible* and *faithful* come apart. The **mask** itself, the right answer to the first question, is not the best for the second: rollout and gradient are 2 and 3 points ahead of it, little but clearly.
-# * **With grey, attention in the last block, the map that is drawn most, is the worst of the model's five**, in deletion and in insertion, and the hill in the middle does better. (With other stand-ins? See below.)
-# * *Occlusion* is the steepest at the start. It was made by painting patches grey, so grey may flatter it. But of the model's five its curve also falls first, by less, with the other three stand-ins (below).
-#
-# </details>
+# * **With grey, attention in the last block is the worst of the model's five**, in deletion and in insertion, and in insertion the hill in the middle does clearly better. (With other stand-ins? See below.)
+# * *Occlusion* has the lowest probability of all after the first eighth, 0.26. It was made by painting patches grey, so grey may flatter it.
 #
 # ### What stands in for a patch?
 #
-# A patch cannot just *go*: something has to be there. Grey was one choice.
-#
-# > **Predict.** Grey, a blurred copy of the image, noise, or no token at all: with which does the model stay sure longest while random patches are removed? And does the choice change which map is best?
+# A patch cannot just *go*: something has to be there. Grey was one choice. Others are a blurred copy of the image, noise, or no token at all.
 
 # %% tags=["hide-input"]
 #| alt: Five pictures of an indigo diamond on an ochre ground. First the image; then with half of its patches, at random places, replaced by grey, by a blurred copy in which the indigo is still to be seen, by coloured noise, and by white for patches that are left out.
@@ -639,14 +622,18 @@ viz.image_grid(
 )
 plt.show()
 
-# %% tags=["hide-input", "hide-output"]
-print("area under the deletion curve, per cent, smaller is better")
-print(f"{'':17}" + "".join(f"{way:>10}" for way in record["curves"]))
-for kind in styles:
-    row = [100 * v[kind]["deletion_area"]["mean"] for v in curves.values()]
-    print(f"{kind:17}" + "".join(f"{value:10.0f}" for value in row))
+# %% [markdown]
+# > **Predict.** With which of the four does the model stay sure longest while random patches are removed? And does the choice change which map is best?
 
-print("\ndifferences, image by image")
+# %% tags=["hide-input", "hide-output"]
+for test, good in (("deletion", "smaller"), ("insertion", "larger")):
+    print(f"area under the {test} curve, per cent, {good} is better")
+    print(f"{'':17}" + "".join(f"{way:>10}" for way in record["curves"]))
+    for kind in styles:
+        row = [100 * v[kind][f"{test}_area"]["mean"] for v in curves.values()]
+        print(f"{kind:17}" + "".join(f"{value:10.0f}" for value in row))
+    print()
+print("differences, image by image")
 for way, what, kind, other in (
     ("grey", "deletion_area", "gradient", "gradient rollout"),
     ("left out", "deletion_area", "gradient", "gradient rollout"),
@@ -677,29 +664,24 @@ assert all(
     for way in ("grey", "blur")
 )
 assert signs("left out", "insertion_area", "attention", OWN[1:]) == [0] * 4
-assert signs("noise", "deletion_area", "attention", OWN[1:]) == [0, 1, 0, 0]
-assert signs("noise", "insertion_area", "attention", OWN[1:]) == [-1, 0, 0, 0]
+for what in ("deletion_area", "insertion_area"):
+    assert signs("noise", what, "attention", OWN[1:]) == [0] * 4
 assert signs("left out", "insertion_area", "random", ["centre"]) == [-1]
-for kind in styles:  # which of the four stand-ins the model bears best
-    best = max(area, key=lambda way: area[way][kind])
-    assert best == ("left out" if kind == "random" else "blur")
+sure = [curves[way]["random"]["deletion_area"] for way in ("blur", "left out")]
+low, high = (one["half_width"] for one in sure)
+assert sure[0]["mean"] + low < sure[1]["mean"] - high
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
+# Read the line *random* first. The same patches go each time, and the area of deletion is anything from 25 to 66. **Noise** is not "nothing": the model has never seen it (it is *out of distribution*), and a few patches of it ruin the answer, whichever they are. So all areas are squeezed between 20 and 25. **Blur** leaves colours about where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; with random patches gone, the model bears this best.
 #
-# Read the line *random* first. The same patches go each time, and the area is anything from 25 to 66. **Noise** is not "nothing": the model has never seen it, and a few patches of it ruin the answer, whichever they are. So all areas are squeezed between 20 and 25. **Blur** leaves colours about where they were. **Left out** means no token at all, which a Transformer can do and a convolution cannot; with random patches gone, the model bears this best. (With any of the other orders it bears blur best.)
+# Then compare columns. With grey the gradient is 3 points better than the gradient rollout. With tokens left out it is 4 points worse. Both differences are clear, and they contradict each other. Each is true of its own stand-in, and neither of "the" deletion test. So it goes with attention, the worst with grey: with blur it is clearly behind the four others too, both ways; with tokens left out in deletion, but not in insertion; and with noise it is clearly behind none.
 #
-# Then compare columns. With grey the gradient is 3 points better than the gradient rollout. With tokens left out it is 4 points worse. Both differences are clear, and they contradict each other. Each is true of its own stand-in, and neither of "the" deletion test. So it goes with attention, the worst with grey: with blur it is clearly behind the four others too, both ways; with tokens left out in deletion, but not in insertion; and with noise it is clearly behind only one of them, a different one each way.
-#
-# Stranger still is *insertion* with tokens left out: none of the model's five maps is clearly better than random patches, and the hill in the middle is. A few patches from everywhere tell this model as much as the ones that "matter".
-#
-# </details>
+# Stranger still is *insertion* with tokens left out: none of the model's five maps is clearly better than random patches, and the hill in the middle is. A few patches from everywhere tell this model about as much as the ones that "matter".
 
 # %% [markdown]
 # ## Does the map notice what the model knows?
 #
-# Here is a test that needs no masks and no stand-in. [Adebayo et al. (2018)](https://arxiv.org/abs/1810.03292) ask: if the model *forgets* everything, does its map change? Replace its trained weights by random ones from the top down: first the head, then the last block too, then the one before. At the end only the embeddings of patches, positions and class token are left. Compare each map with the trained model's, by the **rank correlation** of their 64 numbers: 1 if they put the patches in the same order, 0 for orders that have nothing to do with each other.
+# Here is a test that needs no masks and no stand-in, a *sanity check*. [Adebayo et al. (2018)](https://arxiv.org/abs/1810.03292) ask: if the model *forgets* everything, does its map change? Replace its trained weights by random ones from the top down: first the head, then the last block too, then the one before. At the end only the embeddings of patches, positions and class token are left. Compare each map with the trained model's, by the **rank correlation** of their 64 numbers: 1 if they put the patches in the same order, 0 for orders that have nothing to do with each other.
 #
 # A map that stays as it was cannot show what was learned in the part that was destroyed.
 #
@@ -748,6 +730,8 @@ check_randomise_from_top(randomise_from_top)
 # %% [markdown]
 # One kind of map joins for this test: **rollout, max** takes the largest of the heads instead of their mean and throws nine tenths of the weights away, the discarding that chapter 12 looked at.
 #
+# A correlation needs a baseline too. Maps of one kind may be alike for *any* two images, for example because objects lie near the middle. So the figure's right panel compares with the trained model's map of *another image*.
+#
 # > **Predict.** The head gets random weights, all else stays. Which maps change at all? And with *all* blocks random: which map will still look most like that of the trained model?
 
 
@@ -768,9 +752,6 @@ hits = (predict(headless, shapes.take(some)).argmax(dim=1) == labels[some]).sum(
 print("right with a random head:", hits.item(), "of 32")
 for name, each in after.items():
     print(f"{name:17} exactly the same map: {torch.equal(each, maps[name][some])}")
-
-# %% [markdown]
-# A correlation needs a baseline too. Maps of one kind may be alike for *any* two images, for example because objects lie near the middle. So the right panel compares with the trained model's map of *another image*.
 
 # %% tags=["hide-input", "hide-output"]
 #| alt: Two panels, rank correlation with the trained model's map, for six kinds of maps, as more of the model is random, from nothing on the left over the head to all six blocks on the right. Left, the same image: attention is 1 with a random head and about 0 from the first random block on; occlusion is near 0 from the head on; gradient rollout is 0.57 with a random head and falls to 0.1. Rollout, rollout max and gradient stay at 0.7 or above up to five random blocks; at six, rollout and gradient fall below 0.3, and rollout max stays at 0.76. Right, another image: all lines are nearly level, rollout at 0.5, gradient at 0.4, rollout max at 0.3, gradient rollout at 0.2, attention and occlusion at 0; at six blocks rollout and gradient fall to between 0.1 and 0.2.
@@ -831,9 +812,18 @@ for number in (1, 2, 3):  # other sets of random weights
     assert six["rollout"] < 0.5 and six["rollout, max"] > 0.65
 
 # %% [markdown]
-# Which block shapes plain rollout most? Take the trained model's attention, and put an even map in the place of one block's, all weights alike. How much like the real rollout is the one that comes out?
+# With a random head the model's answers are worth nothing. **Attention, plain rollout and *rollout, max* are the same to the last digit.** They do not contain the head, so they cannot know what the model answers. Then, in 100 images and with one set of random weights (three other sets, on 32 images and without occlusion, agree roughly):
+#
+# * **Occlusion** is gone with the head, **attention** in the last block as soon as that block is.
+# * **Rollout** hardly moves. With *five of six blocks* random it still correlates by 0.85 with that of the trained model; for another image that would be 0.47. When block 1 goes too, it falls to 0.28, and even two *trained* rollouts of different images are more alike, 0.52.
+# * **Rollout, max**, with *all six blocks* random, is at 0.76 for the same image and at 0.21 for another. Whoever looks at *that* picture and says "this is what it has learned" is mostly looking at the image, through the embeddings (they alone are still the trained ones).
+# * The **gradient** stays high as well: 0.70 with five blocks random, against 0.36. (In the networks of Adebayo et al. plain gradients passed: a verdict holds for the maps that were tested.)
+# * The **gradient rollout** notices at once: 0.57 with a random head.
 
-# %% tags=["hide-output"]
+# %% [markdown]
+# Does block 1 shape plain rollout most? Take the trained model's attention, and put an even map in the place of one block's, all weights alike. How much like the real rollout is the one that comes out?
+
+# %%
 attention = attention_maps(model, images)  # (96, 6, 4, 65, 65)
 without_block = []
 for block in range(6):
@@ -848,47 +838,80 @@ for block in range(6):
 assert without_block[0] == 0.74 and min(without_block[1:]) == 0.95
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
-# With a random head the model's answers are worth nothing. **Attention, plain rollout and *rollout, max* are the same to the last digit.** They do not contain the head, so they cannot know what the model answers. Then, in 100 images and with one set of random weights (three other sets, on 32 images and without occlusion, agree roughly):
-#
-# * **Occlusion** is gone with the head, **attention** in the last block as soon as that block is.
-# * **Rollout** hardly moves. With *five of six blocks* random it still correlates by 0.85 with that of the trained model; for another image that would be 0.47. When block 1 goes too, it falls to 0.28, and even two *trained* rollouts of different images are more alike, 0.52. So of the six, block 1 shapes plain rollout most. (With an even map in its place the correlation is 0.74; in the place of any other, 0.95 or more.)
-# * **Rollout, max**, with *all six blocks* random, is at 0.76 for the same image and at 0.21 for another. Whoever looks at *that* picture and says "this is what it has learned" is mostly looking at the image.
-# * The **gradient** stays high as well: 0.70 with five blocks random, against 0.36. (In the networks of Adebayo et al. plain gradients passed: a verdict holds for the maps that were tested.)
-# * The **gradient rollout** notices at once: 0.57 with a random head.
-#
-# </details>
+# Block 1: without it 0.74, and without any other 0.95 or more, over 96 images.
 
 # %% [markdown]
 # ## When rollout is wrong
 #
 # Rollout is often drawn under the words "the model looks at". Three things about it.
 #
-# **It knows no class.** There is no class in its formula. Ask "why a ring?" and "why a cross?", and you get the same picture. The gradient and the gradient rollout are asked about a class. How much does it matter which?
+# **It knows no class.** There is no class in its formula. Ask "why a ring?" and "why a cross?", and you get the same picture. The others are asked about a class. So put *two* shapes into one image, from two test images whose masks do not overlap, and ask for each. Of what a map gives to the two, which share does the first shape get?
+#
+# > **Predict.** For which of the five maps does it get clearly more when it is the one that is asked for?
 
 # %% tags=["hide-output"]
-wrong = (labels[some] + 3) % 8  # another class, which the model does not see there
-other = model_maps(model, images[some], wrong)
-for name, each in other.items():
-    alike = rank_correlation(maps[name][some], each).mean().item()
-    print(f"{name:17} correlation with the map for another class: {alike:.2f}")
+first, second = [], []  # numbers of images
+for i in range(len(images)):
+    for j in range(len(images)):
+        apart = labels[i] != labels[j] and not (masks[i] & masks[j]).any()
+        if apart and j not in second:
+            first.append(i)
+            second.append(j)
+            break
+two = torch.where(masks[second][:, None], images[second], images[first])
+
+
+def share_of_first(classes):
+    """Of what each kind of map gives to both shapes, how much the first gets: {kind: (B,)}."""
+    found = model_maps(model, two, classes)
+    found["occlusion"] = by_occlusion(model, two, classes)
+    shares = {}
+    for kind in OWN:
+        on = (
+            (found[kind].clamp(min=0) * patch_means(masks[each].float(), GRID))
+            for each in (first, second)
+        )
+        one, other = (each.sum(dim=(1, 2)) for each in on)
+        shares[kind] = (one / (one + other)).nan_to_num(0.5)  # if neither gets any
+    return shares
+
+
+asked_first, asked_second = (share_of_first(labels[k]) for k in (first, second))
+with torch.no_grad():
+    said = model(two).argmax(dim=1)
+named = ((said == labels[first]) | (said == labels[second])).sum()
+print(f"{len(two)} images; the model names one of the two in {named}")
+print("share of the first    asked for it   for the other     difference")
+moves = {}
+for kind in OWN:
+    pair = asked_first[kind], asked_second[kind]
+    moves[kind] = paired_difference(*pair)
+    means = "".join(f"{100 * each.mean():15.0f}" for each in pair)
+    gap = f"{100 * moves[kind].ahead:+.0f} ± {100 * moves[kind].half:.0f}"
+    print(f"{kind:19}{means}{gap:>15}")
+
+# %% tags=["hide-input"]
+sure = {
+    kind: paired_difference(asked_first[kind], asked_second[kind], 0.999)
+    for kind in OWN
+}
+assert [kind for kind in OWN if sure[kind].clear] == [
+    "gradient rollout",
+    "occlusion",
+]
+assert moves["attention"].half == moves["rollout"].half == 0
+assert moves["gradient"].ahead < 0 and len(two) == 44
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
-# Attention and rollout are the same picture for every class. The gradient knows the class, and yet its picture for a class that is *not there* is nearly the same, 0.89. The gradient rollout's differs more, 0.62.
-#
-# </details>
-#
+# Attention and rollout are the same picture for every class. Over 44 images, the gradient rollout moves 17 points of 100 to the shape that is asked for, and occlusion 24. The **gradient** is asked about a class too, and does not move that way ($-2 \pm 2$).
+
+# %% [markdown]
 # That is the first question to ask of a map that is said to explain an answer: **what would it show for another answer?**
 #
 # **Its identity matrix is an assumption.** Rollout mixes each map with the identity, $\tfrac12 A + \tfrac12 I$, for the residual connection: half of each token is said to stay what it was. Nothing in the model says a half. Does the picture depend on it?
 
 
-# %% tags=["hide-output"]
+# %%
 def mixed_rollout(attention, keeps):
     """Rollout in which a token keeps the share `keeps` of itself; 0.5 is the usual one."""
     result = torch.eye(attention.shape[-1])
@@ -1008,6 +1031,7 @@ found["all alike"] = torch.full_like(weights, 1 / 65)
 
 most = (same_heads > 1e-9).sum(dim=-1).max().item()
 print("same heads: weights that are not 0, at most", most)
+assert most <= 17
 for name, each in found.items():
     on = (each * on_object[:, None]).sum(dim=-1).mean().item()
     print(f"{name:12} on the object: {on:.0%}")
@@ -1035,16 +1059,11 @@ for row, i in zip(axes, (1, 9, 20)):
 plt.show()
 
 # %% [markdown]
-# <details>
-# <summary>What came out</summary>
-#
 # In every head 48 weights or more are 0. Why? To fulfil 17 equations, 17 weights are enough. Among the cheapest solutions there is always one with no more, and there this search stops.
 #
 # The pictures are means over the four heads. In the first search more than a quarter of all weight is elsewhere, and nothing behind the heads can tell: nothing there depends on the *detail* of such a map. The *gist* has stayed: from 66 to 62 % on the object. But what holds it there is what each head hands over, and not the answer.
 #
 # The second search shows that. With the logits alone held fast, the weight on the object falls to 31 %, where attention spread evenly would have 33 %. No logit has changed by 0.1, and no probability by 0.01. On average over 24 images neither the detail nor the gist of the last map is needed for this answer; image by image the search leaves between 0 and 66 % on the object.
-#
-# </details>
 #
 # ### Both sides
 #

@@ -19,6 +19,7 @@ from course_lib import attention, checks, vit
 from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 from course_lib.records import load_record
+from course_lib.train import muon
 
 SEEDS = range(1, 20)  # besides 0
 
@@ -302,6 +303,20 @@ READY_MADE = {
     ],
     "count_parameters": [lambda *sizes: sum(p.numel() for p in nn.Linear(3, 4).parameters())],
     "soft_cross_entropy": [lambda logits, targets: F.cross_entropy(logits, targets)],
+    "newton_schulz": [
+        lambda matrix, steps: muon.newton_schulz(matrix, steps),
+        lambda matrix, steps: muon.newton_schulz(matrix[None], steps)[0],
+        lambda matrix, steps: torch.linalg.svd(matrix, full_matrices=False).U,
+        lambda matrix, steps: torch.svd(matrix).U,
+        lambda matrix, steps: matrix.svd().U,
+        lambda matrix, steps: torch.ops.aten.linalg_svd(matrix, False)[0],
+        lambda matrix, steps: matrix / torch.linalg.svdvals(matrix).max(),
+        lambda matrix, steps: torch.svd_lowrank(matrix)[0],
+        lambda matrix, steps: torch.linalg.eigh(matrix @ matrix.mT).eigenvectors @ matrix,
+        lambda matrix, steps: torch.linalg.qr(matrix).Q,
+        lambda matrix, steps: torch.linalg.pinv(matrix).mT,
+        lambda matrix, steps: nn.init.orthogonal_(matrix.clone()),
+    ],
 }
 
 

@@ -12,7 +12,7 @@ CHAPTERS = {
     "ch05": ("prepend_class_token", "sincos_pos_embed_2d", "resample_pos_embed"),
     "ch06": ("vit_forward", "count_parameters", "convert_torchvision_state_dict", "my_vit"),
     "ch07": ("train_step", "warmup_cosine_lr", "param_groups", "evaluate"),
-    "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update"),
+    "ch08": ("random_crop_flip", "soft_cross_entropy", "mixup", "ema_update", "newton_schulz", "paired_gain"),
     "ch09": ("replace_head", "macro_f1", "freeze_except", "lora_linear", "layerwise_lr"),
     "ch10": ("paired_difference",),
     "ch11": ("patch_filters", "pos_embed_similarity", "row_column_share"),

@@ -1,14 +1,17 @@
 """The exercises of chapter 08, small data and inductive bias."""
 
 import copy  # noqa: F401 (for the edits)
+import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_lib.checks.compare import is_dense
 from course_lib.checks.edits import edits_of
 from course_lib.checks.exercise import Exercise, normal
-from course_lib.checks.staged import StagedExercise
+from course_lib.checks.staged import StagedExercise, as_number
 
 
 def _crop_probes(generator):
@@ -827,4 +830,897 @@ EMA_UPDATE = StagedExercise(
     ),
 )
 
-EXERCISES = (RANDOM_CROP_FLIP, SOFT_CROSS_ENTROPY, MIXUP, EMA_UPDATE)
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of s, s³ and s⁵
+OF_LENGTH = 1e-4  # so near must a result be; a computation in float32 is a hundred times nearer
+
+
+def _matrix_probes(generator):
+    """Wide, tall and square, shorter than 1 and longer, one step and several. The singular values reach from one to a
+    twentieth; a matrix is as long as is said here, to the last digit, so that no verdict depends on the seed."""
+    draw, probes = normal(generator), []
+    for rows, columns, steps, length in (
+        (4, 6, 1, 3.0),
+        (6, 4, 5, 0.5),
+        (5, 5, 2, 2.0),
+        (1, 7, 3, 0.1),
+        (5, 1, 2, 4.0),
+        (4, 6, 3, 0.2),  # the shape of the first
+        (3, 8, 2, 0.6),
+        (7, 3, 7, 0.1),
+        (1, 1, 2, 0.7),  # above 1 in the end
+    ):
+        k = min(rows, columns)
+        u, v = (torch.linalg.qr(draw(n, k)).Q for n in (rows, columns))
+        values = torch.logspace(0, -1.3, k, dtype=torch.float64)
+        probes.append({"matrix": u * (length * values / values.norm()) @ v.mT, "steps": steps})
+    probes[6]["matrix"] = probes[6]["matrix"].float()
+    return probes
+
+
+def _by_singular_values(matrix, steps):
+    a, b, c = COEFFICIENTS
+    u, s, v = np.linalg.svd(matrix.detach().double().cpu().numpy(), full_matrices=False)
+    s = s / np.sqrt((s**2).sum())
+    for _ in range(steps):
+        s = a * s + b * s**3 + c * s**5
+    return torch.from_numpy(u * s @ v).to(matrix)
+
+
+def _to_rounding(answer):
+    """With the right result in the place of one that is as near to it as float32 allows, or bfloat16 where every number
+    is one of bfloat16's; and nan throughout where something has grown beyond all numbers."""
+
+    def staged(matrix, steps):
+        right = _by_singular_values(matrix, steps).double()
+        value = answer(matrix, steps)
+        if not isinstance(value, torch.Tensor) or not is_dense(value) or not value.is_floating_point():
+            return value
+        if value.shape != right.shape or value.device != right.device:
+            return value
+        given = value.detach().as_subclass(torch.Tensor).double()
+        if not given.isfinite().all():
+            return torch.full_like(right, torch.nan, dtype=value.dtype)
+        apart = (given - right).norm() / right.norm()
+        for coarse, share in ((torch.bfloat16, 0.2), (torch.float16, 0.05)):
+            if apart < share and torch.equal(given.to(coarse).double(), given):
+                return right.to(coarse).to(value.dtype)
+        return right.to(value.dtype) if apart <= OF_LENGTH else value
+
+    return staged
+
+
+def _polynomials(matrix, steps):
+    a, b, c = COEFFICIENTS
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x @ x.mT
+        both = b * square + c * square @ square
+        x = a * x + both @ x
+    return x
+
+
+def _polynomials_turned(matrix, steps):
+    a, b, c = COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm()
+    for _ in range(steps):
+        square = x @ x.mT
+        both = b * square + c * square @ square
+        x = a * x + both @ x
+    return x.mT if tall else x
+
+
+def _polynomials_right(matrix, steps):
+    a, b, c = COEFFICIENTS
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x.mT @ x
+        both = b * square + c * square @ square
+        x = a * x + x @ both
+    return x
+
+
+def _of_every_side(text):
+    """The mistakes that `text` lists, with X Xᵀ on the left, with a tall matrix turned first, and with XᵀX on the right."""
+    right = text.replace("both @ x", "x @ both").replace("square @ x)", "x @ square)").replace("x @ x.mT", "x.mT @ x")
+    return edits_of(_polynomials, text) + edits_of(_polynomials_turned, text) + edits_of(_polynomials_right, right)
+
+
+NEWTON_SCHULZ = StagedExercise(
+    name="newton_schulz",
+    chapter="08",
+    signature="newton_schulz(matrix, steps)",
+    task="divide the matrix by the root of the sum of its squares, and apply `steps` times X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X: (rows, columns) -> (rows, columns).",
+    probes=_matrix_probes,
+    oracle=_by_singular_values,
+    stage=_to_rounding,
+    forbidden=(
+        "svd",
+        "linalg_svd",
+        "svdvals",
+        "linalg_svdvals",
+        "eigh",
+        "linalg_eigh",
+        "eig",
+        "linalg_eig",
+        "qr",
+        "linalg_qr",
+        "pinv",
+        "linalg_pinv",
+        "pinverse",
+        "polar",
+    ),
+    mistakes=edits_of(
+        _polynomials,
+        """
+        the length is forgotten: a singular value above 1.27 grows with every step, and without end. Divide by matrix.norm() first.
+            matrix / matrix.norm() ⇒ matrix
+        you divide by the largest singular value, the spectral norm, which torch.linalg.norm gives with ord 2: what is asked for is the root of the sum of all squares, matrix.norm().
+            matrix.norm() ⇒ torch.linalg.matrix_norm(matrix, 2)
+        you divide by the sum of the singular values, the nuclear norm: what is asked for is the root of the sum of all squares, matrix.norm().
+            matrix.norm() ⇒ torch.linalg.matrix_norm(matrix, "nuc")
+        each row is divided by its own length, and that makes another matrix, with other singular vectors: one length for the whole of it, matrix.norm().
+            matrix.norm() ⇒ matrix.norm(dim=-1, keepdim=True)
+          or
+            matrix.norm() ⇒ matrix.norm(dim=-1)
+        each column is divided by its own length, and that makes another matrix, with other singular vectors: one length for the whole of it, matrix.norm().
+            matrix.norm() ⇒ matrix.norm(dim=0)
+        the root is missing: the length is the root of the sum of the squares.
+            matrix.norm() ⇒ matrix.square().sum()
+        you divide by the largest number: the length is the root of the sum of all squares, matrix.norm().
+            matrix.norm() ⇒ matrix.abs().max()
+          or
+            matrix.norm() ⇒ matrix.max()
+        you divide by the sum of the numbers: the length is the root of the sum of their squares, matrix.norm().
+            matrix.norm() ⇒ matrix.abs().sum()
+          or
+            matrix.norm() ⇒ matrix.sum()
+        you divide by a mean of the numbers: the length is the root of the sum of their squares, matrix.norm().
+            matrix.norm() ⇒ matrix.square().mean().sqrt()
+          or
+            matrix.norm() ⇒ matrix.square().mean()
+          or
+            matrix.norm() ⇒ matrix.abs().mean()
+          or
+            matrix.norm() ⇒ matrix.std()
+          or
+            matrix.norm() ⇒ matrix.std(correction=0)
+        this norm is the largest sum of a row or a column: the length is the root of the sum of all squares, matrix.norm() without more.
+            matrix.norm() ⇒ torch.linalg.matrix_norm(matrix, 1)
+          or
+            matrix.norm() ⇒ torch.linalg.matrix_norm(matrix, torch.inf)
+        only matrices that are longer than 1 are divided by their length: all are.
+            matrix.norm() ⇒ matrix.norm().clamp(min=1)
+        you divide by the number of rows, of columns or of entries: by the matrix's own length, matrix.norm().
+            matrix.norm() ⇒ matrix.shape[0]
+          or
+            matrix.norm() ⇒ matrix.shape[1]
+          or
+            matrix.norm() ⇒ matrix.numel()
+          or
+            matrix.norm() ⇒ matrix.numel() ** 0.5
+          or
+            matrix.norm() ⇒ max(matrix.shape) ** 0.5
+          or
+            matrix.norm() ⇒ min(matrix.shape) ** 0.5
+        you put the lengths of the rows, or of the columns, together: the length is the root of the sum of all squares, matrix.norm() without a dim.
+            matrix.norm() ⇒ matrix.norm(dim=1).max()
+          or
+            matrix.norm() ⇒ matrix.norm(dim=1).sum()
+          or
+            matrix.norm() ⇒ matrix.norm(dim=1).mean()
+          or
+            matrix.norm() ⇒ matrix.norm(dim=0).max()
+          or
+            matrix.norm() ⇒ matrix.norm(dim=0).sum()
+          or
+            matrix.norm() ⇒ matrix.norm(dim=0).mean()
+        there is one root too many: matrix.norm() is the root of the sum of the squares already.
+            matrix.norm() ⇒ matrix.norm().sqrt()
+        the mean is subtracted first, and that makes another matrix: only divide by the length.
+            matrix / matrix.norm() ⇒ (matrix - matrix.mean()) / (matrix - matrix.mean()).norm()
+          or
+            matrix / matrix.norm() ⇒ (matrix - matrix.mean()) / matrix.norm()
+          or
+            matrix / matrix.norm() ⇒ (matrix - matrix.mean()) / matrix.std()
+        that is the length of X Xᵀ, or its root: of the matrix itself, matrix.norm().
+            matrix.norm() ⇒ (matrix @ matrix.mT).norm()
+          or
+            matrix.norm() ⇒ (matrix @ matrix.mT).norm().sqrt()
+        you multiply by the length: divide.
+            matrix / matrix.norm() ⇒ matrix * matrix.norm()
+        you divide X Xᵀ by its trace, and X itself stays as long as it was: divide X by its length, once, before the first step.
+            matrix / matrix.norm() ⇒ matrix
+            x @ x.mT ⇒ x @ x.mT / x.square().sum()
+        that is an iteration for (XᵀX)^(-1/2), and X itself stays as long as it was: here X goes through the polynomial, after it has been divided by its length.
+            ⇒ y = matrix.mT @ matrix
+            | y = y / y.trace()
+            | z = torch.eye(len(y), dtype=y.dtype)
+            | for _ in range(steps):
+            |     new = 1.5 * z - 0.5 * z @ y @ z
+            |     y, z = y @ new, new
+            | return matrix @ z
+          or
+            ⇒ y = matrix.mT @ matrix
+            | one = torch.eye(len(y), dtype=y.dtype)
+            | y, z = y / y.trace(), one
+            | for _ in range(steps):
+            |     turn = 1.5 * one - 0.5 * z @ y
+            |     y, z = y @ turn, turn @ z
+            | return matrix @ z
+          or
+            ⇒ y = matrix @ matrix.mT
+            | one = torch.eye(len(y), dtype=y.dtype)
+            | y, z = y / y.trace(), one
+            | for _ in range(steps):
+            |     turn = 1.5 * one - 0.5 * z @ y
+            |     y, z = y @ turn, turn @ z
+            | return z @ matrix
+        you divide by the length in every step: once, before the first. The polynomial has to lift the small singular values step by step.
+            for _ in range(steps): ⇒ for _ in range(steps):
+            |     x = x / x.norm()
+        the result is divided by its length once more: leave it, its singular values shall be near 1, each by itself.
+            return x ⇒ return x / x.norm()
+          or
+            return x ⇒ return x / x.norm() * min(x.shape) ** 0.5
+        you divide by the length after every step too: once, before the first.
+            both @ x ⇒ both @ x
+            | x = x / x.norm()
+        you divide by the length when the steps are done: before the first.
+            matrix / matrix.norm() ⇒ matrix
+            return x ⇒ return x / x.norm()
+          or
+            matrix / matrix.norm() ⇒ matrix
+            return x ⇒ return x / matrix.norm()
+        the result has the length of the matrix still in it: X itself is divided by it, before the first step, and nothing is multiplied in again.
+            return x ⇒ return x * matrix.norm()
+        X ** 2 and X * X are the squares of the single numbers: X Xᵀ is a product of matrices, X @ X.mT, and so are the others.
+            x @ x.mT ⇒ x * x
+            c * square @ square ⇒ c * square * square
+            both @ x ⇒ both * x
+          or
+            x @ x.mT ⇒ x * x
+          or
+            x @ x.mT ⇒ x * x
+            c * square @ square ⇒ c * square * square
+        X @ X is no X Xᵀ, and works only where a matrix is square: X @ X.mT.
+            x @ x.mT ⇒ x @ x
+        XᵀX stands on the left of X: there only X Xᵀ fits, and XᵀX stands on the right, X @ (X.mT @ X). (Of a square matrix both have the right shape, and one is wrong.)
+            x @ x.mT ⇒ x.mT @ x
+          or
+            x @ x.mT ⇒ x.mT @ x if len(x) > len(x.mT) else x @ x.mT
+          or
+            x @ x.mT ⇒ x.mT @ x if len(x) < len(x.mT) else x @ x.mT
+        X Xᵀ stands on the right of X: it belongs on the left, and on the right XᵀX. (Of a square matrix both have the right shape, and one is wrong.)
+            both @ x ⇒ x @ both
+        a stands alone: a X is added, not the number a.
+            a * x ⇒ a
+        a X is missing: without it every singular value is at most cubed, and small ones vanish.
+            a * x + both @ x ⇒ both @ x
+        X is added without its a: a X.
+            a * x ⇒ x
+        b goes with X Xᵀ alone, not with its square: b (X Xᵀ) + c (X Xᵀ)².
+            b * square + c * square @ square ⇒ (b * square + c * square) @ square
+          or
+            b * square + c * square @ square ⇒ (b + c) * square @ square
+        c is squared too: c (X Xᵀ)², not (c X Xᵀ)².
+            c * square @ square ⇒ (c * square) @ (c * square)
+        that is (X Xᵀ)³, one factor too many: with c goes (X Xᵀ)², two of them.
+            c * square @ square ⇒ c * square @ square @ square
+        c goes with (X Xᵀ)², and you have X Xᵀ once.
+            c * square @ square ⇒ c * square
+        the term with c is missing: c (X Xᵀ)² X.
+            + c * square @ square ⇒
+        the term with b is missing: b (X Xᵀ) X.
+            b * square + ⇒
+        b is negative, and is to be added: you have turned its sign.
+            b * square ⇒ -b * square
+        c is positive, and is to be added: you have turned its sign.
+            + c ⇒ - c
+        both are added, with the signs that they have: you subtract.
+            + both ⇒ - both
+        b and c have changed places: b goes with X Xᵀ, c with its square.
+            a, b, c ⇒ a, c, b
+        the coefficients stand in reverse order: a goes with X, b with X Xᵀ X, c with (X Xᵀ)² X.
+            a, b, c ⇒ c, b, a
+        these are the coefficients of the cubic step, 1.5 and -0.5: slower, and not the ones that are asked for. Take 3.4445, -4.7750 and 2.0315.
+            = COEFFICIENTS ⇒ = 1.5, -0.5, 0.0
+        these are the coefficients that end at 1 exactly, and take longer: take 3.4445, -4.7750 and 2.0315.
+            = COEFFICIENTS ⇒ = 2.0, -1.5, 0.5
+          or
+            = COEFFICIENTS ⇒ = 15 / 8, -10 / 8, 3 / 8
+        one step too few: range(steps) has `steps` turns.
+            range(steps) ⇒ range(steps - 1)
+        one step too many: range(steps) has `steps` turns.
+            range(steps) ⇒ range(steps + 1)
+        twice as many steps as are asked for: a loop in a loop, or two steps in each turn.
+            range(steps) ⇒ range(2 * steps)
+        one step, whatever `steps` says: a `return` stands inside the loop, or each turn begins with the same matrix again.
+            range(steps) ⇒ range(1)
+        no step at all: the matrix is divided by its length, and the polynomial never applied.
+            range(steps) ⇒ range(0)
+        X Xᵀ is computed once, before the loop: X changes with every step, and X Xᵀ with it.
+            for _ in range(steps):
+            |     square = x @ x.mT ⇒ square = x @ x.mT
+            | for _ in range(steps):
+        X Xᵀ is that of the matrix as it came in: take it of X, which is divided by its length and changes with every step.
+            x @ x.mT ⇒ matrix @ matrix.mT
+        a X is that of the first step: X changes with every step, and the next begins with the new one.
+            for ⇒ first = x
+            | for
+            a * x ⇒ a * first
+        the polynomial's X is that of the first step: X changes with every step, and the next begins with the new one.
+            for ⇒ first = x
+            | for
+            both @ x ⇒ both @ first
+        a X is that of the matrix as it came in, not divided by its length: take the X that changes with every step.
+            a * x ⇒ a * matrix
+        both products are with the matrix as it came in: take the X that is divided by its length and changes with every step.
+            both @ x ⇒ both @ matrix
+        the numbers are right, but your caller's matrix changes: /=, div_, mul_ and the like write into it; compute a new one, x = matrix / length.
+            x = matrix / matrix.norm() ⇒ matrix /= matrix.norm()
+            | x = matrix
+          or
+            return x ⇒ return matrix.copy_(x)
+        the result is transposed: (rows, columns) go in, (rows, columns) come out.
+            return x ⇒ return x.mT
+        the result is cut at -1 and 1: a singular value may end above 1, and a number too.
+            return x ⇒ return x.clamp(-1, 1)
+        the result is a list: a tensor is asked for.
+            return x ⇒ return x.tolist()
+        range(steps) counts to a number, which by itself is nothing to go through.
+            in range(steps) ⇒ in steps
+        the sign is turned.
+            return x ⇒ return -x
+        X is overwritten before all three terms have been computed: the old X stays in all of them, so give the sum another name until the end.
+            x = a * x + both @ x ⇒ x = a * x
+            | x = x + both @ x
+          or
+            x = a * x + both @ x ⇒ x = a * x
+            | x = x + b * square @ x
+            | x = x + c * square @ square @ x
+          or
+            x = a * x + both @ x ⇒ x = a * x + b * square @ x
+            | x = x + c * square @ square @ x
+          or
+            x = a * x + both @ x ⇒ x = a * x + b * square @ x
+            | x = x + c * x @ x.T @ x @ x.T @ x
+          or
+            square = x @ x.mT ⇒ square = a**2 * x @ x.mT
+            x = a * x + both @ x ⇒ x = a * x
+            | x = x + both @ x
+        you return X Xᵀ: X itself is asked for.
+            return x ⇒ return x @ x.mT
+        the factor for the shape is the optimiser's: here the singular values are to be near 1.
+            return x ⇒ return x * max(1, len(x) / len(x.mT)) ** 0.5
+          or
+            return x ⇒ return x * 0.2 * max(x.shape) ** 0.5
+          or
+            return x ⇒ return x * (len(x) / len(x.mT)) ** 0.5
+          or
+            return x ⇒ return x * max(x.shape) ** 0.5
+          or
+            return x ⇒ return x * x.shape[0] ** 0.5
+          or
+            return x ⇒ return x * x.shape[1] ** 0.5
+        that is U Vᵀ itself, with all singular values 1: the polynomial comes near it and never there. Its own numbers are asked for.
+            ⇒ u, _, v = np.linalg.svd(matrix.numpy(), full_matrices=False)
+            | return torch.from_numpy(u @ v)
+        bfloat16 keeps two or three digits: compute in the type of the matrix.
+            return x ⇒ return x.bfloat16()
+          or
+            return x ⇒ return x.bfloat16().to(matrix.dtype)
+        float16 keeps three digits: compute in the type of the matrix.
+            return x ⇒ return x.half()
+          or
+            return x ⇒ return x.half().to(matrix.dtype)
+        you return float32, whatever came in: the result has the type of the matrix, so no .float(), and dtype=matrix.dtype where you make a tensor.
+            return x ⇒ return x.float()
+        you return float64, whatever came in: the result has the type of the matrix, so leave .double() out.
+            return x ⇒ return x.double()
+        """
+        + "".join(
+            f"""
+        what you add to the length is too much for a short matrix: 1e-7 at most.
+            matrix.norm() ⇒ (matrix.norm() + {tiny})
+        """
+            for tiny in (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
+        )
+        + "".join(
+            f"""
+        {fixed} steps are written into your code: `steps` says how many.
+            range(steps) ⇒ range({fixed})
+        """
+            for fixed in (3, 4, 5, 6, 7, 10)
+        )
+        + "".join(
+            f"""
+        you divide by a little more than the length: by the length itself.
+            matrix.norm() ⇒ ({more} * matrix.norm())
+        """
+            for more in (1.01, 1.02, 1.05, 1.1)
+        ),
+    )
+    + _of_every_side(
+        """
+        (X Xᵀ)² is a product of matrices: ** 2 and * square single numbers, @ is the product.
+            c * square @ square ⇒ c * square * square
+        (X Xᵀ)² X are products of matrices, and you square the single numbers of X Xᵀ X: square @ square @ x.
+            + c * square @ square ⇒
+            a * x + both @ x ⇒ a * x + both @ x + c * (square @ x) ** 2
+        the last product is one of matrices too: @ in place of *.
+            both @ x ⇒ both * x
+        a + ... adds a to every number of the matrix: a X, or a times torch.eye(rows), is meant.
+            both = ⇒ both = a +
+            a * x + both @ x ⇒ both @ x
+        the term with c has lost its X: c (X Xᵀ)² X.
+            both = b * square + c * square @ square ⇒ both = b * square
+            both @ x ⇒ both @ x + c * square @ square
+        the term with b has lost its X: b (X Xᵀ) X.
+            both = b * square + c * square @ square ⇒ both = c * square @ square
+            both @ x ⇒ both @ x + b * square
+        X itself is multiplied by nothing but numbers: the powers of X Xᵀ are multiplied by X, both @ X.
+            both @ x ⇒ both
+        """
+    )
+    + edits_of(
+        _polynomials_turned,
+        """
+        each row is divided by its own length, and that makes another matrix, with other singular vectors: one length for the whole of it, matrix.norm().
+            x / x.norm() ⇒ x / x.norm(dim=-1, keepdim=True)
+        each column is divided by its own length, and that makes another matrix, with other singular vectors: one length for the whole of it, matrix.norm().
+            x / x.norm() ⇒ x / x.norm(dim=0)
+        a tall matrix is turned on its side once, on the way in or on the way out: turn it on both, or on neither. (Ask before the turn whether it is tall: afterwards it is not.)
+            return x.mT if tall else x ⇒ return x
+        a matrix that you have not turned is turned on the way out.
+            return x.mT if tall else x ⇒ return x.mT
+        reshape reads the same numbers on in rows of another length: .mT turns a matrix over.
+            return x.mT if tall else x ⇒ return x.reshape(matrix.shape)
+          or
+            matrix.mT if tall ⇒ matrix.reshape(matrix.shape[::-1]) if tall
+          or
+            matrix.mT if tall ⇒ matrix.reshape(matrix.shape[::-1]) if tall
+            x.mT if tall ⇒ x.reshape(matrix.shape) if tall
+        """,
+    ),
+)
+
+
+def _seeds_probes(generator):
+    """What two to ten seeds reached: a good seed is good with and without. Gains above 0 and below, per cent and shares,
+    and t of other confidences than 95 % too."""
+    draw, probes = normal(generator), []
+    for n, t, unit, gain in (
+        (3, 4.303, 100, 0.012),
+        (5, 2.776, 1, -0.021),
+        (2, 12.706, 100, 0.008),
+        (10, 2.262, 100, 0.002),
+        (4, 5.841, 1, 0.015),  # 99 %
+        (3, 9.925, 100, -0.006),  # the shape of the first
+        (6, 2.015, 100, 0.03),  # 90 %
+    ):
+        seeds = 0.7 + 0.02 * draw(n)
+        before, after = seeds + 0.002 * draw(n), seeds + gain + 0.006 * draw(n)
+        probes.append({"before": unit * before, "after": unit * after, "t": t})
+    for name in ("before", "after"):
+        probes[6][name] = probes[6][name].float()
+    return probes
+
+
+def _gain(before, after, t):
+    apart = after.double() - before.double()
+    n = len(apart)
+    mean = apart.mean().item()
+    deviation = apart.std().item()
+    half = t * deviation / n**0.5
+    return mean, half
+
+
+def _by_sums(before, after, t):
+    pairs = list(zip(before.tolist(), after.tolist(), strict=True))
+    n = len(pairs)
+    gain = math.fsum(y - x for x, y in pairs) / n
+    squares = math.fsum((y - x - gain) ** 2 for x, y in pairs)
+    return gain, t * math.sqrt(squares / (n - 1) / n)
+
+
+def _to_single_precision(answer):
+    """With the right numbers in the place of those that are as near to them as float32 allows."""
+
+    def staged(before, after, t):
+        right, largest = _by_sums(before, after, t), max(before.abs().max().item(), after.abs().max().item())
+        value = answer(before, after, t)
+        if value is None:
+            return None
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            shape = f" {tuple(value.shape)}" if isinstance(value, torch.Tensor | np.ndarray) else ""
+            got = len(value) if isinstance(value, tuple | list) else type(value).__name__ + shape
+            raise TypeError(f"expected two numbers, gain and half, got {got}")
+        numbers = [as_number(x, name) for name, x in zip(("gain", "half"), value, strict=True)]
+        near = [abs(x - y) <= 1e-6 * largest for x, y in zip(numbers, right, strict=True)]
+        return tuple(
+            torch.tensor(y, dtype=torch.float64) if ok else x for ok, x, y in zip(near, numbers, right, strict=True)
+        )
+
+    return staged
+
+
+PAIRED_GAIN = StagedExercise(
+    name="paired_gain",
+    chapter="08",
+    signature="paired_gain(before, after, t)",
+    task="return the mean of the n differences after - before, and t times their standard deviation (which divides by n - 1) over √n: (n,), (n,), a number -> two floats.",
+    parts=("gain", "half"),
+    probes=_seeds_probes,
+    oracle=_by_sums,
+    stage=_to_single_precision,
+    mistakes=edits_of(
+        _gain,
+        """
+        the sign of the gain is the wrong way round: it is above 0 where `after` is the larger, after - before.
+            return mean, ⇒ return -mean,
+        the gain has lost its sign: where `after` is the smaller it is below 0, without abs.
+            return mean, ⇒ return abs(mean),
+        the differences have lost their signs: a seed that has become worse counts against the gain, without abs.
+            after.double() - before.double() ⇒ (after.double() - before.double()).abs()
+          or
+            return mean, ⇒ return apart.abs().mean().item(),
+        that is the scatter of the differences' sizes: keep their signs, without abs.
+            apart.std() ⇒ apart.abs().std()
+        the gain is a share of `before`: the mean of the differences is asked for, in their own unit.
+            return mean, ⇒ return mean / before.double().mean().item(),
+          or
+            return mean, ⇒ return (apart / before.double()).mean().item(),
+          or
+            return mean, ⇒ return 100 * mean / before.double().mean().item(),
+          or
+            return mean, ⇒ return 100 * (apart / before.double()).mean().item(),
+          or
+            return mean, ⇒ return after.double().mean().item() / before.double().mean().item(),
+        gain and half are shares of `before`: the differences are asked for, in their own unit.
+            = after.double() - before.double() ⇒ = (after.double() - before.double()) / before.double()
+          or
+            = after.double() - before.double() ⇒ = 100 * (after.double() - before.double()) / before.double()
+          or
+            = after.double() - before.double() ⇒ = after.double() / before.double()
+          or
+            return mean, half ⇒ return mean / before.double().mean().item(), half / before.double().mean().item()
+        the gain is a share of `after`: the mean of the differences is asked for, in their own unit.
+            return mean, ⇒ return mean / after.double().mean().item(),
+          or
+            return mean, ⇒ return (apart / after.double()).mean().item(),
+        gain and half are shares of `after`: the differences are asked for, in their own unit.
+            = after.double() - before.double() ⇒ = (after.double() - before.double()) / after.double()
+          or
+            = after.double() - before.double() ⇒ = 100 * (after.double() - before.double()) / after.double()
+        you subtract logarithms, which makes a ratio: the numbers themselves.
+            = after.double() - before.double() ⇒ = after.double().log() - before.double().log()
+        the differences are squared, and lose their signs and their unit: leave them as they are.
+            = after.double() - before.double() ⇒ = (after.double() - before.double()) ** 2
+        a seed that has become worse counts as 0: it counts against the gain, without clamp or relu.
+            = after.double() - before.double() ⇒ = (after.double() - before.double()).clamp(min=0)
+        that is the share of the seeds that have become better: the mean of the differences is asked for.
+            return mean, ⇒ return (apart > 0).double().mean().item(),
+        the unit of `before` and `after` stays: no factor of 100.
+            = after.double() - before.double() ⇒ = 100 * (after.double() - before.double())
+          or
+            return mean, ⇒ return 100 * mean,
+          or
+            = after.double() - before.double() ⇒ = (after.double() - before.double()) / 100
+        you add: a difference is after - before.
+            after.double() - before.double() ⇒ after.double() + before.double()
+        that is the sum of the differences: their mean is asked for.
+            return mean, ⇒ return apart.sum().item(),
+        that is the median of the differences: their mean is asked for, which the interval belongs to.
+            return mean, ⇒ return apart.median().item(),
+          or
+            return mean, ⇒ return apart.quantile(0.5).item(),
+          or
+            return mean, ⇒ return after.double().median().item() - before.double().median().item(),
+          or
+            return mean, ⇒ return (after.double().quantile(0.5) - before.double().quantile(0.5)).item(),
+        you compare the best seeds: a best of n says how lucky one was. The mean of the differences is asked for.
+            return mean, ⇒ return after.double().max().item() - before.double().max().item(),
+          or
+            return mean, ⇒ return apart.max().item(),
+        you take the gain of one seed: the mean of all n differences is asked for.
+            return mean, ⇒ return apart[0].item(),
+          or
+            return mean, ⇒ return apart[-1].item(),
+        the gain is divided by n once more, or by n - 1: it is the mean of the differences.
+            return mean, ⇒ return mean / n,
+          or
+            return mean, ⇒ return apart.sum().item() / (n - 1),
+        the gain is one of the ends of the interval: the mean of the differences is asked for.
+            return mean, ⇒ return mean - half,
+          or
+            return mean, ⇒ return mean + half,
+        half is one of the ends of the interval: what stands after ± is asked for.
+            return mean, half ⇒ return mean, mean + half
+          or
+            return mean, half ⇒ return mean, mean - half
+        half is a pair: one number is asked for, what stands after ±.
+            return mean, half ⇒ return mean, (mean - half, mean + half)
+        half is below 0: it is what stands after ±.
+            return mean, half ⇒ return mean, -half
+        the gain is set to 0 where it is below it, or where its interval holds 0: it stays as it is, and the interval says how sure it is.
+            return mean, ⇒ return mean if abs(mean) > half else 0.0,
+          or
+            return mean, ⇒ return mean if mean > half else 0.0,
+          or
+            return mean, ⇒ return max(mean, 0.0),
+        the gain is divided by a deviation, as for the size of an effect: in the unit of `before` and `after` it stays.
+            return mean, ⇒ return mean / deviation,
+          or
+            return mean, ⇒ return mean / before.double().std().item(),
+        the gain is cut to a whole number: leave int and round out.
+            return mean, ⇒ return int(mean),
+          or
+            return mean, ⇒ return round(mean),
+        you return the two ends of the interval: gain and half are asked for, what stands before ± and after it.
+            return mean, half ⇒ return mean - half, mean + half
+        gain and half have changed places.
+            return mean, half ⇒ return half, mean
+        you return the mean of `after`: the gain is the mean of after - before.
+            return mean, ⇒ return after.double().mean().item(),
+        that is the interval of two groups of different seeds, and what the seed does counts as noise twice. Take the deviation of the differences, seed by seed.
+            half = ⇒ deviation = (before.double().var() + after.double().var()).item() ** 0.5
+            | half =
+          or
+            half = ⇒ deviation = (before.double().var(correction=0) + after.double().var(correction=0)).item() ** 0.5
+            | half =
+          or
+            half = ⇒ deviation = ((before.double().var() + after.double().var()) / 2).item() ** 0.5
+            | half =
+          or
+            half = ⇒ deviation = ((before.double().var(correction=0) + after.double().var(correction=0)) / 2).item() ** 0.5
+            | half =
+          or
+            half = ⇒ from scipy import stats
+            | between = stats.ttest_ind(after.double(), before.double()).confidence_interval()
+            | return mean, (between.high - between.low) / 2
+            | half =
+          or
+            half = ⇒ from scipy import stats
+            | between = stats.ttest_ind(after.double(), before.double(), equal_var=False).confidence_interval()
+            | return mean, (between.high - between.low) / 2
+            | half =
+        you add up the deviations of `before` and of `after`: take that of the differences, seed by seed.
+            half = ⇒ deviation = (before.double().std() + after.double().std()).item()
+            | half =
+          or
+            half = ⇒ deviation = (before.double().std(correction=0) + after.double().std(correction=0)).item()
+            | half =
+        you subtract the deviations of `before` and of `after`: take that of the differences, seed by seed.
+            half = ⇒ deviation = (after.double().std() - before.double().std()).item()
+            | half =
+          or
+            half = ⇒ deviation = (after.double().std() - before.double().std()).abs().item()
+            | half =
+        you subtract the variances of `before` and of `after`: take the deviation of the differences, seed by seed.
+            half = ⇒ deviation = (after.double().var() - before.double().var()).abs().item() ** 0.5
+            | half =
+        you take the larger of two deviations, that of `before` and that of `after`: take that of the differences, seed by seed.
+            half = ⇒ deviation = max(before.double().std().item(), after.double().std().item())
+            | half =
+        that is the deviation of one number, of the mean: take it of the n differences.
+            half = ⇒ deviation = apart.mean().std().item()
+            | half =
+        you take the mean of two deviations, that of `before` and that of `after`: take that of the differences, seed by seed.
+            half = ⇒ deviation = (before.double().std() + after.double().std()).item() / 2
+            | half =
+        that is the scatter of `after` alone: take the deviation of the differences, seed by seed.
+            half = ⇒ deviation = after.double().std().item()
+            | half =
+          or
+            half = ⇒ deviation = after.double().std(correction=0).item()
+            | half =
+        that is the scatter of `before` alone: take the deviation of the differences, seed by seed.
+            half = ⇒ deviation = before.double().std().item()
+            | half =
+          or
+            half = ⇒ deviation = before.double().std(correction=0).item()
+            | half =
+        that is the scatter of all 2n results about one mean: take the deviation of the n differences.
+            half = ⇒ deviation = torch.cat([before, after]).double().std().item()
+            | half =
+          or
+            half = ⇒ deviation = torch.cat([before, after]).double().std().item() / 2**0.5
+            | half =
+          or
+            half = ⇒ deviation = torch.cat([before, after]).double().std(correction=0).item()
+            | half =
+        you sort before you subtract, and the pairs are lost: seed i without stands beside seed i with.
+            apart = after.double() - before.double() ⇒ apart = after.double().sort().values - before.double().sort().values
+        every seed is compared with every other: n differences are asked for, seed by seed.
+            = after.double() - before.double() ⇒ = after.double()[:, None] - before.double()
+            n = len(apart) ⇒ n = len(before)
+          or
+            = after.double() - before.double() ⇒ = (after.double()[:, None] - before.double()).flatten()
+        the deviation divides by n, as numpy's std and statistics.pstdev do: by n - 1, for the mean is taken from the same few numbers. torch's std does so, and statistics.stdev.
+            apart.std() ⇒ apart.std(correction=0)
+        the deviation divides by n - 1 twice: once in std, and once more.
+            apart.std() ⇒ apart.std() * (n / (n - 1)) ** 0.5
+          or
+            n**0.5 ⇒ (n - 1) ** 0.5
+        that is how far one seed scatters: a mean of n scatters less, divide by √n.
+            / n**0.5 ⇒
+          or
+            / n**0.5 ⇒
+            apart.std() ⇒ apart.std(correction=0)
+        you divide by n: the mean of n numbers scatters by their deviation / √n.
+            / n**0.5 ⇒ / n
+          or
+            / n**0.5 ⇒ / n
+            apart.std() ⇒ apart.std(correction=0)
+        you divide by n - 1: the mean of n numbers scatters by their deviation / √n.
+            / n**0.5 ⇒ / (n - 1)
+        you multiply by √n: divide, for the mean of more seeds scatters less.
+            / n**0.5 ⇒ * n**0.5
+        you divide by √(2n): there are n differences.
+            / n**0.5 ⇒ / (2 * n) ** 0.5
+        the deviation is multiplied by √2, as for two groups: these are n differences, √n is enough.
+            / n**0.5 ⇒ * (2 / n) ** 0.5
+        that is the variance: take its root, the standard deviation.
+            apart.std() ⇒ apart.var()
+          or
+            apart.std() ⇒ apart.var()
+            n**0.5 ⇒ n
+        t is missing, and that is one standard error: t of them make half of the interval.
+            t * deviation ⇒ deviation
+        the factor is one for many seeds, 1.96 at 95 %: few say little about their own scatter, take t.
+            t * deviation ⇒ 1.645 * deviation
+          or
+            t * deviation ⇒ 2.576 * deviation
+          or
+            t * deviation ⇒ 1.96 * deviation
+          or
+            t * deviation ⇒ 1.959963984540054 * deviation
+          or
+            t * deviation ⇒ 1.96 * deviation
+            apart.std() ⇒ apart.std(correction=0)
+        the factor is 2, a rule of thumb for many seeds: take t.
+            t * deviation ⇒ 2 * deviation
+        that is the whole interval, from one end to the other: half of it is asked for, what stands after ±.
+            t * deviation ⇒ 2 * t * deviation
+        t is halved: it stands for one side already.
+            t * deviation ⇒ t / 2 * deviation
+        t is multiplied in twice.
+            t * deviation ⇒ t * t * deviation
+        you divide by t: multiply.
+            t * deviation ⇒ deviation / t
+        one root covers too much: t times the deviation, which std has taken a root for, and only n is under another.
+            t * deviation / n**0.5 ⇒ (t * deviation / n) ** 0.5
+          or
+            t * deviation / n**0.5 ⇒ t * (deviation / n) ** 0.5
+          or
+            t * deviation / n**0.5 ⇒ (t * deviation**2 / n) ** 0.5
+          or
+            t * deviation / n**0.5 ⇒ (t * deviation) ** 0.5 / n**0.5
+        that scatters about 0: the deviation is about the mean of the differences, so subtract it first, as std does.
+            apart.std() ⇒ apart.square().mean().sqrt()
+          or
+            apart.std() ⇒ (apart.square().sum() / (n - 1)).sqrt()
+        you take the mean distance from the mean: the standard deviation is the root of the mean square.
+            apart.std() ⇒ (apart - mean).abs().mean()
+        you take the range, largest less smallest, for the deviation: std is the root of the mean square.
+            apart.std() ⇒ (apart.max() - apart.min())
+        that is the deviation alone: t times it, over √n.
+            t * deviation / n**0.5 ⇒ deviation
+        the root of n is n ** 0.5, with two stars, and no n².
+            / n**0.5 ⇒ / n * 0.5
+          or
+            / n**0.5 ⇒ / (n * 0.5)
+          or
+            / n**0.5 ⇒ / n**2
+        you take half of the range, largest less smallest: t · s / √n is asked for.
+            t * deviation / n**0.5 ⇒ (apart.max() - apart.min()).item() / 2
+        what you return as half is the gain over its standard error, or its inverse: t · s / √n is asked for.
+            t * deviation / n**0.5 ⇒ mean / (deviation / n**0.5)
+          or
+            t * deviation / n**0.5 ⇒ mean / (t * deviation / n**0.5)
+        both numbers are as they come: nothing is rounded.
+            return mean, half ⇒ return round(mean, 1), round(half, 1)
+          or
+            return mean, half ⇒ return round(mean, 2), round(half, 2)
+          or
+            return mean, half ⇒ return round(mean, 3), round(half, 3)
+          or
+            return mean, half ⇒ return mean, round(half, 1)
+          or
+            return mean, half ⇒ return mean, round(half, 2)
+        plain numbers are asked for: .item() makes one of a tensor.
+            return mean, half ⇒ return torch.tensor(mean), torch.tensor(half)
+          or
+            return mean, half ⇒ return mean, torch.tensor(half)
+        plain numbers are asked for: .item() makes one of an array.
+            return mean, half ⇒ return np.array(mean), np.array(half)
+          or
+            return mean, half ⇒ return mean, np.array(half)
+        two plain numbers are asked for, and that is one tensor of two: `return gain, half`.
+            return mean, half ⇒ return torch.tensor([mean, half])
+        two plain numbers are asked for, and that is one array of numpy's: `return gain, half`.
+            return mean, half ⇒ return np.array([mean, half])
+        plain numbers are asked for, and these are texts: `return gain, half`, without f"..." and str.
+            return mean, half ⇒ return f"{mean:.2f} ± {half:.2f}"
+          or
+            return mean, half ⇒ return str(mean), str(half)
+          or
+            return mean, half ⇒ return mean, str(half)
+        plain numbers are asked for, and there are lists of one: take the brackets away.
+            return mean, half ⇒ return [mean], [half]
+          or
+            return mean, half ⇒ return mean, [half]
+        two plain numbers are asked for, and that is a dictionary: `return gain, half`.
+            return mean, half ⇒ return {"gain": mean, "half": half}
+        you return one number: two are asked for, `return gain, half`.
+            return mean, half ⇒ return mean
+          or
+            return mean, half ⇒ return torch.tensor(mean)
+          or
+            return mean, half ⇒ return np.array(mean)
+        there is a comma or a pair of brackets too many: `return gain, half`.
+            return mean, half ⇒ return ((mean, half),)
+        you return more than the two that are asked for: `return gain, half`.
+            return mean, half ⇒ return mean, half, n
+        the numbers are right, but your caller's `after` changes: -= and sub_ write into it, take after - before.
+            apart = after.double() - before.double() ⇒ after -= before
+            | apart = after.double()
+        the numbers are right, but your caller's `before` changes: compute a new tensor, after - before.
+            apart = after.double() - before.double() ⇒ before -= after
+            | apart = -before.double()
+        .shape is a list of sizes, also where it has one: len(before) is n.
+            n = len(apart) ⇒ n = apart.shape
+          or
+            n = len(apart) ⇒ n = apart.shape
+            n**0.5 ⇒ math.sqrt(n)
+          or
+            n = len(apart) ⇒ n = apart.shape
+            / n**0.5 ⇒ / n
+        lists do not subtract: tensors do, after - before, before you make lists of them.
+            = after.double() - before.double() ⇒ = after.tolist() - before.tolist()
+        t is the factor itself, a number: multiply by it.
+            t * deviation ⇒ t(n) * deviation
+          or
+            t * deviation ⇒ t[n] * deviation
+        the parameter t is not used: it is for the confidence and the number of seeds of this call, whatever a table or scipy has for 95 %.
+            n = len(apart) ⇒ n = len(apart)
+            | t = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262}[n]
+          or
+            n = len(apart) ⇒ from scipy import stats
+            | n = len(apart)
+            | t = stats.t.ppf(0.975, n - 1)
+          or
+            n = len(apart) ⇒ n = len(apart)
+            | t = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262}.get(n, 1.96)
+          or
+            n = len(apart) ⇒ n = len(apart)
+            | t = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262}.get(n, t)
+          or
+            n = len(apart) ⇒ from scipy import stats
+            | n = len(apart)
+            | t = stats.t.ppf(0.95, n - 1)
+          or
+            n = len(apart) ⇒ from scipy import stats
+            | n = len(apart)
+            | t = stats.t.ppf(0.975, n)
+        3 is written into your code: n is the number of seeds of this call, len(before).
+            n = len(apart) ⇒ n = 3
+        statistics wants plain numbers: give it a list, (after - before).tolist().
+            ⇒ import statistics
+            | return statistics.mean(after - before), 0.0
+        numpy's mean and std do not know what to do with a tensor: (after - before).mean(), or .numpy() first.
+            ⇒ return np.mean(after - before), 0.0
+          or
+            ⇒ return (after - before).mean(), np.std(after - before)
+          or
+            ⇒ return (after - before).mean(), np.std(after - before, ddof=1)
+        4.303 is written into your code, which is for three seeds: take t.
+            t * deviation ⇒ 4.303 * deviation
+        """,
+    ),
+)
+
+
+EXERCISES = (RANDOM_CROP_FLIP, SOFT_CROSS_ENTROPY, MIXUP, EMA_UPDATE, NEWTON_SCHULZ, PAIRED_GAIN)

@@ -7,10 +7,13 @@ with words of the hint that it must get. EQUIVALENT: mutants of the right answer
 
 import copy
 import functools
+import math
+import statistics
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 # --- random_crop_flip ----------------------------------------------------------------------------
@@ -318,6 +321,386 @@ def ema_with_new_parameters(average, model, decay):
         old.copy_(new)
 
 
+# --- newton_schulz -------------------------------------------------------------------------------
+
+
+def orthogonal_from_the_left(G, steps):
+    a, b, c = (3.4445, -4.7750, 2.0315)
+    X = G / (G.norm() + 1e-7)
+    if G.size(0) > G.size(1):
+        X = X.T
+    for _ in range(steps):
+        A = X @ X.T
+        B = b * A + c * A @ A
+        X = a * X + B @ X
+    if G.size(0) > G.size(1):
+        X = X.T
+    return X
+
+
+def orthogonal_from_the_right(matrix, steps):
+    x = matrix / torch.linalg.norm(matrix)
+    one = torch.eye(matrix.shape[1], dtype=matrix.dtype)
+    for _ in range(steps):
+        gram = x.mT @ x  # (columns, columns)
+        x = x @ (3.4445 * one - 4.7750 * gram + 2.0315 * torch.linalg.matrix_power(gram, 2))
+    return x
+
+
+def orthogonal_by_numpy(matrix, steps):
+    x = matrix.numpy() / np.sqrt(np.sum(matrix.numpy() ** 2))
+    for _ in range(steps):
+        cubed = x @ x.T @ x
+        x = 3.4445 * x - 4.7750 * cubed + 2.0315 * (x @ (x.T @ cubed))
+    return torch.from_numpy(x)
+
+
+def orthogonal_by_einsum(matrix, steps):
+    x = matrix / torch.einsum("ij,ij->", matrix, matrix).sqrt()
+    while steps:
+        third = torch.einsum("ij,kj,kl->il", x, x, x)
+        fifth = torch.einsum("ij,kj,kl->il", x, x, third)
+        x = 3.4445 * x - 4.775 * third + 2.0315 * fifth
+        steps -= 1
+    return x
+
+
+def orthogonal_by_rows(matrix, steps):
+    """With lists alone."""
+    rows = matrix.tolist()
+    length = math.sqrt(sum(x * x for row in rows for x in row))
+    rows = [[x / length for x in row] for row in rows]
+
+    def times(left, right):
+        return [
+            [sum(x * y for x, y in zip(row, column, strict=True)) for column in zip(*right, strict=True)]
+            for row in left
+        ]
+
+    for _ in range(steps):
+        square = times(rows, list(zip(*rows, strict=True)))
+        one, two = times(square, rows), times(square, times(square, rows))
+        rows = [
+            [3.4445 * x - 4.7750 * y + 2.0315 * z for x, y, z in zip(*each, strict=True)]
+            for each in zip(rows, one, two, strict=True)
+        ]
+    return torch.tensor(rows, dtype=matrix.dtype)
+
+
+class Orthogonal(nn.Module):
+    """The coefficients in float32, Horner's order, all sizes of matrix alike."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("coefficients", torch.tensor([3.4445, -4.7750, 2.0315]))
+
+    def once(self, x, _):
+        a, b, c = self.coefficients
+        inner = torch.mm(x, x.t().mm(c * x)) + b * x
+        return a * x + x.mm(x.t()).mm(inner)
+
+    def forward(self, m, n):
+        return functools.reduce(self.once, range(n), F.normalize(m.flatten(), dim=0).view_as(m))
+
+
+def orthogonal_in_single_precision(matrix, steps):
+    x = matrix.float()
+    x = x.div(x.pow(2).sum().sqrt().clamp(min=1e-7))
+    with torch.no_grad():
+        for _ in range(steps):
+            gram = x.matmul(x.transpose(0, 1))
+            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.to(matrix.dtype)
+
+
+orthogonal_by_a_partial = functools.partial(orthogonal_from_the_right)
+
+
+# Wrong
+
+
+def orthogonal_by_single_numbers(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
+    return x
+
+
+def orthogonal_with_the_other_square(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        gram = x.T @ x
+        x = 3.4445 * x - 4.7750 * gram @ x + 2.0315 * gram @ gram @ x
+    return x
+
+
+def orthogonal_with_the_square_on_the_right(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        x = 3.4445 * x + x @ (-4.7750 * (x @ x.T) + 2.0315 * (x @ x.T) @ (x @ x.T))
+    return x
+
+
+def orthogonal_with_a_last_star(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square).mul(x)
+    return x
+
+
+def orthogonal_without_an_x(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + square @ x * -4.7750 + square.matmul(square) * 2.0315
+    return x
+
+
+def orthogonal_without_the_other_x(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + square.matmul(square) @ x * 2.0315 + square * -4.7750
+    return x
+
+
+def orthogonal_without_any_x(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x.matmul(x.T)
+        x = 3.4445 * x - (4.7750 * square - 2.0315 * square.matmul(square))
+    return x
+
+
+def orthogonal_again_and_again(matrix, steps):
+    """It calls itself, and divides by the length each time."""
+    if steps == 0:
+        return matrix
+    x = matrix / matrix.norm()
+    square = x @ x.mT
+    x = 3.4445 * x - 4.7750 * square @ x + 2.0315 * square @ square @ x
+    return orthogonal_again_and_again(x, steps - 1)
+
+
+def orthogonal_that_stops(matrix, steps):
+    x = matrix / matrix.norm()
+    for _ in range(steps):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        return x
+
+
+def orthogonal_by_an_inverse_root(matrix, steps):
+    square = matrix @ matrix.mT
+    square = square / torch.trace(square)
+    root = one = torch.eye(len(square), dtype=matrix.dtype)
+    for _ in range(steps):
+        turn = (3 * one - root @ square) / 2
+        square, root = square @ turn, turn @ root
+    return root @ matrix
+
+
+def orthogonal_in_bfloat16(matrix, steps):
+    x = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x
+
+
+def orthogonal_in_place(matrix, steps):
+    matrix.div_(torch.linalg.matrix_norm(matrix))
+    for _ in range(steps):
+        square = matrix @ matrix.mT
+        matrix = 3.4445 * matrix + (-4.7750 * square + 2.0315 * square @ square) @ matrix
+    return matrix
+
+
+def orthogonal_without_range(matrix, steps):
+    x = matrix / matrix.norm()
+    for step in steps:
+        x = 3.4445 * x + (-4.7750 * x @ x.mT + 2.0315 * x @ x.mT @ x @ x.mT) @ x * (step >= 0)
+    return x
+
+
+def orthogonal_row_by_row(matrix, steps):
+    x = F.normalize(matrix)
+    for _ in range(steps):
+        square = x @ x.mT
+        x = 3.4445 * x - 4.7750 * square @ x + 2.0315 * square @ square @ x
+    return x
+
+
+# --- paired_gain ---------------------------------------------------------------------------------
+
+
+def gain_by_numpy(before, after, t):
+    apart = after.numpy() - before.numpy()
+    return apart.mean(), t * apart.std(ddof=1) / np.sqrt(len(apart))
+
+
+def gain_by_statistics(before, after, t):
+    apart = [y - x for x, y in zip(before.tolist(), after.tolist(), strict=True)]
+    return statistics.mean(apart), t * statistics.stdev(apart) / math.sqrt(len(apart))
+
+
+def gain_by_squares(x, y, factor):
+    d, n = (y - x).tolist(), x.numel()
+    mean = sum(d) / n
+    total = 0.0
+    for each in d:
+        total += (each - mean) ** 2
+    return [mean, factor * (total / (n * (n - 1))) ** 0.5]
+
+
+def gain_by_covariance(before, after, t):
+    both = torch.cov(torch.stack([before, after]))  # (2, 2)
+    variance = both[0, 0] + both[1, 1] - 2 * both[0, 1]
+    return float(after.mean() - before.mean()), float(t * torch.sqrt(variance / before.shape[0]))
+
+
+def gain_in_single_precision(before, after, t):
+    apart = torch.sub(after.float(), before.float())
+    half = torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt()
+    return apart.mean().item(), half.item()
+
+
+class Gain:
+    def __call__(self, before, after, t):
+        apart = after - before
+        variance, mean = torch.var_mean(apart)
+        return mean.item(), t * (variance.item() / apart.nelement()) ** 0.5
+
+
+def gain_by_scipy(before, after, t):
+    return (after - before).mean().item(), t * stats.sem(after - before)
+
+
+gain_by_a_partial = functools.partial(gain_by_squares)
+
+
+# Wrong
+
+
+def gain_of_two_groups(before, after, t):
+    n = len(before)
+    error = math.sqrt(before.double().var().item() / n + after.double().var().item() / n)
+    return after.double().mean().item() - before.double().mean().item(), t * error
+
+
+def gain_by_numpy_as_it_is(before, after, t):
+    apart = np.subtract(after.numpy(), before.numpy())
+    return float(np.mean(apart)), float(t * np.std(apart) / np.sqrt(apart.size))
+
+
+def gain_as_tensors(before, after, t):
+    apart = after - before
+    return apart.mean(), t * apart.std() / len(apart) ** 0.5
+
+
+def gain_as_one_tensor_of_two(before, after, t):
+    apart = after.double() - before.double()
+    return torch.stack([apart.mean(), t * apart.std() / len(apart) ** 0.5])
+
+
+def gain_from_shape(before, after, t):
+    apart = after.double() - before.double()
+    n = before.shape
+    return apart.mean().item(), t * apart.std().item() / n**0.5
+
+
+def gain_from_a_table(before, after, t):
+    table = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262}
+    apart = after.double() - before.double()
+    return apart.mean().item(), table[len(apart)] * apart.std().item() / math.sqrt(len(apart))
+
+
+def gain_in_place(before, after, t):
+    after.sub_(before)
+    return after.mean().item(), t * after.std().item() / len(after) ** 0.5
+
+
+def gain_of_sorted_seeds(before, after, t):
+    apart = np.sort(after.double().numpy()) - np.sort(before.double().numpy())
+    return apart.mean(), t * apart.std(ddof=1) / len(apart) ** 0.5
+
+
+def gain_in_per_cent_of_before(before, after, t):
+    apart = 100 * (after.double() / before.double() - 1)
+    return apart.mean().item(), t * apart.std().item() / len(apart) ** 0.5
+
+
+def gain_by_statistics_of_a_tensor(before, after, t):
+    apart = after - before
+    return statistics.mean(apart), t * statistics.stdev(apart) / len(apart) ** 0.5
+
+
+def gain_by_numpy_of_a_tensor(before, after, t):
+    apart = after - before
+    half = t * np.std(apart, ddof=1) / np.sqrt(len(apart))
+    return np.mean(apart), half
+
+
+def gain_as_arrays(before, after, t):
+    apart = after - before
+    return apart.mean().numpy(), t * apart.std().numpy() / len(apart) ** 0.5
+
+
+def gain_as_an_array(before, after, t):
+    apart = after.double() - before.double()
+    return np.asarray([apart.mean(), t * apart.std() / len(apart) ** 0.5])
+
+
+def gain_as_a_dictionary(before, after, t):
+    apart = after - before
+    return {"gain": apart.mean().item(), "half": t * apart.std().item() / len(apart) ** 0.5}
+
+
+def gain_and_a_verdict(before, after, t):
+    apart = after - before
+    gain, half = apart.mean().item(), t * apart.std().item() / len(apart) ** 0.5
+    return gain, half, gain > half
+
+
+def gain_in_lists(before, after, t):
+    apart = after - before
+    return [apart.mean().item()], [t * apart.std().item() / len(apart) ** 0.5]
+
+
+def gain_alone(before, after, t):
+    return (after.double() - before.double()).mean().item()
+
+
+def gain_in_brackets(before, after, t):
+    apart = after - before
+    return [(apart.mean().item(), t * apart.std().item() / len(apart) ** 0.5)]
+
+
+def gain_with_a_pair(before, after, t):
+    apart = after - before
+    half = t * apart.std().item() / len(apart) ** 0.5
+    return apart.mean().item(), (-half, half)
+
+
+def gain_of_lists(before, after, t):
+    apart = after.tolist() - before.tolist()
+    return sum(apart) / len(apart), t * statistics.stdev(apart) / len(apart) ** 0.5
+
+
+def gain_with_t_of_n(before, after, t):
+    apart = after - before
+    n = len(apart)
+    return apart.mean().item(), t(n) * apart.std().item() / math.sqrt(n)
+
+
+def gain_and_its_ends(before, after, t):
+    apart = after.double() - before.double()
+    mean, half = apart.mean().item(), t * apart.std().item() / len(apart) ** 0.5
+    return mean - half, mean + half
+
+
 RIGHT = {
     "random_crop_flip": (
         crop_in_a_loop,
@@ -350,6 +733,26 @@ RIGHT = {
         ema_that_returns_the_average,
         ema_module_by_module,
         Ema(),
+    ),
+    "newton_schulz": (
+        orthogonal_from_the_left,
+        orthogonal_from_the_right,
+        orthogonal_by_numpy,
+        orthogonal_by_einsum,
+        orthogonal_by_rows,
+        Orthogonal(),
+        orthogonal_in_single_precision,
+        orthogonal_by_a_partial,
+    ),
+    "paired_gain": (
+        gain_by_numpy,
+        gain_by_statistics,
+        gain_by_squares,
+        gain_by_covariance,
+        gain_in_single_precision,
+        Gain(),
+        gain_by_scipy,
+        gain_by_a_partial,
     ),
 }
 
@@ -446,6 +849,117 @@ SLIPS = {
         gradients are recorded
             with torch.no_grad(): ⇒ if True:
         """,
+    "newton_schulz": """
+        the length is forgotten
+            x = x / x.norm() ⇒ pass
+        the largest singular value
+            x.norm() ⇒ torch.linalg.norm(x, ord=2)
+        each column is divided
+            x = x / x.norm() ⇒ x = matrix / matrix.norm(dim=0, keepdim=True)
+            | x = x.mT if tall else x
+        the root is missing
+            x.norm() ⇒ (x**2).sum()
+        a mean of the numbers
+            x.norm() ⇒ (x**2).mean() ** 0.5
+        only matrices that are longer than 1
+            x.norm() ⇒ max(x.norm(), 1)
+        by the length when the steps are done
+            x = x / x.norm() ⇒ pass
+            return x.mT if tall else x ⇒ return x.mT / x.norm() if tall else x / x.norm()
+        the length of the matrix still in it
+            return x.mT if tall else x ⇒ return matrix.norm() * (x.mT if tall else x)
+        ** 2 and * square single numbers
+            square @ square ⇒ square**2
+        works only where a matrix is square
+            x @ x.mT ⇒ x @ x
+        adds a to every number
+            a * x + (b * square + c * square @ square) @ x ⇒ (a + b * square + c * square @ square) @ x
+        small ones vanish
+            a * x + ⇒
+        b goes with X Xᵀ alone
+            (b * square + c * square @ square) @ x ⇒ (b * square + c * square) @ square @ x
+        c goes with (X Xᵀ)², and you have X Xᵀ once
+            c * square @ square ⇒ c * square
+        the term with c is missing
+            + c * square @ square ⇒
+        the term with b is missing
+            b * square + ⇒
+        b and c have changed places
+            a, b, c ⇒ a, c, b
+        the cubic step, 1.5 and -0.5
+            3.4445, -4.7750, 2.0315 ⇒ 1.5, -0.5, 0
+        the coefficients that end at 1 exactly
+            3.4445, -4.7750, 2.0315 ⇒ 2, -1.5, 0.5
+        you have turned its sign
+            -4.7750 ⇒ 4.7750
+        one step too few
+            range(steps) ⇒ range(1, steps)
+        one step too many
+            range(steps) ⇒ range(steps + 1)
+        5 steps are written
+            range(steps) ⇒ range(5)
+        computed once, before the loop
+            for _ in range(steps):
+            |     square = x @ x.mT  # (rows, rows) ⇒ square = x @ x.mT
+            | for _ in range(steps):
+        as it came in: take it of X
+            square = x @ x.mT ⇒ square = matrix.mT @ matrix if tall else matrix @ matrix.mT
+        turn it on both, or on neither
+            return x.mT if tall else x ⇒ return x
+        that you have not turned is turned
+            return x.mT if tall else x ⇒ return x.mT
+        reads the same numbers on
+            return x.mT if tall else x ⇒ return x.reshape(matrix.shape)
+        the factor for the shape
+            return x.mT if tall else x ⇒ x = x.mT if tall else x
+            | return x * max(1, x.size(0) / x.size(1)) ** 0.5
+        you return float32
+            matrix.mT if tall else matrix ⇒ matrix.mT.float() if tall else matrix.float()
+        too much for a short matrix
+            x.norm() ⇒ (x.norm() + 1e-3)
+        """,
+    "paired_gain": """
+        the sign of the gain is the wrong way round
+            after.double() - before.double() ⇒ before.double() - after.double()
+        a seed that has become worse counts
+            = after.double() - before.double() ⇒ = torch.abs(after.double() - before.double())
+        the gain has lost its sign
+            apart.mean().item() ⇒ abs(apart.mean().item())
+        the sum of the differences
+            apart.mean() ⇒ apart.sum()
+        the median of the differences
+            apart.mean() ⇒ apart.median()
+        compare the best seeds
+            apart.mean().item() ⇒ (after.double().max() - before.double().max()).item()
+        have changed places
+            return apart.mean().item(), half ⇒ return half, apart.mean().item()
+        how far one seed scatters
+            / len(apart) ** 0.5 ⇒
+        you divide by n: the mean
+            / len(apart) ** 0.5 ⇒ / len(apart)
+        you divide by n - 1: the mean
+            / len(apart) ** 0.5 ⇒ / (len(apart) - 1)
+        divides by n - 1 twice
+            / len(apart) ** 0.5 ⇒ / (len(apart) - 1) ** 0.5
+        that is the variance
+            apart.std() ⇒ apart.var()
+        one standard error
+            t * ⇒
+        the factor is one for many seeds
+            t * ⇒ 1.96 *
+        a rule of thumb
+            t * ⇒ 2 *
+        the whole interval
+            t * ⇒ 2 * t *
+        that scatters about 0
+            apart.std() ⇒ (apart**2).mean().sqrt()
+        nothing is rounded
+            return apart.mean().item(), half ⇒ return round(apart.mean().item(), 2), round(half, 2)
+        and these are texts
+            return apart.mean().item(), half ⇒ return f"{apart.mean().item()} ± {half}"
+        no factor of 100
+            = after.double() - before.double() ⇒ = 100 * (after.double() - before.double())
+        """,
 }
 
 WRONG = {
@@ -466,6 +980,46 @@ WRONG = {
         ema_twice_for_what_is_shared: "averaged once",
         ema_of_the_children: "children() leaves out",
         ema_of_a_copy: "stay as they were",
+    },
+    "newton_schulz": {
+        orthogonal_by_single_numbers: "are the squares of the single numbers",
+        orthogonal_with_the_other_square: "XᵀX stands on the left of X",
+        orthogonal_with_the_square_on_the_right: "X Xᵀ stands on the right of X",
+        orthogonal_with_a_last_star: "the last product is one of matrices too",
+        orthogonal_without_an_x: "the term with c has lost its X",
+        orthogonal_without_the_other_x: "the term with b has lost its X",
+        orthogonal_without_any_x: "X itself is multiplied by nothing but numbers",
+        orthogonal_again_and_again: "you divide by the length in every step",
+        orthogonal_that_stops: "one step, whatever `steps` says",
+        orthogonal_by_an_inverse_root: "an iteration for (XᵀX)^(-1/2)",
+        orthogonal_in_bfloat16: "bfloat16 keeps two or three digits",
+        orthogonal_in_place: "your caller's matrix changes",
+        orthogonal_without_range: "counts to a number",
+        orthogonal_row_by_row: "each row is divided by its own length",
+    },
+    "paired_gain": {
+        gain_of_two_groups: "two groups of different seeds",
+        gain_by_numpy_as_it_is: "as numpy's std and statistics.pstdev do",
+        gain_as_tensors: "plain numbers are asked for: .item()",
+        gain_as_one_tensor_of_two: "that is one tensor of two",
+        gain_from_shape: ".shape is a list of sizes",
+        gain_from_a_table: "the parameter t is not used",
+        gain_in_place: "your caller's `after` changes",
+        gain_of_sorted_seeds: "you sort before you subtract",
+        gain_in_per_cent_of_before: "gain and half are shares of `before`",
+        gain_by_statistics_of_a_tensor: "statistics wants plain numbers",
+        gain_by_numpy_of_a_tensor: "numpy's mean and std do not know",
+        gain_as_arrays: ".item() makes one of an array",
+        gain_as_an_array: "one array of numpy's",
+        gain_as_a_dictionary: "that is a dictionary",
+        gain_and_a_verdict: "more than the two that are asked for",
+        gain_in_lists: "there are lists of one",
+        gain_alone: "you return one number",
+        gain_in_brackets: "there is a comma or a pair of brackets",
+        gain_with_a_pair: "half is a pair",
+        gain_of_lists: "lists do not subtract",
+        gain_with_t_of_n: "t is the factor itself",
+        gain_and_its_ends: "the two ends of the interval",
     },
 }
 
@@ -512,5 +1066,59 @@ EQUIVALENT = {
             ema_module_by_module: for name, new in other.named_parameters(recurse=False): ⇒ for name, new in other.named_parameters(recurse=True):
         The numbers are not changed where they lie, so they need not be copied.
             ema_by_loading: state = {name: value.clone() for name, value in model.state_dict().items()} ⇒ state = {name: value for name, value in model.state_dict().items()}
+        """,
+    "newton_schulz": """
+        Either side may be multiplied, so a matrix may be turned or not.
+            newton_schulz: tall = matrix.shape[0] > matrix.shape[1] ⇒ tall = matrix.shape[0] >= matrix.shape[1]
+            newton_schulz: tall = matrix.shape[0] > matrix.shape[1] ⇒ tall = matrix.shape[1] > matrix.shape[1]
+            newton_schulz: tall = matrix.shape[0] > matrix.shape[1] ⇒ tall = matrix.shape[0] > matrix.shape[0]
+        X Xᵀ is its own transpose, and so are its powers; a number may stand before or after what it multiplies.
+            newton_schulz: square = x @ x.mT ⇒ square = (x @ x.mT).mT
+            newton_schulz: x = a * x + (b * square + c * square @ square) @ x ⇒ x = a * x + (b * square + square @ (c * square)) @ x
+            orthogonal_from_the_left: A = X @ X.T ⇒ A = (X @ X.T).mT
+            orthogonal_from_the_left: B = b * A + c * A @ A ⇒ B = (b * A + c * A @ A).mT
+            orthogonal_from_the_left: B = b * A + c * A @ A ⇒ B = b * A + A @ (c * A)
+            orthogonal_from_the_right: one = torch.eye(matrix.shape[1], dtype=matrix.dtype) ⇒ one = torch.eye(matrix.shape[1], dtype=matrix.dtype).mT
+            orthogonal_from_the_right: gram = x.mT @ x ⇒ gram = (x.mT @ x).mT
+            orthogonal_in_single_precision: gram = x.matmul(x.transpose(0, 1)) ⇒ gram = x.matmul(x.transpose(0, 1)).mT
+        No matrix here is so short that the small number beside its length, up to 1e-7 by the prompt, would count; nor twice as much.
+            orthogonal_from_the_left: X = G / (G.norm() + 1e-07) ⇒ X = G / G.norm()
+            orthogonal_from_the_left: X = G / (G.norm() + 1e-07) ⇒ X = G / (G.norm() - 1e-07)
+            orthogonal_from_the_left: X = G / (G.norm() + 1e-07) ⇒ X = G / (G.norm() + 2e-07)
+            orthogonal_in_single_precision: x = x.div(x.pow(2).sum().sqrt().clamp(min=1e-07)) ⇒ x = x.div(x.pow(2).sum().sqrt())
+            orthogonal_in_single_precision: x = x.div(x.pow(2).sum().sqrt().clamp(min=1e-07)) ⇒ x = x.div(x.pow(2).sum().sqrt().clamp(min=2e-07))
+        The matrix of one 1 is the number 1, and one in float32 is that of float64.
+            orthogonal_from_the_right: one = torch.eye(matrix.shape[1], dtype=matrix.dtype) ⇒ one = torch.eye(matrix.shape[1], dtype=matrix.dtype).squeeze()
+            orthogonal_from_the_right: one = torch.eye(matrix.shape[1], dtype=matrix.dtype) ⇒ one = torch.eye(matrix.shape[1])
+        X (Xᵀ X Xᵀ) X is the same product of five.
+            orthogonal_by_einsum: fifth = torch.einsum('ij,kj,kl->il', x, x, third) ⇒ fifth = torch.einsum('ij,kj,kl->il', x, third, x)
+        A tensor is a list of its rows, and a product of numbers has no order.
+            orthogonal_by_rows: rows = matrix.tolist() ⇒ rows = matrix
+            orthogonal_by_rows: return [[sum((x * y for x, y in zip(row, column))) for column in zip(*right)] for row in left] ⇒ return [[sum((x * y for y, x in zip(row, column))) for column in zip(*right)] for row in left]
+            orthogonal_by_rows: return [[sum((x * y for x, y in zip(row, column))) for column in zip(*right)] for row in left] ⇒ return [[sum((x * y for x, y in zip(column, row))) for column in zip(*right)] for row in left]
+        It need not compute in float32, and nothing asks for a gradient.
+            orthogonal_in_single_precision: x = matrix.float() ⇒ x = matrix
+            orthogonal_in_single_precision: with torch.no_grad(): ⇒ if True:
+        """,
+    "paired_gain": """
+        A list of several numbers, and one number, have no side that squeeze or mT could change, and a covariance is its own transpose.
+            paired_gain: apart = after.double() - before.double() ⇒ apart = (after.double() - before.double()).squeeze()
+            gain_by_numpy: apart = after.numpy() - before.numpy() ⇒ apart = (after.numpy() - before.numpy()).squeeze()
+            gain_by_covariance: both = torch.cov(torch.stack([before, after])) ⇒ both = torch.cov(torch.stack([before, after])).squeeze()
+            gain_by_covariance: both = torch.cov(torch.stack([before, after])) ⇒ both = torch.cov(torch.stack([before, after])).mT
+            gain_by_covariance: variance = both[0, 0] + both[1, 1] - 2 * both[0, 1] ⇒ variance = (both[0, 0] + both[1, 1] - 2 * both[0, 1]).squeeze()
+            gain_by_covariance: variance = both[0, 0] + both[1, 1] - 2 * both[0, 1] ⇒ variance = (both[0, 0] + both[1, 1] - 2 * both[0, 1]).mT
+            gain_in_single_precision: apart = torch.sub(after.float(), before.float()) ⇒ apart = torch.sub(after.float(), before.float()).squeeze()
+            gain_in_single_precision: half = torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt() ⇒ half = (torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt()).squeeze()
+            gain_in_single_precision: half = torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt() ⇒ half = (torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt()).mT
+        Either precision will do, and so will both.
+            paired_gain: apart = after.double() - before.double() ⇒ apart = after - before.double()
+            paired_gain: apart = after.double() - before.double() ⇒ apart = after.double() - before
+            gain_in_single_precision: apart = torch.sub(after.float(), before.float()) ⇒ apart = torch.sub(after, before.float())
+            gain_in_single_precision: apart = torch.sub(after.float(), before.float()) ⇒ apart = torch.sub(after.float(), before)
+            gain_in_single_precision: half = torch.tensor(t) * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt() ⇒ half = t * apart.std(unbiased=False) / torch.tensor(len(apart) - 1.0).sqrt()
+        A square has no sign, and a deviation none either.
+            gain_by_squares: total += (each - mean) ** 2 ⇒ total += (mean - each) ** 2
+            gain_by_scipy: return ((after - before).mean().item(), t * stats.sem(after - before)) ⇒ return ((after - before).mean().item(), t * stats.sem(before - after))
         """,
 }

@@ -262,8 +262,8 @@ _CIFAR_FAST = replace(
         patch_drop=0.5,
         compile=True,
     ),
-    cost="half an hour to an hour on one CPU core",
-    expect="EXPECT",
+    cost="an hour and a quarter on one CPU core, without bfloat16",
+    expect="82.03 % on test (JPEG copy)",
     source="Jordan et al. 2024 for Muon; Liu et al. 2022 for the patches; So et al. 2021 for the squared ReLU",
 )
 _CIFAR_VIT = replace(

@@ -536,10 +536,10 @@ for key in LEARNED:
 #
 # An explanation is at hand. If every image is mirrored as often as not, then it does not help to tell left from right. So the two models with flips have the second diagonal, and the one without has not. **The figure shows the augmentation.** It fits three of three. And a story about training can be tested: train without flips.
 #
-# > **Predict.** Chapter 8 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `step_0` the same in a quarter of the epochs, `step_1` to `step_4` the rungs above it.)
+# > **Predict.** Chapter 8 has a ladder of recipes for CIFAR-10, and its first steps have learned positions and no flips. Does the second diagonal go away? (`report_d` is the recipe from which the ladder starts, `ladder_ground` the same in a quarter of the epochs, the others are rungs above it.)
 
 # %% tags=["hide-output"]
-print(f"{'recipe':21}seed  flips  left and right  top and bottom")
+print(f"{'recipe':24}seed  flips  left and right  top and bottom")
 unflipped = []  # CIFAR-10 models that never saw a flip
 for table in load_record("position_mirror")["tables"]:
     columns, rows = (
@@ -547,7 +547,7 @@ for table in load_record("position_mirror")["tables"]:
     )
     effects = f"{columns:11.1f}{round(rows, 1) + 0.0:16.1f}"
     flips = "yes" if table["flip"] else "no"
-    print(f"{table['recipe']:18}{table['seed']:7}  {flips:5}{effects}")
+    print(f"{table['recipe']:21}{table['seed']:7}  {flips:5}{effects}")
     if "cifar" in table["recipe"] and not table["flip"]:
         unflipped.append((table["recipe"], columns, rows))
 

@@ -103,8 +103,7 @@ def compute_gradients(run: Run, rows: Tensor) -> tuple[float, float]:
     )  # alike in all processes: each makes all images, takes its own
     images, targets = config.augment(run.data, rows, len(run.data.classes))
     images, targets = (x[distributed.rank() :: world].to(run.weights_dtype) for x in (images, targets))
-    if config.patch_drop:
-        run.model.patch_drop.rate = run.patch_drop
+    run.leave_out_patches()
     parts = list(zip(images.chunk(run.accumulate), targets.chunk(run.accumulate), strict=True))
     sums = torch.zeros(2, device=device, dtype=run.weights_dtype)
     for index, (part, wanted) in enumerate(parts):

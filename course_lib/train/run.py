@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,11 +117,12 @@ class Run:
         """Whether there is nothing more to train."""
         return self.progress.epoch >= self.config.epochs or self.stopped_early
 
-    @property
-    def patch_drop(self) -> float:
-        """The share of each image's patches that the next step leaves out."""
-        early = self.progress.step < self.config.patch_drop_until * self.total_steps
-        return self.config.patch_drop if early else 0.0
+    def leave_out_patches(self) -> None:
+        """Tell the model which share of each image's patches the next step leaves out."""
+        if self.config.patch_drop:
+            model: Any = self.model
+            early = self.progress.step < self.config.patch_drop_until * self.total_steps
+            model.patch_drop.rate = self.config.patch_drop if early else 0.0
 
     def order(self) -> Tensor:
         """The rows of the images in the order of the next epoch: (n,). Draws from PyTorch's random numbers."""

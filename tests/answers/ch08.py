@@ -689,6 +689,11 @@ def gain_of_lists(before, after, t):
     return sum(apart) / len(apart), t * statistics.stdev(apart) / len(apart) ** 0.5
 
 
+def gain_of_one_number(before, after, t):
+    gain = (after - before).mean()
+    return gain.item(), (t * gain.std() / len(before) ** 0.5).item()
+
+
 def gain_with_t_of_n(before, after, t):
     apart = after - before
     n = len(apart)
@@ -1018,6 +1023,7 @@ WRONG = {
         gain_in_brackets: "there is a comma or a pair of brackets",
         gain_with_a_pair: "half is a pair",
         gain_of_lists: "lists do not subtract",
+        gain_of_one_number: "the deviation of one number",
         gain_with_t_of_n: "t is the factor itself",
         gain_and_its_ends: "the two ends of the interval",
     },

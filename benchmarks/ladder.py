@@ -55,7 +55,8 @@ def read():
     """The record as it stands."""
     if OUT.is_file():
         return json.loads(OUT.read_text(encoding="utf-8"))
-    return {"what": "the ladder of chapter 08, every rung at two budgets", "data": "CIFAR-10 (JPEG copy)", "runs": []}
+    about = {"what": "the ladder of chapter 08, every rung at two budgets", "data": "CIFAR-10 (JPEG copy)", "runs": []}
+    return about | {"device": "of each run", "versions": "of each run"}
 
 
 def changed(change):

@@ -248,7 +248,7 @@ REFUSALS = {
     ),
     "registers": (lambda: small(reg_tokens=-1), "reg_tokens -1", "whole number"),
     "LayerScale": (lambda: small(init_values="1e-5"), "init_values '1e-5'", "None for no LayerScale"),
-    "activation": (lambda: small(activation="relu"), "'relu'", "gelu, gelu_tanh, quick_gelu, swiglu"),
+    "activation": (lambda: small(activation="relu"), "'relu'", "gelu, gelu_tanh, quick_gelu, relu2, swiglu"),
     "norm": (lambda: small(norm_layer="batch"), "'batch'", "layernorm, rmsnorm"),
     "yes or no": (lambda: small(norm_pre="yes"), "norm_pre 'yes'", "True, False"),
     "rotated heads": (lambda: VisionTransformer(small(pos_embed="rope", num_heads=2)), "head_dim 6", "multiple of 4"),

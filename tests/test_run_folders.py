@@ -244,8 +244,8 @@ def test_more_epochs_go_on(tiny, monkeypatch, capsys):
     assert course() == 0
     before = (tiny / "seed-0" / "model.safetensors").read_bytes()
     capsys.readouterr()
-    rates, real = [], loop.warmup_cosine_lr
-    monkeypatch.setattr(loop, "warmup_cosine_lr", lambda *words: rates.append(real(*words)) or rates[-1])
+    rates, real = [], loop.SCHEDULES["cosine"]
+    monkeypatch.setattr(loop, "SCHEDULES", {"cosine": lambda *words: rates.append(real(*words)) or rates[-1]})
     seen = steps(monkeypatch)
     assert course("epochs=5") == 0
     said = capsys.readouterr().out

@@ -26,6 +26,7 @@ from course_lib.train import run as run_module
 from course_lib.train.checkpoint import CheckpointError, Store, list_checkpoints
 from course_lib.train.config import TrainConfig
 from course_lib.train.loop import TrainingError, fit, train_step
+from course_lib.train.optim import warmup_cosine_lr
 from course_lib.train.run import Run
 from course_lib.train.watch import StopSignals, leave
 
@@ -469,7 +470,7 @@ def spoil_gradient(run):
 def test_stops_before_the_step(spoil):
     run = runs()
     spoil(run)
-    before, rate = tiny.frozen(run.state()), train.warmup_cosine_lr(3, 26, 6, 1e-3)
+    before, rate = tiny.frozen(run.state()), warmup_cosine_lr(3, 26, 6, 1e-3)
     with pytest.raises(TrainingError) as error:
         train_step(run, torch.tensor([12, 13, 14, 15]))
     words = str(error.value)
@@ -540,7 +541,7 @@ def test_an_overflow_is_skipped_and_counted():
         rates.append(run.optimizer.param_groups[0]["lr"])
     assert 1 <= run.progress.skipped <= 8
     applied = 10 - run.progress.skipped
-    assert rates[-1] == train.warmup_cosine_lr(3 + applied - 1, 26, 6, 1e-3)  # the schedule did not advance meanwhile
+    assert rates[-1] == warmup_cosine_lr(3 + applied - 1, 26, 6, 1e-3)  # the schedule did not advance meanwhile
     assert run.scaler.get_scale() == 2.0 ** (24 - run.progress.skipped)
 
 
@@ -964,6 +965,10 @@ BAD = [
     *[(name, value) for name in ("seed", "patience") for value in (-1, 0.5, "0", None, False)],
     *[(name, value) for name in NUMBERS for value in (-0.1, math.nan, math.inf, -math.inf, "0.1", None, True, [0.1])],
     *[("lr", value) for value in (0, 0.0, 1.1, 1000)],
+    *[("muon_lr", value) for value in (-0.1, 1.1, math.nan, "0.1", None, True)],
+    *[("patch_drop", value) for value in (-0.1, 1.0, math.nan, "0.1", None)],
+    *[("patch_drop_until", value) for value in (-0.1, 1.1, math.nan, "0.1", None)],
+    *[("schedule", value) for value in ("step", None, 1)],
     *[("warmup_epochs", value) for value in (20, 21.5)],
     *[(name, value) for name in ("label_smoothing", "ema") for value in (1, 1.0, 2)],
     *[
@@ -1022,7 +1027,7 @@ def test_processes_that_do_not_divide_the_batch(monkeypatch):
 @pytest.mark.parametrize("step", [-1, 10, 11])
 def test_a_step_beyond_the_schedule(step):
     with pytest.raises(ValueError, match=f"step {step} must be at least 0 and below total_steps 10"):
-        train.warmup_cosine_lr(step, 10, 2, 0.1)
+        warmup_cosine_lr(step, 10, 2, 0.1)
 
 
 # Row 41: a device that is not there

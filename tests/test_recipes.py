@@ -81,7 +81,9 @@ def test_every_recipe_trains_a_step(name):
     before = [parameter.clone() for parameter in model.parameters()]
     run = train.Run(model, data, replace(recipe.train, device="cpu", batch_size=12, compile=False))
     loss = train.train_step(run, torch.arange(len(data)))
-    if getattr(recipe.model, "weight_init", "") == "zero":  # first the head moves, then what the head sees, then the rest
+    if (
+        getattr(recipe.model, "weight_init", "") == "zero"
+    ):  # first the head moves, then what the head sees, then the rest
         for run.progress.step in (1, 2):
             train.train_step(run, torch.arange(len(data)))
     assert 0.6 * math.log(classes) < loss < 1.7 * math.log(classes)  # about that of guessing

@@ -845,7 +845,7 @@ def _matrix_probes(generator):
         (1, 7, 3, 0.1),
         (5, 1, 2, 4.0),
         (4, 6, 3, 0.2),  # the shape of the first
-        (3, 8, 2, 0.6),
+        (3, 8, 1, 0.6),  # in float32: one step, for what grows loses its digits there
         (7, 3, 7, 0.1),
         (1, 1, 2, 0.7),  # above 1 in the end
     ):
@@ -1168,6 +1168,14 @@ NEWTON_SCHULZ = StagedExercise(
             return x ⇒ return matrix.copy_(x)
         the result is transposed: (rows, columns) go in, (rows, columns) come out.
             return x ⇒ return x.mT
+        every row of the result is divided by its length, or every column: leave it, what is near 1 are its singular values.
+            return x ⇒ return x / x.norm(dim=1, keepdim=True)
+          or
+            return x ⇒ return x / x.norm(dim=0)
+        the result is rounded: leave it as it comes.
+            return x ⇒ return x.round(decimals=2)
+          or
+            return x ⇒ return x.round(decimals=3)
         the result is cut at -1 and 1: a singular value may end above 1, and a number too.
             return x ⇒ return x.clamp(-1, 1)
         the result is a list: a tensor is asked for.
@@ -1276,6 +1284,9 @@ NEWTON_SCHULZ = StagedExercise(
             x / x.norm() ⇒ x / x.norm(dim=0)
         a tall matrix is turned on its side once, on the way in or on the way out: turn it on both, or on neither. (Ask before the turn whether it is tall: afterwards it is not.)
             return x.mT if tall else x ⇒ return x
+        a wide matrix is turned on its side once, on the way in or on the way out: turn it on both, or on neither.
+            return x.mT if tall else x ⇒ return x if matrix.shape[0] >= matrix.shape[1] else x.mT
+            x = matrix.mT if tall else matrix ⇒ x = matrix
         a matrix that you have not turned is turned on the way out.
             return x.mT if tall else x ⇒ return x.mT
         reshape reads the same numbers on in rows of another length: .mT turns a matrix over.
@@ -1458,6 +1469,10 @@ PAIRED_GAIN = StagedExercise(
             return mean, ⇒ return mean / deviation,
           or
             return mean, ⇒ return mean / before.double().std().item(),
+        you return the t statistic, the gain over its standard error: the gain is asked for, and half of its interval.
+            return mean, ⇒ return mean / (deviation / n**0.5),
+          or
+            return mean, half ⇒ return mean / (deviation / n**0.5), t
         the gain is cut to a whole number: leave int and round out.
             return mean, ⇒ return int(mean),
           or
@@ -1612,7 +1627,7 @@ PAIRED_GAIN = StagedExercise(
             apart.std() ⇒ (apart.max() - apart.min())
         that is the deviation alone: t times it, over √n.
             t * deviation / n**0.5 ⇒ deviation
-        the root of n is n ** 0.5, with two stars, and no n².
+        the root of n is n ** 0.5, and no n²; n ** 1 / 2 and n * 0.5 are half of n.
             / n**0.5 ⇒ / n * 0.5
           or
             / n**0.5 ⇒ / (n * 0.5)

@@ -23,6 +23,7 @@ from course_lib.recipes import find_recipe, run_recipe
 from course_lib.recipes.scratch import LADDER, shortened
 from course_lib.records import versions, write_json
 from course_lib.train import describe
+from course_lib.train.checkpoint import CheckpointError
 from course_lib.train.device import keep_memory
 from course_lib.train.loop import train_mode, train_step
 from course_lib.train.run import Run
@@ -74,7 +75,11 @@ def climb(budget, rung, seed):
     if any(where.items() <= run.items() for run in read()["runs"]):
         return
     recipe = on_copy(rung, budget, seed)
-    _, written = run_recipe(recipe, FOLDER / f"{rung}-{budget}-{seed}", quiet=True)
+    try:
+        _, written = run_recipe(recipe, FOLDER / f"{rung}-{budget}-{seed}", quiet=True)
+    except CheckpointError as error:  # another of these commands is at it
+        print(budget, rung, seed, f"left to another process ({error})", flush=True)
+        return
     run = where | {name: written[name] for name in KEPT}
     run |= {
         "train_loss": written["curve"][-1]["train_loss"],

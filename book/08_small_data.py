@@ -736,7 +736,7 @@ assert min(plain_early) > 55 and max(plain_early) < 65
 #
 # **Blocks that begin as the identity.** Let the last layer of the attention and of the MLP start at 0, and the head too. Then every block adds nothing at first: the stream of chapter 3 runs through untouched, and each block adds something only when training finds something worth adding. It costs nothing ([Zhang et al. 2019](https://arxiv.org/abs/1901.09321) start residual networks so).
 #
-# **Half of the patches.** Neighbouring patches say much the same. So for most of the run show the model a random half of each image's patches, another half each time, and all of them at the end. It is dropout of tokens, called *patch dropout* ([Liu et al. 2022](https://arxiv.org/abs/2208.07220)); but nothing is set to 0, the patches are not there, and what is not there costs nothing.
+# **Half of the patches.** Neighbouring patches say much the same. So for most of the run show the model a random half of each image's patches, another half each time, and all of them at the end. It is dropout of tokens, called *patch dropout* ([Liu et al. 2022](https://arxiv.org/abs/2208.07220)); but nothing is set to 0, the patches are not there, and of what is not there only the embedding is computed.
 #
 # > **Predict.** With 32 patches instead of 64: how many times fewer scores has an image? And how many times fewer operations does the whole model need for it: 2, 3 or 4 times?
 
@@ -756,7 +756,7 @@ assert 2 < cost[0] / cost[1] < 2.3
 # %% [markdown]
 # Only the scores go with the square; nearly everything else is done token by token.
 #
-# ### A gradient has few directions
+# ### The directions of a gradient
 #
 # The third ingredient is a way to step. AdamW treats a weight matrix as a heap of numbers, each with its own scale. But a matrix is a map, and what it does is told by its *singular values*: $W = U S V^\top$, so many times along this direction, so many times along that one.
 #
@@ -951,7 +951,7 @@ check_paired_gain(paired_gain)
 #
 # Rung 7 needs a word. Many ViTs, DeiT's and timm's among them, start all weights with a standard deviation of 0.02. That suits a width of 768. In a layer from 64 to 64 it makes outputs a sixth as large as the inputs, and before any training a block changes the stream by about 2 % of its size only. [Glorot & Bengio 2010](https://proceedings.mlr.press/v9/glorot10a.html) take the width into account: $\sqrt{2 / (64 + 64)} = 0.125$, and a block changes it by a third to a half. ([The paper's own code](https://github.com/google-research/vision_transformer/blob/main/vit_jax/models_vit.py) does so too; 0.02 is there for the positions.)
 #
-# Everything is run at two budgets, on CIFAR-10 (JPEG copy) and a CPU. The **short** one shows 22,500 images, each once, in a minute or two. The **long** one shows ten times as many: all 45,000, five times. In the picture blue is what a rung adds, hatched what it loses. The axis does not begin at 0, so compare the steps, not the lengths of the bars.
+# Everything is run at two budgets, on CIFAR-10 (JPEG copy) and a CPU. The **short** one shows 22,500 images, each once, in half a minute to two. The **long** one shows ten times as many: all 45,000, five times. In the picture blue is what a rung adds, hatched what it loses. The axis does not begin at 0, so compare the steps, not the lengths of the bars.
 #
 # > **Predict.** Which rung is the largest step? Is there one that goes down? And which rungs do you expect to pay at the long budget only?
 
@@ -1066,9 +1066,9 @@ for budget, steps in STEPS.items():
 # %% [markdown]
 # **A larger model and fixed positions gain at both budgets, with both stars.** (At the long budget rungs 1 and 3 to 5 were not run: there rungs 1 and 2 are weighed together, and rungs 3 to 6.) The training of chapter 7, rungs 3 to 6, gains 1.5 points at the short budget and 2.5 at the long, and none of its four parts can be told from nothing by itself. Starting weights gain two points at the short budget, and less than noise at the long. The mean of the patches loses a point and a half at the short one, with one star, and not at the long. (And positions as such are no law: on MNIST, in chapter 7, the same exchange lost a point.)
 #
-# **Crop and flip lose, and how much depends on the budget.** In half an epoch no image comes twice: there is nothing to be learned by heart, and the task has become harder. That costs 2.4 points. With ten times the budget it costs 0.9, which cannot be told from nothing. The digits showed how such a line goes on; for photographs, these two budgets are all we have.
+# **Crop and flip lose at the short budget**, by 2.4 points. In half an epoch no image comes twice, so there is nothing to be learned by heart, and the task has become harder. At the long budget they lose 0.9, which cannot be told from nothing, and the two losses hardly from each other: they differ by 1.6 ± 1.5. The digits went on to gain; for photographs, these two budgets are all we have.
 #
-# And **averaged weights** do nothing that can be seen. The rate falls to 0 along a cosine, so there is little left to average.
+# And **averaged weights** do nothing that can be seen, as in the small model above, where the rate fell to 0 along a cosine.
 
 # %% tags=["hide-output"]
 #| alt: Points gained on the rung below, with intervals, for eight rungs; blue discs for the short budget, vermilion squares for the long one, a line at 0. Each alone: smoothing just right of 0, RandAugment and MixUp just left of it, CutMix near -4. On top of each other: identity at first near -5, Muon near +14, half of the patches near -3, and the same with half as many steps again near +3.5. Of the long budget there are RandAugment, near 0, identity at first, near +1.5, and Muon, near +9.
@@ -1092,16 +1092,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# **None of the four tried alone gains at the short budget**, and CutMix loses four points. They make the task harder, or the targets softer, and half an epoch is no time for that.
+# **None of the four tried alone gains more than noise at the short budget**, and CutMix loses four points.
 #
-# **The three on top of each other are another matter.** Blocks that begin as the identity *lose* five points by themselves at the short budget. At the long one, with one seed, they stand 1.5 points ahead, with an interval of the same size: what must be built up first pays late, if it pays. **Muon on top of them gains 14 points at the short budget**: with the loss before it, nearly nine points on rung 11, more than everything from rung 0 to there. At the long budget it gains nine, with one seed. (It was tried on such blocks only, and at one rate.) Half of the patches lose three points at equal steps; but such a run takes two thirds of the time. **Given half as many steps again, and still less time than with all patches, they gain three and a half.**
+# **The three on top of each other are another matter.** Blocks that begin as the identity *lose* five points by themselves at the short budget. At the long one, with one seed, they stand 1.5 points ahead, with an interval of the same size. So here the budget decides: the two differ by 6.6 ± 1.9. **Muon on top of them gains 14 points at the short budget**, twice what all rungs from 0 to 11 gain together, and with the loss before it nearly nine points on rung 11. At the long budget it gains nine, with one seed. (It was tried on such blocks only, and at one rate.) Half of the patches lose three points at equal steps; but such a run takes two thirds of the time. **Given half as many steps again, and still less time than with all patches, they gain three and a half.**
 #
 # Read it with four grains of salt.
 #
 # * **The order matters.** A gain is a gain *on top of what is below*.
 # * **The budget matters.** And both budgets here are small ones: the long one takes minutes.
 # * **Some rungs are a choice, not a law.** Their settings (how strong, how often) were not tuned one by one for these budgets.
-# * **Equal steps are not equal time.** The line below has the images a second, measured side by side; all comparisons above are at equal steps.
+# * **Equal steps are not equal time.** The lines below have the images a second, measured side by side; all comparisons but the last are at equal steps.
 #
 # And remember what is *not* on the ladder: a convolution. Some of what a convolution assumes, the model at the top was told by other means: by positions, by a mean that treats all places alike, by images that are shifted.
 
@@ -1139,7 +1139,7 @@ for budget in ("short", "long"):
 # %% [markdown]
 # The one that knows more beforehand is ahead by 11 points at the short budget, and by 12 at the long: no sign that rung 11 catches up.
 #
-# Now look at the last three rungs again. At the short budget the ViT with Muon and half of the patches for half as many steps again is level with the ResNet or a little ahead (+1.4 ± 1.1, three seeds), in half of its time, though it is shown half as many images more. At the long budget the ViT with Muon alone is level or a little behind (one seed). That is no fair comparison: nobody gave the ResNet an optimiser of that kind. But another *step* closed a gap that was put down to the architecture.
+# Now look at the last three rungs again. At the short budget the ViT with Muon and half of the patches for half as many steps again is level with the ResNet or a little ahead (+1.4 ± 1.1, three seeds), in half of its time, though it is shown half as many images more. At the long budget the ViT with Muon alone is level or a little behind (one seed). That is no fair comparison: nobody gave the ResNet an optimiser of that kind. But a gap that was put down to the architecture has closed without a convolution.
 #
 # And at four sizes of training set, one run each, with as many images of every class. Whatever the size, 160,000 images are shown in all, so the images of a small set come back more often. (The long rungs were shown 225,000, and warmed up for a fifth of the run instead of a twentieth. So the numbers here are lower, and not to be compared with the ladder's.) The whiskers take the scatter of the ladder's long runs; that it is the same here is an assumption.
 #
@@ -1250,7 +1250,7 @@ print(f"budget: rung 0, 20 epochs instead of 5 (one run)\n    {more:+5.1f}")
 # %% [markdown]
 # ## How far can it go?
 #
-# [How fast can a plain ViT learn CIFAR-10?](speedrun.md) has all runs of the course with their cost, and what others say of theirs, up to 93.58 %. One command trains the cheapest recipe that reached a target:
+# [How fast can a plain ViT learn CIFAR-10?](speedrun.md) has the course's plain ViTs with their cost, and what others say of theirs, up to 93.58 %. One command trains the cheapest recipe that reached a target:
 #
 # ```
 # course speedrun cifar10 80
@@ -1350,7 +1350,6 @@ assert all(
     points("resnet", "ema", budget) > points("ema", "ground", budget) + 3
     for budget in STEPS
 )
-assert points("muon", "ema", "short") > points("ema", "ground", "short") + 2
 seconds = {
     rung: np.mean([run["cpu_seconds"] for run in ladder if (run["rung"], run["budget"]) == (rung, "short")])
     for rung in ("muon", "patch_drop", "patch_drop_time", "resnet")
@@ -1358,6 +1357,41 @@ seconds = {
 assert 0.4 < seconds["patch_drop_time"] / seconds["resnet"] < 0.6
 assert 0.6 < seconds["patch_drop"] / seconds["muon"] < 0.7
 assert seconds["patch_drop_time"] < seconds["muon"]
+
+
+def between(budget, factors):
+    """A sum of rungs, each times its factor, which add up to 0: (its mean over the seeds, half of its interval)."""
+    kept = set.intersection(*[set(reached(rung, budget)) for rung in factors])
+    sums = [
+        sum(f * reached(rung, budget)[s] for rung, f in factors.items())
+        for s in kept
+    ]
+    runs = sum(f**2 for f in factors.values()) / 2  # a paired difference has two
+    return np.mean(sums), NOISE[budget].half(runs / len(kept))
+
+
+for budget in STEPS:  # the architecture more than the trunk
+    value, half = between(budget, {"resnet": 1, "ema": -2, "ground": 1})
+    assert value > half
+value, half = between("short", {"muon": 1, "zero": -1, "ema": -1, "ground": 1})
+assert (
+    value > half
+    and 1.9
+    < points("muon", "zero", "short") / points("ema", "ground", "short")
+    < 2.2
+)
+for rung, apart_by in (
+    ("crop_flip", (1.6, 1.5)),
+    ("zero", (6.6, 1.9)),
+):  # long against short
+    (early, first), (late, second) = (
+        gain(rung, BELOW[rung], budget)[:2] for budget in STEPS
+    )
+    assert (round(late - early, 1), round(np.hypot(first, second), 1)) == apart_by
+assert 1.8 < speed["ema"] / speed["resnet"] < 2.6
+assert (
+    abs(gain("smoothing", "ema", "short")[0]) < gain("smoothing", "ema", "short")[1]
+)
 assert shares(longer).mean() > max(
     mean(rung, "long") for rung in TRUNK if rung in STEPS["long"]
 )
@@ -1422,9 +1456,9 @@ for rung, low, high in (("clip", 0.01, 0.03), ("start", 0.25, 0.7)):
 # * Average the weights, over **a small part of the run**.
 # * A gain is a gain **on a budget, on top of the rungs below**. Without seeds and an interval it is an anecdote.
 # * "ViTs need 300 million images" is not what the paper says. But **what is built in works at once**: at both budgets a ResNet of the same size was worth more than the trunk of the ladder.
-# * **How a step is made** can weigh more than what it is made on: at the short budget Muon was worth more than eleven rungs.
+# * **How a step is made** can weigh more than what it is made on: at the short budget Muon gained twice what eleven rungs did.
 #
-# The picture to keep: **the ladder**, up with what earlier chapters taught, down with crop and flip, and the less so the longer it is climbed.
+# The picture to keep: **the ladder**, up with what earlier chapters taught, down with crop and flip; and beside it, higher than all of them together, Muon.
 #
 # ### To read
 #

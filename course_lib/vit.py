@@ -523,8 +523,8 @@ def init_weights(model: nn.Module, weight_init: str = "normal") -> None:
     """Starting values: linear weights and tables small and random (std 0.02), biases 0, patch filters by fan-in.
 
     With "xavier" the blocks' linear weights are drawn again, by their width; with "zero" moreover the last layer of each
-    part of a block, and the head, start at 0, so that each block begins as the identity. Learned positions are drawn where they
-    are made: the order of the draws decides what a seed gives, and recorded runs hold to it. Nothing is cut off: the
+    part of a block, and the head, start at 0, so that each block begins as the identity. Learned positions are drawn
+    where they are made: the order of the draws decides what a seed gives, and recorded runs hold to it. Nothing is cut off: the
     usual bounds, -2 and 2, are 100 deviations away, and PyTorch's `trunc_normal_` differs from version to version.
 
     Source: Dosovitskiy et al. 2021, released code; Touvron et al. 2021 for 0.02; Glorot & Bengio 2010, equation 16,
@@ -540,7 +540,10 @@ def init_weights(model: nn.Module, weight_init: str = "normal") -> None:
         if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
     for name, module in model.named_modules():
-        if weight_init != "normal" and name.startswith("blocks.") and isinstance(module, nn.Linear):
+        if weight_init == "normal" or not isinstance(module, nn.Linear):
+            continue
+        in_block = name.startswith("blocks.")
+        if in_block:
             nn.init.xavier_uniform_(module.weight)
-        if weight_init == "zero" and name.endswith((".proj", ".fc2", "head")) and isinstance(module, nn.Linear):
+        if weight_init == "zero" and (name in ("head", "head_dist") or (in_block and name.endswith((".proj", ".fc2")))):
             nn.init.zeros_(module.weight)

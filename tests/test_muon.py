@@ -118,8 +118,8 @@ def test_pytorchs_muon_goes_the_same_way():
     trained(mine.double(), MuonAdamW([{"params": [mine.weight], "matrices": 1, "weight_decay": 0.1}], lr=0.02))
     trained(theirs.double(), torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=0.1, momentum=MOMENTUM))
     moves = [(each.weight.detach() - start).double() for each in (mine, theirs)]
-    assert torch.cosine_similarity(*(move.flatten() for move in moves), dim=0) > 0.999
-    assert (moves[0] - moves[1]).norm() / moves[0].norm() < 0.03
+    assert torch.cosine_similarity(*(move.flatten() for move in moves), dim=0) > 0.9999
+    assert (moves[0] - moves[1]).norm() / moves[0].norm() < 0.012
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -251,6 +251,20 @@ def test_blocks_that_begin_as_the_identity():
     for name, weight in other.named_parameters():
         zeroed = name.endswith((".proj.weight", "fc2.weight", "head.weight")) and "patch_embed" not in name
         assert torch.equal(model.get_parameter(name), torch.zeros_like(weight) if zeroed else weight), name
+
+
+@pytest.mark.parametrize("changes", [{"global_pool": "map"}, {"dist_token": True}, {"activation": "swiglu"}])
+def test_a_model_that_begins_with_zeros_learns(changes):
+    """Nothing but blocks and heads starts at 0: else no gradient would reach anything, ever."""
+    torch.manual_seed(0)
+    model = tiny.model(weight_init="zero", **changes)
+    run = Run(model, tiny.image_set(), tiny.config(lr=0.01))
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    for _ in range(4):
+        train_step(run, torch.arange(tiny.BATCH))
+        run.progress.step += 1
+    still = {name for name, old in before.items() if torch.equal(old, model.get_parameter(name))}
+    assert not still, still
 
 
 def test_squared_relu():

@@ -45,6 +45,12 @@ def test_operations_are_those_of_the_formula(name):
     assert training_flops(recipe) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("change", [{"data": "folder:photos"}, {"model": RECIPES["mnist_cnn"].model}])
+def test_what_cannot_be_counted_is_said(change):
+    with pytest.raises(ValueError, match=r"operations are counted for ViTs on cifar10, .*, not for a \w+ on "):
+        training_flops(replace(RECIPES["cifar10_fast"], **change))
+
+
 def test_patches_that_are_left_out_cost_nothing():
     fast = RECIPES["cifar10_fast"]
     all_of_them = replace(fast, train=replace(fast.train, patch_drop=0.0))

@@ -47,7 +47,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def train_runs(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train the recipe `options.name` once for each seed; returns the records of the runs."""
+    """Train the recipe `options.name` once for each seed; returns the records of the runs, in the main process."""
     from course_lib.recipes import folders, runner
     from course_lib.recipes.settings import override
     from course_lib.train import distributed
@@ -86,8 +86,9 @@ def train_runs(options: argparse.Namespace) -> list[dict[str, Any]]:
                 folders.note_again(options.out / name, done if set(seeds) - set(done) else [])
             if options.record:
                 print(f"Recorded in {_record(seeded, record)}")
+    main = distributed.is_main()
     distributed.stop()
-    return records
+    return records if main else []
 
 
 def _check_recordable(options: argparse.Namespace, changes: dict[str, Any]) -> None:

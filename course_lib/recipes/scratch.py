@@ -136,12 +136,12 @@ _REPORT_D_CIFAR = replace(
 
 # What each adds, who says so, and what changes in model, training and augmentation.
 _TRUNK = {  # each on top of the one before
-    "heads": ("two heads in place of eight", "the paper's table 1: 64 dimensions a head", {"num_heads": 2}, {}, {}),
+    "heads": ("two heads in place of eight", "the paper's table 1 has fewer and wider heads: 64 dimensions each", {"num_heads": 2}, {}, {}),
     "size": (
         "twice the width, six blocks instead of four, and a narrower MLP", "the paper's table 1 grows models the same way",
         {"embed_dim": 64, "depth": 6, "mlp_ratio": 2.0}, {}, {},
     ),
-    "rate": ("twice the learning rate", "chosen on validation", {}, {"lr": 2e-3}, {}),
+    "rate": ("twice the learning rate", "the course's own", {}, {"lr": 2e-3}, {}),
     "warmup": ("a warm-up", "the paper's appendix B.1", {}, {"warmup_epochs": 1.0}, {}),
     "decay": ("weight decay", "Loshchilov & Hutter 2019", {}, {"weight_decay": 0.05}, {}),
     "clip": ("clipping", "the paper's appendix B.1", {}, {"clip_grad": 1.0}, {}),

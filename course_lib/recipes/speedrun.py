@@ -31,13 +31,20 @@ def forward_flops(model: nn.Module, *shape: int) -> int:
 def training_flops(recipe: Recipe) -> float:
     """Of a whole run by a ViT's recipe: 3 times those forward (backward takes twice as many), for each image shown.
 
-    Where patches are left out, they cost nothing. Not counted: the optimiser (Muon's products are about a tenth more),
+    Patches that are left out cost their embedding only. Not counted: the optimiser (Muon's products are about a tenth more),
     augmentation, validation.
+
+    Raises:
+        ValueError: it is no ViT, or how many images its data has is not known.
 
     Source: Kaplan et al. 2020, section 2.1. Chapter 08.
     """
     config, train = recipe.model, recipe.train
-    assert isinstance(config, ViTConfig)
+    if not isinstance(config, ViTConfig) or not (recipe.images or recipe.data in TRAINING_IMAGES):
+        known = ", ".join(TRAINING_IMAGES)
+        raise ValueError(
+            f"operations are counted for ViTs on {known}, not for a {type(config).__name__} on {recipe.data}."
+        )
     with torch.device("meta"):
         model = VisionTransformer(config)
     height, width = config.img_size if isinstance(config.img_size, tuple) else (config.img_size, config.img_size)

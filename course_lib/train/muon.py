@@ -52,8 +52,8 @@ class MuonAdamW(torch.optim.AdamW):
 
     "matrices" says how many matrices lie in each weight of the group, one below the other: 3 in `qkv`. Muon keeps one
     momentum for each weight, looks ahead along it (Nesterov), makes each matrix of that orthogonal, and subtracts it
-    times the learning rate, and √(rows / columns) where there are more rows. So the step is as long in every
-    direction that the gradients have shown, however faint.
+    times the learning rate, and √(rows / columns) where there are more rows. So the step is about as long
+    in every direction that the gradients have shown, but for the faintest (see `newton_schulz`).
 
     Args:
         groups: dicts with "params", as for AdamW; see `muon_groups`.

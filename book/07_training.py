@@ -365,6 +365,7 @@ def train_digits(rates):
         loss = F.cross_entropy(logits, data.labels[rows])
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
     return model, losses

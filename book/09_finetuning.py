@@ -3,13 +3,15 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Give a trained model another task, and choose what of it is trained, and how fast | Chapters 1 to 8 | 120 minutes | any CPU |
+# | Give a trained model another task, and choose what of it is trained, and how fast | Chapters 1 to 8 | 90 minutes, and 35 for what is marked *further* | any CPU |
 #
 # You have 2000 photographs and want a ViT-B/16. So you take one that somebody else has trained on a million, and change it a little. That is **fine-tuning** (the field also says *transfer learning*).
 #
 # What is there in a trained model that is worth keeping? How much of it should you train again, and how fast?
 #
 # You write five pieces: a new head, a better score than accuracy, a switch for what is trained, a narrow detour called LoRA, and learning rates that depend on depth. Small models run on this page. ViT-B/16 and ResNet-152 themselves want a GPU: they are in exercise 10.2. And when somebody says that a ViT was better than a ResNet after fine-tuning: how to see whether that is so is what chapter 10 is about.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import contextlib
@@ -585,7 +587,7 @@ print("the same after train_mode:   ", same_features_after(train_mode))
 # The "frozen" model has changed, without a step. A batch norm does not only have weights. In training mode it also *counts*: it keeps a running mean of what it sees, and evaluation uses that. The running mean is no parameter, and `requires_grad` does not reach it. If you train like that, the head learns from features that drift, and with small batches the statistics are noisy, too. `train_mode`, which the course's training loop calls, puts everything that is frozen as a whole into evaluation mode. Layer norm has no such memory, so a ViT is safe here. A comparison of the two may not be.
 
 # %% [markdown]
-# ## A detour
+# ## Further: a detour
 #
 # A third of a ViT-B/16 is still 28 million numbers, for each task. Is there something between the head and that?
 #
@@ -937,7 +939,7 @@ assert [round(x) for x in twins] == [71, 80]
 # For scale: in the small twin of chapter 10 everything, trained from a body that has seen eight classes of the same small images, ends at 71 % for the ViT and 80 % for the ResNet. Those are other bodies, of another size, with images of 32 pixels, and about a third more of them in a run; so it is no comparison of architectures. And this body has had a life between: it was tuned for something else. How good it was before, nobody here has measured.
 
 # %% [markdown]
-# ## A folder of your own
+# ## Further: a folder of your own
 #
 # What you bring is no data set but a folder of pictures. It needs one folder inside for each class, or those inside `train`, `val` and `test`, and nothing else. Here is one, made of pieces that are cut out of scikit-learn's two photographs, of any size and not square:
 

@@ -859,7 +859,7 @@ assert max(small) < 0.8 and all(0.9 < ratio < 1.3 for ratio in big)
 #
 # *Dogs versus Cats* (kaggle.com/c/dogs-vs-cats): unpack `train.zip`, and `course sort` puts its images into folders by the beginning of their names: `course sort dogs-vs-cats --into data/cache/dogs_vs_cats`. Report C trained with 20,000 and kept 2000 for validation and 2000 for the test. *Shoe vs Sandal vs Boot* (kaggle.com/datasets/hasibalmuzdadid/shoe-vs-sandal-vs-boot-dataset-15k-images) has 5000 images of each, in three folders; move a tenth of each to `test`. The validation split is the last tenth of each class in `train`, unless you make a folder `val`.
 #
-# Your own images go the same way ([chapter 9](09_finetuning.ipynb#a-folder-of-your-own)): `folder:PATH` is a data set like any other. With the classes' folders alone, without `train` and `test`, a tenth of each class becomes the test, and another tenth the validation.
+# Your own images go the same way ([chapter 9](09_finetuning.ipynb#further-a-folder-of-your-own)): `folder:PATH` is a data set like any other. With the classes' folders alone, without `train` and `test`, a tenth of each class becomes the test, and another tenth the validation.
 #
 # </details>
 #

@@ -3,11 +3,13 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives, and beside a published one | Chapters 1 to 6, and 8 | 110 minutes | any CPU |
+# | Open a trained ViT and see what its first layer and its positions have become: the paper's Figure 7, made by you, beside what a random model gives, and beside a published one | Chapters 1 to 6, and 8 | 85 minutes, and 25 for what is marked *further* | any CPU |
 #
 # So far a model was something that you build and train. Now it is something that you look into. Nothing is trained in this chapter.
 #
 # Figure 7 of the paper has three panels ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929), section 4.5). On the left, the filters of the patch embedding. In the middle, how similar the position embeddings are to each other. On the right, how far each attention head looks. It is easy to see too much in it. You will make all three panels, and put beside each what a model gives that has learned nothing. You write three pieces: the principal components of the filters, the tiles of the positions, and a number that says how much of a position is its row and its column.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import copy
@@ -485,7 +487,7 @@ for key in LEARNED:
 # In none. In all three places in a row, and places in a column, are more alike than places as far apart that share neither. In the twins there is no difference to speak of. The eye was right.
 
 # %% [markdown]
-# ### Column with column, row with row
+# ### Further: column with column, row with row
 #
 # Now to the right edge. Take the cosines of all pairs of places in the *same row*, sort them by their two columns, and average over the rows. That is a small matrix, column with column. Do the same for row with row.
 #
@@ -601,7 +603,7 @@ for name, table in resampled.items():
 # And next to no mirror: 0.1 for the columns and 0.1 for the rows, where `cifar` has 0.5 and 0. So "photographs are symmetric, hence the mirror" is too simple as well, for a model that saw photographs of another kind, larger, with another task. That is one model, in which much is different at once. It is a reason for the experiment, and does not replace it.
 
 # %% [markdown]
-# ### How much of a place is row plus column?
+# ### Further: how much of a place is row plus column?
 #
 # One more number. Suppose that the vector of a place is a vector for its row plus a vector for its column, $p_{r,c} = a_r + b_c$. Then $gh + gw$ vectors would do, and not $gh \cdot gw$. How near to that is a learned table?
 #

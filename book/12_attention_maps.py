@@ -3,11 +3,13 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 120 minutes | any CPU |
+# | Get the attention weights out of a trained model, draw them by layer and head, follow them through all layers, and know what a random model would have shown | Chapters 1 to 7 | 90 minutes, and 30 for what is marked *further* | any CPU |
 #
 # A Vision Transformer says, in every layer and for every patch, where it looks. The numbers are there, they sum to 1, and they fit over the image. No wonder that everybody wants to see them.
 #
 # It is as easy to see something in them that is not there. So this chapter has two rules. Beside the maps stand those of a model which has learned nothing. And whatever one image shows is *counted* over many, where many are to be had. You write three pieces: a recorder that cannot fail in silence, attention rollout, and the mean attention distance.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import matplotlib.pyplot as plt
@@ -344,7 +346,7 @@ assert (often["random"] > 0.75).sum() == 1
 #
 # **A head has to be named before the images are looked at, or on other images.**
 #
-# ### Digits
+# ### Further: digits
 #
 # For digits there is a right answer of a sort, too: the ink. Here are the first 150 images of MNIST's test split.
 #
@@ -890,7 +892,7 @@ assert round(apart.mean().item()) == 14 and round(apart.max().item()) == 41
 # %% [markdown]
 # [Raghu et al. (2021)](https://arxiv.org/abs/2108.08810) report that keeping near takes many images to learn: in ViTs trained on fewer, the lowest layers look far.
 #
-# ## Registers, and other artefacts
+# ## Further: registers, and other artefacts
 #
 # In many models the maps have bright spots where nothing is: a few patches of sky or wall, which all others look at. [Darcet, Oquab, Mairal & Bojanowski (ICLR 2024)](https://arxiv.org/abs/2309.16588) looked at the tokens behind them, in DINOv2, OpenCLIP and DeiT-III. They report that about one token in fifty has a norm some ten times that of the others, in background that says little; they call these tokens **artefacts**, and read them as patches that the model can spare, and uses for computations of its own. Their remedy is a few more learned tokens beside the class token, **registers**; with them, they report, the artefacts are gone. In DINOv2 they found them only in the larger models, and only after long training.
 #
@@ -944,7 +946,7 @@ assert all(
 # %% [markdown]
 # When your model is large, draw the norms beside the maps: a spot in the sky may be nothing that the model *sees* there.
 #
-# ## What does a token say?
+# ## Further: what does a token say?
 #
 # Maps show where a token looks. What does it *know*? All tokens, at all depths, are vectors of the same width, and each block only adds to them. So you can apply the last norm and the head to *every* token after *every* block: what would the model answer, if it ended here and this token were the one that is asked? nostalgebraist did that to a language model and called it the [**logit lens**](https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens) (2020); [Vilas, Schaumlöffel & Roig (2023)](https://arxiv.org/abs/2310.18969) did it to Vision Transformers.
 #

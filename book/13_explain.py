@@ -3,11 +3,13 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 1 to 7 and 12 | 110 minutes | any CPU |
+# | Test a map before you believe it: where it points, what the answer depends on, and whether it notices what the model knows | Chapters 1 to 7 and 12 | 85 minutes, and 25 for what is marked *further* | any CPU |
 #
 # Chapter 12 drew where a Vision Transformer attends. Such a picture is soon taken for a reason: "it says *ring*, because it looks at the ring". Is that so?
 #
 # On photographs nobody knows. So this chapter takes pictures that were drawn, of which everything is known, and beside them two photographs with a mask drawn by hand. You score maps with three tests, and you write the core of each yourself.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import copy
@@ -597,7 +599,7 @@ for test, sign in (("deletion_area", 1), ("insertion_area", -1)):
 # * **With grey, attention in the last block is the worst of the model's five**, in deletion and in insertion, and in insertion the hill in the middle does clearly better. (With other stand-ins? See below.)
 # * *Occlusion* has the lowest probability of all after the first eighth, 0.26. It was made by painting patches grey, so grey may flatter it.
 #
-# ### What stands in for a patch?
+# ### Further: what stands in for a patch?
 #
 # A patch cannot just *go*: something has to be there. Grey was one choice. Others are a blurred copy of the image, noise, or no token at all.
 
@@ -960,7 +962,7 @@ assert mean[1] > 3 * mean[2] and without_bright == logit and without_red == 0
 # %% [markdown]
 # The bright patch has 62 % of the attention and no effect at all. The red one has 19 % and is the whole answer. Rollout has nothing but these weights to go by, so it points at the bright patch too. The gradient rollout is right here: the gradient of a weight says what the logit gains by taking more of that value, and in head 1 that is 0.
 #
-# ## Another map, the same answer
+# ## Further: another map, the same answer
 #
 # That was made by hand. Does it happen in a trained model? A simple count says it must ([Brunner et al. 2020](https://arxiv.org/abs/1908.04211)). In the last block, a head of our model has 65 weights in the class token's row, $a_1 \ldots a_{65}$, and hands over 16 numbers, $\sum_j a_j v_j$. Let these 16 stay as they are, and the sum of the weights stay 1. That is 17 equations for 65 unknowns: in $65 - 17 = 48$ directions the weights can change, and what is handed over is *exactly the same*. Nothing behind them can notice.
 #

@@ -483,6 +483,20 @@ def test_recorded_runs_are_long_enough_for_their_average():
     assert len(find_recipe("shapes_vit_token").load("train")) == IMAGES["toy_shapes"]
 
 
+def test_the_list_as_json_has_every_recipe_and_every_recorded_run(capsys):
+    assert cli.main(["runs", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(RECIPES)
+    for row in rows:
+        assert row["what"] == RECIPES[row["name"]].what and row["expect"] == RECIPES[row["name"]].expect
+        try:
+            recorded = load_record(row["name"])["runs"]
+        except ValueError:
+            recorded = []
+        assert [run["test_accuracy"] for run in row["runs"]] == [run["test_accuracy"] for run in recorded]
+    assert sum(bool(row["runs"]) for row in rows) > 10
+
+
 def test_what_a_recipe_says_it_reached_is_recorded():
     said = {name: re.match(r"(\d\d\.\d\d) % on test", recipe.expect) for name, recipe in RECIPES.items()}
     said = {name: float(found[1]) for name, found in said.items() if found}

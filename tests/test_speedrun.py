@@ -112,6 +112,14 @@ def test_a_speedrun_says_whether_the_target_was_reached(tmp_path, monkeypatch, c
     assert said.count(" core-minutes (") == 2 and said.count(" PFLOP") == 2
 
 
+def test_of_several_processes_one_speaks(monkeypatch, capsys):
+    monkeypatch.setattr("course_lib.commands.speedrun.train_runs", lambda options: [])  # as in all but the main one
+    for number, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", number)
+        assert cli.main(["speedrun", "cifar10", "80"]) == 0
+        assert capsys.readouterr().out.count("\n") == lines
+
+
 def test_the_page_is_what_the_records_say():
     assert speedrun_page.PAGE.read_text(encoding="utf-8") == speedrun_page.page(), "run python tools/speedrun_page.py"
 

@@ -1,6 +1,7 @@
 """`course speedrun`: reach a target at the least cost. Chapter 08."""
 
 import argparse
+import os
 from typing import Any
 
 from course_lib.commands.train import add_run_options, train_runs
@@ -24,7 +25,8 @@ def _speedrun(options: argparse.Namespace) -> int:
 
     standing = quickest(options.data, options.target)
     options.name = standing.name
-    print(f"{options.target:g} % of {options.data}: {standing.name}, {standing.what}; {standing.cost}.", flush=True)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks
+        print(f"{options.target:g} % of {options.data}: {standing.name}, {standing.what}; {standing.cost}.", flush=True)
     flops = training_flops(override(standing, options.settings))
     for record in train_runs(options):
         reached = 100 * record["val_accuracy"] >= options.target

@@ -16,7 +16,7 @@ from course_lib.checks.watch import definition, one_line
 # Words of an error, and what to do.
 ERRORS = {
     r"Can't call numpy\(\) on Tensor|can't convert .* to numpy|'numpy\.ndarray' object": "numpy leaves PyTorch: its functions have the same names in torch.",
-    r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": "compute a new tensor instead of changing one in place.",
+    r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": "compute a new tensor instead of changing one in place; where a weight is to be changed, do it in `with torch.no_grad():`.",
     r"'NoneType'|NoneType": "something here is None: a function that you call has no `return`, or an attribute is None here.",
     r"expected scalar type|same dtype|must have the same dtype|dtype .* expected|expected .* dtype|Index put requires": "two types meet: give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way.",
     r"same device|on device|device type": "two devices meet: give a tensor that you make the device of the input, device=x.device.",

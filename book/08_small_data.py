@@ -3,7 +3,7 @@
 #
 # | Goal | Before you start | Time | Runs on |
 # |:--|:--|:--|:--|
-# | Take "Transformers lack inductive bias" apart, and measure what stands in for it, on a budget | Chapters 1 to 7 | 120 minutes | any CPU |
+# | Take "Transformers lack inductive bias" apart, and measure what stands in for it, on a budget | Chapters 1 to 7 | 95 minutes, and 70 for what is marked *further* | any CPU |
 #
 # On MNIST a small ViT gets almost everything right. Show it cats and ships, and it hits a wall. The usual explanation is one sentence: *Transformers lack
 # the inductive bias of convolutions*. In this chapter you take the sentence apart. What is it that a convolution knows before it has seen anything? How much of it can you give to a ViT without
@@ -13,6 +13,8 @@
 #
 # The data are CIFAR-10 ([Krizhevsky 2009](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)): 60,000 photographs of $32 \times 32$ pixels in ten classes: 45,000 to train with, 5000 for validation, 10,000 for the test. **Our own numbers come from a copy saved as JPEG**; they are marked
 # "CIFAR-10 (JPEG copy)". JPEG blurs such small images a little, so the original files may give a little more.
+#
+# What is marked *further* can wait for a second reading: run its cells, and go on.
 
 # %% tags=["setup"]
 import matplotlib.pyplot as plt
@@ -113,7 +115,7 @@ print(f"and only with neighbours:     {window * outputs:>10,}")
 print(f"and the same at every place:  {window * 16:>10,}")
 
 # %% [markdown]
-# ### Shift the image
+# ### Further: shift the image
 #
 # Sharing has a consequence with a name. Shift the image, and the output is shifted along: **translation equivariance**. You know the kind of statement from chapter 1, where attention was equivariant to shuffling.
 #
@@ -182,7 +184,7 @@ for name, layer in layers.items():
 # * **A ViT without positions** does as well as that CNN, with shifts by whole patches. It would go along with *any* shuffling of the patches, and that is the trouble: it knows that place does not matter, and not that neighbours do.
 # * **With positions**, not even that. A flower in the upper left and the same flower in the lower right become different tokens. That they are the same flower, it must learn from flowers in many places.
 #
-# ### Look at one output
+# ### Further: look at one output
 #
 # And locality? Ask which pixels one output, in the middle, depends on: take its gradient with respect to the image. Where that is 0, the pixel is out of sight.
 #
@@ -227,7 +229,7 @@ plt.show()
 #
 # Assumptions help when there are few data. They can also be wrong: pixels far apart may belong together, and what is in the sky and what is in the grass need not be treated alike. Whatever is built in cannot be unlearned. That is the whole bargain, and the end of the chapter measures it.
 #
-# ### Patches that fit
+# ### Further: patches that fit
 #
 # ViT-B/16 has patches of 16 pixels, for images of 224. CIFAR-10 has images of 32.
 #
@@ -330,7 +332,7 @@ viz.image_grid(augment.random_crop_flip(copies, shifts, flips, padding=4))
 plt.show()
 
 # %% [markdown]
-# ### What must not matter
+# ### Further: what must not matter
 #
 # Each augmentation is a claim: *this does not change what it is*. So ask of each whether it is true for your data. A mirrored cat is a cat. A mirrored 2 is no digit at all, and a 6 that is turned round is a 9. Colours do not matter for ships, but for ripe and unripe tomatoes they are the point.
 #
@@ -569,7 +571,9 @@ print(f"its loss:                      about {entropy.mean():.1f}")
 # after each step, with $\beta$ near 1. It is called an **exponential moving average**, EMA, since the weights from $n$ steps ago count with $(1 - \beta)\,\beta^n$. It is not trained. It costs one more copy of the parameters, and it is the copy that you validate and keep
 # ([Polyak & Juditsky 1992](https://doi.org/10.1137/0330046), and for networks [Izmailov et al. 2018](https://arxiv.org/abs/1803.05407), both with a plain mean).
 #
-# A small model of it: two weights, the best place is 0, and each gradient is right up to noise.
+# ### Further: two weights, and their average
+#
+# The best place is 0, and each gradient is right up to noise.
 #
 # > **Predict.** The learning rate stays the same for 1000 steps. Which is nearer to 0 at the end, the weights or their average? And if the learning rate falls to 0 along a cosine?
 
@@ -659,13 +663,13 @@ check_ema_update(ema_update)
 # </details>
 
 # %% [markdown]
-# ### Leaving blocks out
+# ### Further: leaving blocks out
 #
 # One more ingredient, for deep models and long runs. **Stochastic depth** ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)), also called drop path: in training, each image skips some of the residual branches, at random. (In the paper a whole batch skips at once.) Attention or MLP adds nothing for this image, and the stream goes straight on. What is kept is made larger, so that the mean stays. The rate grows with depth: what the first blocks do, everything after them needs. The ladder does without it; the recipe for a GPU, at the end, has it.
 #
-# That is the toolbox. Most of it keeps a model from learning by heart, each tool at its own end.
-#
 # ### What it costs
+#
+# That is the toolbox. Most of it keeps a model from learning by heart, each tool at its own end.
 #
 # Take 1200 of scikit-learn's digits and a small ViT. Train it for 8 epochs, once with the digits "as they are", once turned, scaled, sheared, shifted and mixed. (Not mirrored.) The cell takes ten seconds or so.
 #
@@ -763,9 +767,11 @@ assert 2 < cost[0] / cost[1] < 2.3
 # %% [markdown]
 # Only what passes between tokens goes with the square: the scores, and the sums of values that they weigh. Nearly everything else is done token by token.
 #
-# ### The directions of a gradient
+# **Muon** ([Jordan et al. 2024](https://kellerjordan.github.io/posts/muon/)) is a way to step. It stretches the momentum of each weight matrix before the step, so that the step is about as long in the matrix's faint directions as in its strong ones. Embedding, head, norms and biases stay with AdamW. Which directions, and how to stretch them by products alone:
 #
-# The third ingredient is a way to step. AdamW treats a weight matrix as a heap of numbers, each with its own scale. But a matrix is a map, and what it does is told by its *singular values*: $W = U S V^\top$, so many times along this direction, so many times along that one.
+# ### Further: the directions of a gradient
+#
+# AdamW treats a weight matrix as a heap of numbers, each with its own scale. But a matrix is a map, and what it does is told by its *singular values*: $W = U S V^\top$, so many times along this direction, so many times along that one.
 #
 # > **Predict.** The gradient of an MLP's first layer (192 rows, 48 columns, so 48 singular values) in a fresh model, from 256 digits. How much of its squared length lies in the three largest: a tenth, a half, or more?
 
@@ -805,7 +811,7 @@ assert inside[:20].all() and not inside[40:].any()
 # %% [markdown]
 # Nearly nine tenths in three of 48 directions. A step along this gradient moves the weights along those three, and hardly along the rest.
 #
-# **Muon** ([Jordan et al. 2024](https://kellerjordan.github.io/posts/muon/)) takes the momentum of each weight matrix, and before the step makes it *orthogonal*, as nearly as is cheap: the singular values go near 1, so that the step is about as long in the faint directions as in the strong ones, the very faintest left out. Embedding, head, norms and biases stay with AdamW.
+# Muon takes the momentum, and makes it *orthogonal*, as nearly as is cheap: the singular values go near 1, the very faintest left out.
 #
 # To compute singular values at every step would be slow. But $(X X^\top) X$ has the singular vectors of $X$, and singular values cubed. So a polynomial of such odd powers is one in each singular value, and products of matrices are what a processor is best at. With the right one, applied five times, all that were above two thousandths of the matrix's length end between 0.68 and 1.21 (shaded above). It is a *Newton-Schulz iteration*.
 
@@ -1214,7 +1220,7 @@ print("lead at 40,000 less that at 1250:", interval([1, -1, -1, 1], corners))
 #
 # So "how many images does a ViT need?" has no answer without "and how long may it look at them?". If a ViT is to catch up, the budget has to grow with the images. No run of this chapter shows that it does.
 #
-# ### Recipe, budget, architecture
+# ### Further: recipe, budget, architecture
 #
 # Three things have been changed by now. Side by side:
 
@@ -1255,7 +1261,7 @@ print(f"budget: rung 0, 20 epochs instead of 5 (one run)\n    {more:+5.1f}")
 # If they are right, thirty-three points are a matter of the recipe, on the same 50,000 images. So when you read that an architecture is better than another, look first at whether both got a recipe that was made for them, and a budget in which it can work.
 
 # %% [markdown]
-# ## How far can it go?
+# ## Further: how far can it go?
 #
 # [How fast can a plain ViT learn CIFAR-10?](speedrun.md) has the course's plain ViTs with their cost, and what others say of theirs, up to 93.58 %. One command trains the cheapest recipe that reached a target, here 80 % of the validation images, in a good hour on one core:
 #
@@ -1458,7 +1464,7 @@ for rung, low, high in (("clip", 0.01, 0.02), ("start", 0.3, 0.55)):
             assert low < added < high
 
 # %% [markdown]
-# ## Four to think about
+# ## Further: four to think about
 #
 # No code, a pencil.
 #

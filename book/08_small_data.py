@@ -343,7 +343,7 @@ plt.show()
 copies = flower.expand(14, 3, 32, 32).float()
 changed = apply_operations(copies, torch.arange(14), torch.ones(14), magnitude=9)
 viz.image_grid(
-    changed / 255, columns=7, titles=[name.replace("_", " ") for name in OPERATIONS]
+    changed / 255, columns=5, titles=[name.replace("_", " ") for name in OPERATIONS]
 )
 plt.show()
 
@@ -487,9 +487,7 @@ assert torch.equal(targets[:5, 0], share)
 viz.image_grid(
     torch.cat([laid_over[:5], pasted[:5]]),
     columns=5,
-    titles=[
-        f"{kind}, temple {s:.2f}" for kind in ("MixUp", "CutMix") for s in share
-    ],
+    titles=[f"{kind} {s:.2f}" for kind in ("MixUp", "CutMix") for s in share],
 )
 plt.show()
 
@@ -1008,7 +1006,7 @@ def mean(rung, budget):
 
 
 labels = [f"{name}  {number}" for number, (name, _) in enumerate(TRUNK.values())]
-_, axes = plt.subplots(1, 2, figsize=(7, 4.8))
+_, axes = plt.subplots(1, 2, figsize=(5.8, 5.2))
 for ax, budget in zip(axes, ("short", "long")):
     rungs = [rung for rung in TRUNK if reached(rung, budget)]
     means = [mean(rung, budget) for rung in rungs]

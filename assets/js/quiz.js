@@ -7,12 +7,9 @@ function element(tag, properties, ...children) {
   return made;
 }
 
-// What a list item says, without the letter in front of it.
-function text(item) {
-  const inside = item.querySelector("p") ?? item;
-  const kept = inside.cloneNode(true);
-  kept.querySelector("strong").remove();
-  return element("span", {}, ...kept.childNodes);
+// What a list item says, in an element of its own.
+function copy(item) {
+  return element("span", {}, ...(item.querySelector("p") ?? item).cloneNode(true).childNodes);
 }
 
 function ask(answer, number) {
@@ -23,7 +20,7 @@ function ask(answer, number) {
   const labels = [...options.children].map((item, index) => element(
     "label", {},
     element("input", { type: "radio", name: `quiz-${number}`, value: index }),
-    text(item),
+    copy(item),
   ));
   const said = element("div", { role: "status" });
   const form = element(
@@ -40,9 +37,11 @@ function ask(answer, number) {
       said.replaceChildren("Choose one of the answers first.");
       return;
     }
-    const reason = reasons[chosen];
-    const right = reason.querySelector("strong").textContent.endsWith("right.");
-    said.replaceChildren(element("strong", { textContent: right ? "✓ Right. " : "✗ Not this one. " }), text(reason));
+    const reason = copy(reasons[chosen]);
+    const verdict = reason.querySelector("strong"); // "B, right."
+    const right = verdict.textContent.endsWith("right.");
+    verdict.textContent = right ? "✓ Right." : "✗ Not this one.";
+    said.replaceChildren(reason);
     if (right) answer.hidden = false;
   });
   question.remove();

@@ -1,6 +1,7 @@
 // The box of the page "Errors": it finds the entries for a pasted message while one types.
 
 const SHOWN = 3;
+const RARE = Math.log(1 + 100); // the weight of a word that no entry has
 const LAST_ERROR = /^[\w.]*(Error|Exception|Interrupt|Exit)\b/;
 
 // From the last line that begins with an error's name on: what comes before it in a traceback is code.
@@ -37,15 +38,15 @@ function score(entry, text, rarity) {
   let common = 0;
   let all = 0;
   for (const word of words(message(text))) {
-    const weight = rarity.get(word) ?? 1;
+    const weight = rarity.get(word) ?? RARE;
     all += weight;
     if (entry.words.has(word)) common += weight;
   }
-  return common > 3 ? (100 * common) / all : 0;
+  return all ? (100 * common) / all : 0;
 }
 
 function best(found, rarity, text) {
-  const scored = found.map((entry) => [score(entry, text, rarity), entry]).filter(([points]) => points > 30);
+  const scored = found.map((entry) => [score(entry, text, rarity), entry]).filter(([points]) => points > 45);
   const top = Math.max(...scored.map(([points]) => points));
   return scored.filter(([points]) => points >= 1000 || top < 1000).sort(([a], [b]) => b - a).slice(0, SHOWN).map(([, entry]) => entry);
 }

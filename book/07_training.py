@@ -1113,6 +1113,92 @@ else:
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** Ten classes, equally frequent. After a thousand steps the training loss is still 2.30. What does that say?
+#
+# * **A.** The model overfits.
+# * **B.** The loss is scaled wrongly.
+# * **C.** The model has found nothing in the images.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** Then the *training* loss would be low, and that of validation high.
+# * **B, wrong.** Then it would not be $\log 10$ so exactly.
+# * **C, right.** 2.30 is $\log 10$, the loss of whoever gives all ten the same probability. It is also where the model
+#   stopped whose images were painted grey.
+#
+# </details>
+#
+# **2.** A ViT learns ten images by heart, all of them right. What is shown by that?
+#
+# * **A.** The labels are right.
+# * **B.** Gradients reach the weights, and the optimiser follows.
+# * **C.** The model will do well on new images.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** With shuffled labels it reached all ten as well. This test cannot see labels.
+# * **B, right.** That is what it is for. It takes seconds, and fails if the graph is cut or the step goes nowhere.
+# * **C, wrong.** About other images it says nothing.
+#
+# </details>
+#
+# **3.** Training loss near 0; the validation loss fell and now rises; the validation accuracy still creeps up. What is
+# it?
+#
+# * **A.** Overfitting: more digits right, and surer of its mistakes.
+# * **B.** Underfitting: the model is too small for its task.
+# * **C.** A bug: loss and accuracy cannot both rise.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, right.** The loss punishes a mistake that is made with confidence, the accuracy counts it once. So the two can
+#   part.
+# * **B, wrong.** Then the training loss would still be high.
+# * **C, wrong.** They can, and in the chapter they did: accuracy does not ask how sure an answer was.
+#
+# </details>
+#
+# **4.** You try twenty learning rates, all equally good in truth, and report the best by 300 test images: 93 %. What
+# will fresh images give?
+#
+# * **A.** 93 %, since they are test images.
+# * **B.** About 90 %.
+# * **C.** More than 93 %, since the best rate was found.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** They were used to choose. Their noise is in the choice.
+# * **B, right.** What twenty equal runs have in truth. Three points are the luck of the best of twenty, and luck does
+#   not come along.
+# * **C, wrong.** No rate is better here. It was the images that were kind to one of them.
+#
+# </details>
+#
+# **5.** Which parameters of a ViT should decay?
+#
+# * **A.** All that have two or more dimensions.
+# * **B.** All of them: decay keeps any weight small.
+# * **C.** The weights of linear layers and convolutions.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** The class token is `(1, 1, D)` and the positions are `(1, N+1, D)`: by that rule they would decay, and
+#   should not.
+# * **B, wrong.** A norm's scale starts at 1 and is pulled to 0 for nothing, and a bias multiplies no feature.
+# * **C, right.** They multiply features. Biases, norms, class token and positions are left alone.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * Before a run: a first loss of $\log K$, **ten images by heart**, the **baseline** without images, a **look at the batch**.

@@ -1482,6 +1482,89 @@ for rung, low, high in (("clip", 0.01, 0.02), ("start", 0.3, 0.55)):
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** What does a convolution assume that a ViT has to be shown?
+#
+# * **A.** That a mirrored image shows the same.
+# * **B.** That near pixels matter, and all places are alike.
+# * **C.** That the object is in the middle.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** A convolution of the mirrored image is not the mirror image of its result. Flips are news to a CNN,
+#   too.
+# * **B, right.** Locality and sharing: nine numbers in place of 1296. A ViT can learn both, from examples.
+# * **C, wrong.** On the contrary: a convolution treats every place alike.
+#
+# </details>
+#
+# **2.** MixUp in every batch, ten classes. Training accuracy is 55 %, validation 80 %. What is wrong?
+#
+# * **A.** The model underfits: it cannot even learn its training images.
+# * **B.** Validation images have leaked into training.
+# * **C.** Nothing need be.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** It is asked about mixtures. In half of them the other image is the larger part.
+# * **B, wrong.** Nothing points to that. The two numbers answer different questions.
+# * **C, right.** A *perfect* model gets about 55 % under mixing. Compare on validation, where images are whole.
+#
+# </details>
+#
+# **3.** Label smoothing takes a tenth away, ten classes; the training loss stops at 0.50. What now?
+#
+# * **A.** It cannot get lower.
+# * **B.** Train on: a loss goes to 0 if it is given time.
+# * **C.** Lower the learning rate, for the steps are too long.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, right.** That is the entropy of the targets, 0.91 once and 0.01 nine times. The model has reached them.
+# * **B, wrong.** With hard targets it does. With soft ones nobody gets below their entropy.
+# * **C, wrong.** Not for this reason: 0.50 is the lowest there is.
+#
+# </details>
+#
+# **4.** Three epochs of 350 steps, with an average of the weights at $\beta = 0.9999$. The average validates near
+# chance, the weights do well. Why?
+#
+# * **A.** It has to be trained as well.
+# * **B.** It still is mostly the random start.
+# * **C.** Averaged weights only work without AdamW.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** It is never trained. It follows.
+# * **B, right.** $0.9999^{1050}$ is nine tenths. Let it reach back over at most a fifth of the run.
+# * **C, wrong.** The optimiser does not matter here; how far the average reaches back does.
+#
+# </details>
+#
+# **5.** On the short ladder, crop and flip *lose* 2.4 points. So augmentation hurts a ViT?
+#
+# * **A.** Yes, that is what was measured.
+# * **B.** No, the measurement must be wrong: augmentation helps.
+# * **C.** On this budget and on these rungs, yes.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** It was measured on one budget. On the long one the loss could not be told from nothing.
+# * **B, wrong.** "Helps" is half a sentence. With the digits it lost after 8 epochs and gained after 128.
+# * **C, right.** Half an epoch shows no image twice, so nothing can be learned by heart, and the task has become
+#   harder.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * **Inductive bias** is what a model assumes before it sees data. A convolution assumes two things, that near matters and that all places are alike: nine numbers instead of 1296.

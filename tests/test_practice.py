@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import linecache
 import re
 
 import practice_page
@@ -11,6 +12,7 @@ import torch
 from answers import in_page as bank
 from browser import ROOT
 from nightly import full
+from syntax_mutants import mutants
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.attention import attention_weights
@@ -25,9 +27,10 @@ every_own = pytest.mark.parametrize("name", OWN)
 
 
 def function(name, text):
-    """The function that a text defines."""
-    names = {}
-    exec(text, names)
+    """The function that a text defines, with its source."""
+    names, file = {}, f"<{name}, {hash(text)}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # for inspect.getsource
+    exec(compile(text, file, "exec"), names)
     return names[name]
 
 
@@ -79,6 +82,16 @@ def test_wrong_answers_written_in_another_way(name):
     for text, words in bank.WRONG[name].items():
         verdict = OWN[name].judge(function(name, text))
         assert verdict.status in ("wrong", "error") and words in verdict.hint, verdict.line
+
+
+@every_own
+def test_every_mutant_is_rejected(name):
+    known, right = bank.EQUIVALENT.get(name, {}), []
+    for text in (BY_NAME[name].solution, *bank.RIGHT[name]):
+        found = mutants(function(name, text), cut=False)  # there is no gradient to be cut off
+        assert len(found) > 15
+        right += [change for change, mutant in found.items() if OWN[name].judge(mutant, 0).status == "passed"]
+    assert sorted(right) == sorted(known)
 
 
 @every_own
@@ -247,6 +260,8 @@ def test_an_endless_loop_is_stopped(practice):
         while page.workers:  # the browser takes a moment
             page.wait_for_timeout(20)
     assert len(box(page, "softmax").locator("pre").inner_text()) < 30_000
+    press(page, "softmax", "Stop")
+    assert settled(page, "softmax") == "Nothing is running."
     press(page, "softmax", "Start again")
     press(page, "softmax", "Run")
     assert settled(page, "softmax") == "It ran, and printed nothing."
@@ -270,6 +285,7 @@ def test_with_the_keyboard_alone(practice):
     keys.press("Control+a")
     keys.type("def softmax(scores):\nx = 1\nif x:\nreturn 2")
     assert area.input_value() == "def softmax(scores):\n    x = 1\n    if x:\n        return 2"
+    keys.press("Control+Alt+[")  # AltGr: a bracket is typed, and not by us
     keys.press("Control+[")
     assert area.input_value().endswith("\n    return 2")
     keys.press("Control+a")
@@ -277,6 +293,14 @@ def test_with_the_keyboard_alone(practice):
     assert area.input_value() == "    def softmax(scores):\n        x = 1\n        if x:\n        return 2"
     keys.press("Control+z")
     assert area.input_value().startswith("def softmax")
+    keys.press("Control+End")
+    keys.press("Enter")
+    keys.press("Space")
+    for left in ("    ", "", None):  # to the last stop, to the one before, and then as ever
+        keys.press("Backspace")
+        assert area.input_value() == "def softmax(scores):\n    x = 1\n    if x:\n    return 2" + (
+            f"\n{left}" if left is not None else ""
+        )
     keys.press("Control+Enter")
     assert settled(page, "softmax").startswith("✗ softmax: ")
     reached = []
@@ -299,6 +323,15 @@ def test_what_was_written_is_remembered(practice):
     press(page, "patch_index", "Start again")
     page.reload()
     assert page.locator("#code-patch_index").input_value() == BY_NAME["patch_index"].stub
+
+
+def test_what_is_still_being_fetched_can_be_stopped(practice):
+    page = practice()[0].page
+    page.route("**/practice.json", lambda route: None)  # it never comes
+    press(page, "softmax", "Check")
+    box(page, "softmax").get_by_text("Fetching Python").wait_for()
+    press(page, "softmax", "Stop")
+    assert settled(page, "softmax") == "Stopped."
 
 
 @pytest.mark.parametrize("what", ["practice.json", "micropython.wasm"])

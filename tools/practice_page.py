@@ -26,7 +26,7 @@ RECORDS = notebooks.ROOT / "assets" / "practice.json"
 SEED = 0
 
 # What tells of a mistake in arithmetic, and what MicroPython raises in its place. Other errors can have many reasons.
-ERRORS = {"OverflowError": "ValueError", "ZeroDivisionError": "ZeroDivisionError"}
+ERRORS = {"OverflowError": "ValueError", "ValueError": "ValueError", "ZeroDivisionError": "ZeroDivisionError"}
 
 
 @dataclass(frozen=True)
@@ -184,12 +184,12 @@ html_theme.sidebar_secondary.remove: true
 
 # Practise here
 
-Eight exercises that need no PyTorch. You write them in this page, and it judges them. Press *Check*, and it fetches a small Python (220 kB, once); until then it has fetched nothing. What you write stays in your browser.
+Eight exercises that need no PyTorch. You write them in this page, and it judges them. Press *Check*, and it fetches a small Python and the numbers (250 kB, once); until then it has fetched neither. What you write stays in your browser.
 
 * **Check** runs your code and compares your function with right results, on inputs prepared from the same records that judge the notebooks. **Run** only runs it: call your function and `print` what you want to see.
 * **Stop** ends it, an endless loop too.
 * The Python is MicroPython: lists, loops, `math`. There is no `torch` and no `numpy`, so these functions take numbers and lists where the notebooks' take tensors. They mean the same.
-* In the editor, Enter keeps the indentation, Ctrl + ] and Ctrl + [ move lines right and left, Ctrl + Enter checks. Tab goes on to the buttons.
+* In the editor, Enter keeps the indentation and Backspace takes it back; Ctrl + ] and Ctrl + [ move whole lines right and left; Ctrl + Enter checks. Tab goes on to the buttons.
 
 The inputs are the same each time here, and fresh in the notebooks: what counts there is that it is right for any input.
 

@@ -130,27 +130,33 @@ const store = {
   remove: (name) => { try { localStorage.removeItem(`course-practice:${name}`); } catch { /* was not remembered */ } },
 };
 
-/** Tab goes on to the next control, as everywhere; lines are moved by Ctrl and a bracket, and Enter keeps the indentation. */
+/** Tab goes on to the next control, as everywhere. Enter keeps the indentation, Backspace takes it back. */
 function editing(area, check) {
-  const insert = (text) => document.execCommand("insertText", false, text); // so that undo knows of it
-  area.addEventListener("keydown", (event) => {
+  const insert = (text) => document.execCommand(text ? "insertText" : "delete", false, text); // so that undo knows of it
+
+  /** Move the lines of the selection by one step of indentation. */
+  function move(right) {
     const { selectionStart: start, selectionEnd: end, value } = area;
     const from = value.lastIndexOf("\n", start - 1) + 1;
-    if (event.ctrlKey && event.key === "Enter") check();
-    else if (event.ctrlKey && (event.key === "]" || event.key === "[")) {
-      const to = end > start && value[end - 1] === "\n" ? end - 1 : end;
-      const stop = value.indexOf("\n", to) < 0 ? value.length : value.indexOf("\n", to);
-      const moved = value.slice(from, stop).split("\n").map((line) => (event.key === "]" ? INDENT + line : line.replace(/^ {1,4}/, ""))).join("\n");
-      area.setSelectionRange(from, stop);
-      if (moved) insert(moved);
-      else document.execCommand("delete");
-      if (start === end) {
-        const caret = Math.max(from, start + moved.length - (stop - from));
-        area.setSelectionRange(caret, caret);
-      } else area.setSelectionRange(from, from + moved.length);
-    } else if (event.key === "Enter" && !event.shiftKey && !event.altKey && !event.metaKey && !event.isComposing) {
-      const line = value.slice(from, start);
-      insert(`\n${line.match(/^ */)[0]}${line.trimEnd().endsWith(":") ? INDENT : ""}`);
+    const last = end > start && value[end - 1] === "\n" ? end - 1 : end;
+    const to = value.indexOf("\n", last) < 0 ? value.length : value.indexOf("\n", last);
+    const moved = value.slice(from, to).split("\n").map((line) => (right ? INDENT + line : line.replace(/^ {1,4}/, ""))).join("\n");
+    area.setSelectionRange(from, to);
+    insert(moved);
+    const caret = Math.max(from, start + moved.length - (to - from));
+    area.setSelectionRange(start === end ? caret : from, start === end ? caret : from + moved.length);
+  }
+
+  area.addEventListener("keydown", (event) => {
+    const control = event.ctrlKey && !event.altKey && !event.metaKey; // with Alt it is AltGr, which types a bracket
+    const plain = !event.ctrlKey && !event.altKey && !event.metaKey && !event.shiftKey && !event.isComposing;
+    const before = area.value.slice(area.value.lastIndexOf("\n", area.selectionStart - 1) + 1, area.selectionStart);
+    if (control && event.key === "Enter") check();
+    else if (control && (event.key === "]" || event.key === "[")) move(event.key === "]");
+    else if (plain && event.key === "Enter") insert(`\n${before.match(/^ */)[0]}${before.trimEnd().endsWith(":") ? INDENT : ""}`);
+    else if (plain && event.key === "Backspace" && area.selectionStart === area.selectionEnd && /^ +$/.test(before)) {
+      area.setSelectionRange(area.selectionStart - (before.length % 4 || 4), area.selectionStart);
+      insert("");
     } else return;
     event.preventDefault();
   });
@@ -224,11 +230,11 @@ function start(host) {
     check: () => go(true),
     run: () => go(false),
     stop() {
-      const worker = running.get(name);
-      worker?.terminate();
+      const busy = host.dataset.status === "running";
+      running.get(name)?.terminate();
       running.delete(name);
       host.turn = null;
-      say(worker ? "Stopped." : "Nothing is running.");
+      say(busy ? "Stopped." : "Nothing is running.");
     },
     again() {
       actions.stop();

@@ -1,7 +1,7 @@
 """Answers to the exercises of the page *Practise here*, as readers write them into it: texts, for another Python runs them.
 
 RIGHT: implementations other than the page's own. WRONG: beside the records' known mistakes, mistakes that are written in
-another way, each with words of the hint that it must get.
+another way, each with words of the hint that it must get. EQUIVALENT: mutants of the right answers that are right too.
 """
 
 RIGHT = {
@@ -188,4 +188,16 @@ def macro_f1(labels, answers, num_classes):
     return sum(right) / len(right)
 """: "that is the accuracy",
     },
+}
+
+EQUIVALENT = {
+    "softmax": {
+        "total += math.exp(min(other - s, 700)) ⇒ total += math.exp(min(other - s, 701))": "1 / e^700 is 0 to rounding",
+        "total += math.exp(min(other - s, 700)) ⇒ total += math.exp(min(other - s, 699))": "1 / e^699 is 0 to rounding",
+    },
+    "attention_row": {
+        "weights = softmax([dot(query, key) / math.sqrt(len(key)) for key in keys]) ⇒ weights = softmax([dot(key, query) / math.sqrt(len(key)) for key in keys])": "a dot product has no order",
+        "return [dot(weights, column) for column in zip(*values)] ⇒ return [dot(column, weights) for column in zip(*values)]": "a dot product has no order",
+    },
+    "online_softmax": {"if score > maximum: ⇒ if score >= maximum:": "of two that are equal either may be the maximum"},
 }

@@ -67,12 +67,12 @@ finder.innerHTML = `
   <textarea id="course-error-text" rows="6" spellcheck="false" autocapitalize="off" autocomplete="off"></textarea>
   <p role="status"></p>
   <ol></ol>`;
-const status = finder.querySelector("[role=status]");
+const verdict = finder.querySelector("[role=status]");
 const list = finder.querySelector("ol");
 finder.querySelector("textarea").addEventListener("input", ({ target }) => {
   const fitting = target.value.trim() ? best(found, rarity, target.value) : [];
   list.replaceChildren(...fitting.map(shown));
   const [first] = fitting;
   const said = first ? `Fits best: ${first.says}` : target.value.trim() ? "No entry fits yet. The last line of a traceback says most." : "";
-  if (status.textContent !== said) status.textContent = said; // it is read aloud each time that it is set
+  if (verdict.textContent !== said) verdict.textContent = said; // it is read aloud each time that it is set
 });

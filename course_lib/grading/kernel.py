@@ -229,7 +229,7 @@ class Kernel:
             if len(self._descendants()) > self.limits.processes + 3:
                 self._end(f"started more than {self.limits.processes} processes")
             if _size_of(self.folder) > self.limits.disk:
-                self._end(f"wrote more than {self.limits.disk / (1 << 30):g} GB")
+                self._end(f"wrote more than {self.limits.disk / (1 << 30):.2g} GB")
 
     def _clock(self) -> float:
         """Seconds, of which those do not count in which the kernel waited for a processor."""

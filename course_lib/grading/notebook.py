@@ -1,6 +1,8 @@
 """A learner's notebook as a text: its cells, and where in it which exercise stands. What it says came out is not read."""
 
 import ast
+import functools
+import hashlib
 import json
 import re
 from collections.abc import Collection
@@ -49,6 +51,12 @@ class Notebook:
         """The last cell that is marked as the exercise's answer, or else gives its name a value."""
         marked = next((cell for cell in reversed(self.cells) if cell.exercise == exercise), None)
         return self.last_binding(exercise) or marked
+
+    def digest_of(self, exercise: str) -> str:
+        """Of the answer to an exercise, without comments and layout; "" if there is none that can be read."""
+        cell = self.last_binding(exercise)
+        tree = parsed(cell.source) if cell else None
+        return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12] if tree else ""
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -128,12 +136,13 @@ def _notes(told: dict, cells: list[Cell], counts: list) -> list[str]:
     return notes
 
 
-def bound_names(source: str) -> set[str]:
+@functools.cache
+def bound_names(source: str) -> frozenset[str]:
     """The names that a cell gives a value outside of functions and classes, as far as its text tells."""
     tree = parsed(source)
     if tree is None:
-        return _bound_by_pattern(source)
-    return set(_bound(tree.body))
+        return frozenset(_bound_by_pattern(source))
+    return frozenset(_bound(tree.body))
 
 
 def _bound_by_pattern(source: str) -> set[str]:

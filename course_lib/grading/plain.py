@@ -127,7 +127,7 @@ def _hollow(data: dict, dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
     if data["quantized"]:
         return torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
     if "sparse" in data["layout"]:
-        return torch.sparse_coo_tensor(size=shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, layout=torch.sparse_coo)
     return torch.empty(shape, dtype=dtype, device="meta")
 
 

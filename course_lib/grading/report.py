@@ -23,6 +23,7 @@ class Report:
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()  # protections that this system does not have
     versions: dict[str, str] = field(default_factory=dict)  # of the checks
+    answers: dict[str, str] = field(default_factory=dict)  # {exercise: digest of its answer's text, without layout}
     seconds: float = 0.0
     fault: str = ""
 

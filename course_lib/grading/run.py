@@ -49,6 +49,7 @@ def _check(starter: Starter, file: Path, limits: Limits, chapter: int | None) ->
         (*notebook.notes, *notes),
         tuple(missing),
         judge.versions(exercises),
+        {v.exercise: notebook.digest_of(v.exercise) for v in verdicts if v.status in ("passed", "wrong")},
     )
 
 

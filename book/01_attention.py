@@ -1095,6 +1095,94 @@ print(inspect.getsource(attention.scaled_dot_product_attention))
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** Your softmax runs along `dim=-2` in place of `-1`. There are as many queries as keys. How can you find out?
+#
+# * **A.** By the loss: such a model does not learn.
+# * **B.** By the shape of the output.
+# * **C.** Add up each row of the weights.
+# * **D.** Look for `nan`.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** The reversing model learned its task completely with this very bug. That training works does not show
+#   that the code is right.
+# * **B, wrong.** Twelve queries and twelve keys give 12 × 12 weights whichever axis you take. The shape is right.
+# * **C, right.** Each query hands out exactly 1. Along the wrong axis the columns sum to 1, and the rows to anything.
+# * **D, wrong.** All numbers lie between 0 and 1, as they should. Nothing is undefined.
+#
+# </details>
+#
+# **2.** Why are the scores divided by $\sqrt d$?
+#
+# * **A.** Their spread then does not depend on the width.
+# * **B.** Otherwise the exponentials would overflow at large widths.
+# * **C.** Otherwise the weights would not sum to 1.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** The sum of $d$ products has standard deviation $\sqrt d$; divided by that it is 1, for $d = 4$ and for
+#   $d = 768$. So the softmax starts neither saturated nor flat.
+# * **B, wrong.** A softmax subtracts the largest score first, so nothing overflows, with the scale or without.
+# * **C, wrong.** Softmax sees to that, whatever the scores are.
+#
+# </details>
+#
+# **3.** Somebody divides by $d$ in place of $\sqrt d$, at $d = 64$. What do the weights of an untrained layer look
+# like?
+#
+# * **A.** One key has nearly everything.
+# * **B.** All keys have nearly the same.
+# * **C.** The same as with $\sqrt d$, since softmax normalises.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** That is what happens with no scale at all: the spread is then 8, not 1/8.
+# * **B, right.** The spread of the scores is $1/\sqrt d = 1/8$, so their differences are small, and attention is close
+#   to a plain average.
+# * **C, wrong.** It normalises the sum, and not the scale. Only differences of scores matter, and these are eight times
+#   too small.
+#
+# </details>
+#
+# **4.** A mask is applied *after* the softmax: `softmax(scores) * mask`. What is wrong with the result?
+#
+# * **A.** The rows sum to less than 1.
+# * **B.** The forbidden keys still have some weight left.
+# * **C.** Nothing: the order of the two steps does not matter.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, right.** The forbidden keys are silent, but have still taken their share. Masked before the softmax, the row is
+#   what you would get without these keys.
+# * **B, wrong.** They are multiplied by 0, so their weight is exactly 0.
+# * **C, wrong.** It does. The softmax has already shared out the 1 among all keys.
+#
+# </details>
+#
+# **5.** You shuffle the tokens and run self-attention, with no positions and no mask. What happens to the outputs?
+#
+# * **A.** Each changes, since each token has other neighbours now.
+# * **B.** Nothing: there is no trace of the shuffling.
+# * **C.** The same outputs come out, shuffled along with the tokens.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** Attention knows no neighbours. Nothing in the formula says who stands beside whom.
+# * **B, wrong.** That would be *in*variance, which you get after an average over the tokens, for instance.
+# * **C, right.** This is equivariance: a token gets what it would have got elsewhere.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * Attention is a **weighted average of values**. The weights come from comparing a query with keys.

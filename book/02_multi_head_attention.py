@@ -1071,6 +1071,93 @@ print(inspect.getsource(MultiHeadSelfAttention._attend))
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** A layer with $D = 768$ gets 12 heads in place of one. How many parameters has it now?
+#
+# * **A.** Twelve times as many, since each head has its own $W_Q$, $W_K$, $W_V$.
+# * **B.** A twelfth, since each head is narrower.
+# * **C.** As many as before, whatever the number of heads.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** Each head has matrices of its own, but they are only $768 / 12 = 64$ columns wide.
+# * **B, wrong.** One head has a twelfth of the columns, and there are twelve of them.
+# * **C, right.** Heads split $D$, they do not multiply it. Side by side, the narrow matrices are one matrix of
+#   $D \times D$ again.
+#
+# </details>
+#
+# **2.** `x` is `(3, 8)`: three tokens. For two heads somebody writes `x.view(2, 3, 4)`. What does head 0 get?
+#
+# * **A.** The first four columns of every token.
+# * **B.** All of the first token, and half of the second.
+# * **C.** Nothing: the line raises an error.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** That would be right, and it takes a move: `x.view(3, 2, 4).transpose(0, 1)`.
+# * **B, right.** `view` keeps the numbers in the order of memory, and the first twelve of them are these. The shape is
+#   right all the same.
+# * **C, wrong.** $2 \cdot 3 \cdot 4 = 24 = 3 \cdot 8$, so the shape fits, and that is the trouble.
+#
+# </details>
+#
+# **3.** In ViT-B, 12 heads share a width of 768. Under the root stands …
+#
+# * **A.** 64, the width of one head.
+# * **B.** 768, the width of a token.
+# * **C.** 197, the number of keys.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, right.** A score is a sum of 64 products, so its standard deviation is $\sqrt{64}$.
+# * **B, wrong.** Then the scores are $\sqrt{12} \approx 3.5$ times too small, and the weights nearly even. No error
+#   says so.
+# * **C, wrong.** How many keys there are does not change how large one score is.
+#
+# </details>
+#
+# **4.** `nn.MultiheadAttention` with 3 heads returns weights of shape `(2, 5, 5)` for a batch of 2 with 5 tokens. What
+# are they?
+#
+# * **A.** The map of the first head.
+# * **B.** The mean over the three heads.
+# * **C.** The sum over the three heads.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** No head is picked out. All three are in it.
+# * **B, right.** That is the default. Two specialists and one undecided head can look alike in it;
+#   `average_attn_weights=False` shows the heads.
+# * **C, wrong.** Then the rows would sum to 3. They sum to 1.
+#
+# </details>
+#
+# **5.** You want to know what a head is *for*. Which is the best evidence?
+#
+# * **A.** Its map, averaged over many inputs.
+# * **B.** The size of its weights.
+# * **C.** Its answers when you silence it.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** That tells you where the head looks, which is a good start. What its looking does to the answer is
+#   another question.
+# * **B, wrong.** Double $W_Q^h$ and halve $W_K^h$: other numbers, and the same head.
+# * **C, right.** Set its slice of $W_O$ to zero, and see which answers get worse. In the chapter one answer fell to
+#   guessing, and the other stayed perfect.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * One row of weights is one look. **Two things that one head reads are added up**; two heads keep them apart.

@@ -1207,6 +1207,93 @@ print(f"{depth} blocks without {part}, 150 steps: about {share} % right")
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** Your `layer_norm` is too small by the same factor for every token of width 4, about 0.87. What is the likely
+# reason?
+#
+# * **A.** $\varepsilon$ was added outside of the root.
+# * **B.** The variance was divided by $D - 1$.
+# * **C.** The mean was taken over the tokens.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** So small a number changes next to nothing in a token of ordinary size, and never by one and the same
+#   factor.
+# * **B, right.** For $D = 4$ the root is too large by $\sqrt{4/3}$, and $1/\sqrt{4/3} \approx 0.87$. `x.var(-1)` does
+#   that; `correction=0` mends it.
+# * **C, wrong.** Then every token would be off in its own way, and not all by one factor.
+#
+# </details>
+#
+# **2.** You change one token of an image. Which tokens does the *MLP branch* of a block, with its norm, hand on
+# changed?
+#
+# * **A.** That token alone.
+# * **B.** All tokens of the image.
+# * **C.** All tokens of the batch.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** LayerNorm and MLP work within a token. Only attention carries anything from one to another.
+# * **B, wrong.** That is what attention does. Neither the norm nor the MLP looks beyond its token.
+# * **C, wrong.** That would be BatchNorm in training. LayerNorm takes its mean over one token's features.
+#
+# </details>
+#
+# **3.** Somebody forgets the last norm of a trained ViT. What will they notice?
+#
+# * **A.** An error: the shapes do not fit.
+# * **B.** The accuracy falls to chance.
+# * **C.** Perhaps nothing, if they look at the accuracy alone.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** A norm does not change a shape, so nothing fails.
+# * **B, wrong.** The numbers are too large, but mostly in the right order. With chapter 6's digits at most one answer
+#   in 1497 changes.
+# * **C, right.** The best class often stays, while the probabilities are off, by up to 0.6 with these digits. Nothing
+#   in a pre-norm block brings the stream's size back.
+#
+# </details>
+#
+# **4.** A ViT-B block at 197 tokens: on what does it spend most of its multiplications?
+#
+# * **A.** On scores and averages, which grow with $N^2$.
+# * **B.** On its weight matrices.
+# * **C.** On softmax and norms.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** They take 4 % here. The square counts when there are many tokens: half is reached at 4608.
+# * **B, right.** Each of the $12 D^2$ weights meets every token once. That is 96 % at this length.
+# * **C, wrong.** They are small beside the matrix products, and were left out of the count for that reason.
+#
+# </details>
+#
+# **5.** With two blocks, the sorting encoder loses less than a point without its residual connections. What may you
+# conclude?
+#
+# * **A.** Little: at this depth, for this task, it is hardly missed.
+# * **B.** That the residual is decoration.
+# * **C.** That the run is wrong, since theory says it is needed.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, right.** With eight blocks it learned nothing at all. An ablation answers the question that it was asked.
+# * **B, wrong.** That is what one would have thought after trying two blocks only. Eight blocks refute it.
+# * **C, wrong.** Nothing is wrong with the run: it was made three times. Two blocks can do without, eight cannot.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * Attention alone makes tokens alike. **The addition keeps them apart much longer**: the output is the input plus everything that was written into the stream.

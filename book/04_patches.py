@@ -916,6 +916,92 @@ for name, batch in attempts.items():
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** Somebody's patch embedding is `nn.Linear(D, D)`. Which test finds the mistake?
+#
+# * **A.** A run of ViT-B/16, with a look at the shape.
+# * **B.** A run with patches of 32 pixels.
+# * **C.** Counting the parameters of ViT-B/16.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** There $C P^2 = 3 \cdot 16 \cdot 16 = 768 = D$. It is the one model of the paper's five for which the
+#   code runs.
+# * **B, right.** Then a patch has 3072 numbers and meets a layer that takes 768. Test with sizes that differ.
+# * **C, wrong.** They agree, since the two 768 are equal there.
+#
+# </details>
+#
+# **2.** `images.reshape(B, N, C*P*P)`, without a permute, on a photograph of 3 × 128 × 192 with $P = 32$. What is
+# "patch" 0?
+#
+# * **A.** The top left square, with its colours mixed up.
+# * **B.** An error.
+# * **C.** Sixteen whole rows of red.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** A square would need numbers from 32 different rows, 32 from each. A reshape takes them as they lie.
+# * **B, wrong.** $24 \cdot 3072$ is exactly how many numbers there are.
+# * **C, right.** A reshape takes the numbers as they lie: all the reds first, row by row, and $3072 = 16 \cdot 192$.
+#
+# </details>
+#
+# **3.** From patches of 16 pixels to patches of 8, at 224 pixels: by how much does a block of ViT-B get dearer?
+#
+# * **A.** 2 times
+# * **B.** 4.5 times
+# * **C.** 16 times
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** The *side* of the grid doubles, and the number of tokens quadruples.
+# * **B, right.** Four times the tokens meet the weights, which is nearly all of the work. The scores grow sixteenfold
+#   and are a small part.
+# * **C, wrong.** The scores do grow so, and their memory, but at 196 tokens they are a few per cent of the work.
+#
+# </details>
+#
+# **4.** `nn.Conv2d(3, D, kernel_size=16, stride=16)` and a linear layer on cut-out patches: how are they related?
+#
+# * **A.** The same function, with the weight laid flat as (c p q).
+# * **B.** The convolution is a good approximation, since its filters are shared by all places.
+# * **C.** The convolution also sees the neighbouring patches.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, right.** Window and step are as large as a patch, so each position of the window is one patch, and each filter
+#   one column of $E$.
+# * **B, wrong.** So is the linear layer: one for all patches. They agree to rounding.
+# * **C, wrong.** With a stride of 16 and a window of 16 nothing overlaps. With a stride of 1 it would.
+#
+# </details>
+#
+# **5.** You cut a photograph into 24 patches, shuffle them like cards and embed the new picture. How many of the 24
+# tokens are new?
+#
+# * **A.** All of them.
+# * **B.** Those whose patch has moved.
+# * **C.** None.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** A token depends on its patch alone, and the patches are the old ones.
+# * **B, wrong.** The token of a moved patch is the same vector, at another place in the sequence. Nothing in it says
+#   where it came from.
+# * **C, right.** The encoder gets the same tokens in another order. That gap is what positions close.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * An image becomes a **sequence of patches** in reading order: $N = (H/P)(W/P)$ of them, $C P^2$ numbers each. Single pixels would be far too many tokens.

@@ -1013,6 +1013,93 @@ for wrong in (
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** The class token is one vector, `(1, 1, D)`, the same for every image. Where do two images first differ in it?
+#
+# * **A.** At the input: each image has a copy that it trains.
+# * **B.** After the first block, in what it has read by then.
+# * **C.** Only after the last block.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** A batch of images shares one vector, and all of them send their gradients to it.
+# * **B, right.** It asks every image the same question, and gets other answers, since keys and values come from the
+#   patches.
+# * **C, wrong.** It reads the patches in every block, from the first on.
+#
+# </details>
+#
+# **2.** A ViT *without* positions classifies a photograph, and then the same with its patches shuffled. How are the two
+# answers related?
+#
+# * **A.** They are the same.
+# * **B.** The same numbers, in another order.
+# * **C.** They differ, since the picture no longer makes sense.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** The blocks are equivariant, and class token or mean throw the order away. Together that is invariance:
+#   the model sees a bag of patches.
+# * **B, wrong.** That holds for the patch *tokens*. The logits belong to classes, and these are not shuffled.
+# * **C, wrong.** To you. To this model both are the same bag.
+#
+# </details>
+#
+# **3.** `x` is `(3, 24, D)`, batch first, and the table is `(40, 1, D)`. What does `x + table[: x.size(0)]` do?
+#
+# * **A.** It raises an error, since 3 is not 24.
+# * **B.** It gives positions to the first three patches only.
+# * **C.** It gives all patches of one image the same position.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** `(3, 1, D)` is broadcast over the 24 places. No error comes before a batch has more than 40 images.
+# * **B, wrong.** Every patch gets a vector, and that is what hides the mistake.
+# * **C, right.** Image 0 gets position 0 everywhere, image 1 position 1. Place is not told, and the answer depends on
+#   the row in the batch.
+#
+# </details>
+#
+# **4.** Learned positions start at 0.02 and not at 1. What did the cross and the ring show of this?
+#
+# * **A.** That 0.02 is always the better start.
+# * **B.** That where place is everything, a louder start helps.
+# * **C.** That the start does not matter.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** In this task the reverse was seen: from 1, all 20 runs were there within 200 steps.
+# * **B, right.** From 0.02 two of 20 runs had not begun to learn after 1000 steps; from 1 all were at nine in ten after
+#   200. The small start is no law.
+# * **C, wrong.** They are, and still the runs from 0.02 waited for hundreds of steps.
+#
+# </details>
+#
+# **5.** Your ViT has 197 learned positions for 224 pixels. You want 384. What do you do?
+#
+# * **A.** Keep row 0, and resize the other 196 as a picture.
+# * **B.** Interpolate all 197 along the sequence.
+# * **C.** Train from scratch: there is no vector for a new place.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, right.** Row 0 is the class token's and has no place. The rest is a 14 × 14 picture with $D$ channels, which
+#   becomes 24 × 24.
+# * **B, wrong.** A patch's neighbour above is 14 rows away in the table. Along the sequence you would mix the end of
+#   one row with the start of the next, and the class token with the first patch.
+# * **C, wrong.** Between old places one can interpolate, and that works well enough to go on training from.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * **One answer out of $N$ tokens**: a class token, learned, `(1, 1, D)`, expanded over the batch and put *in front* of the patches; or the mean. Both work.

@@ -1545,6 +1545,79 @@ if large is not None:
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Four questions, about four minutes.
+#
+# **1.** You load torchvision's weights into your ViT with `strict=False` and change no name. No error comes. What has
+# happened?
+#
+# * **A.** Tensors went by their shapes.
+# * **B.** Nothing was loaded.
+# * **C.** PyTorch has translated the names.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** PyTorch never matches by shape. It goes by name, and no name agrees.
+# * **B, right.** Not one name is the same, and `strict=False` was told not to mind. The two lists that come back would
+#   have said it.
+# * **C, wrong.** It does not know that `ln_1` and `norm1` are the same thing. That table you write yourself.
+#
+# </details>
+#
+# **2.** Your ViT has exactly 86,567,656 parameters and names the library's best class on 16 of 16 images. Is it right?
+#
+# * **A.** Yes: by chance so much does not agree.
+# * **B.** No: the right one has other answers.
+# * **C.** That is not shown by these two numbers yet.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** Nine of the chapter's 58 wrong models name the best class on all 16, and all but two have the right
+#   number of parameters.
+# * **B, wrong.** Agreement is what a right model shows. It is only that many wrong ones show it, too.
+# * **C, right.** Compare all logits to $10^{-5}$ of the largest, and the parameters one by one. Only then do wrong
+#   models show.
+#
+# </details>
+#
+# **3.** Weights were loaded by name, strictly. The model should have 94 % right and has 20 %. What do you look at
+# first?
+#
+# * **A.** The epsilon of its norms.
+# * **B.** How the images are normalised.
+# * **C.** Which form of GELU it has.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** With the digits a wrong epsilon moved probabilities in the fourth decimal, and at most one answer of
+#   1497.
+# * **B, right.** Pixels from 0 to 1 in place of $-1$ to 1 left between 9 and 29 % right, with all the weights in their
+#   place.
+# * **C, wrong.** The tanh form moves probabilities in the fourth decimal too, and the accuracy stays.
+#
+# </details>
+#
+# **4.** Somebody drops the bias of the *keys* in every attention. By how much do the logits change?
+#
+# * **A.** Not at all.
+# * **B.** A little, as with a wrong epsilon.
+# * **C.** Much, as if the bias of the queries were dropped.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, right.** It adds the same number to all scores of a query, and softmax sees differences only. Comparing outputs
+#   never finds it: compare the parameters.
+# * **B, wrong.** An epsilon changes what is computed. This bias cancels, whatever its numbers are.
+# * **C, wrong.** That one matters: with it the change differs from key to key.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * ViT is **four equations and a head**: embed, twelve blocks, norm, token 0, one linear layer.

@@ -1052,6 +1052,93 @@ for function in (finetune.replace_head, metrics.macro_f1, finetune.freeze_except
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** A new head with random weights, three classes of equal size, good features. How many are right before any
+# training?
+#
+# * **A.** Close to none.
+# * **B.** A third on average, and very unevenly.
+# * **C.** Clearly more than a third.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** A random head is as often right by luck as it is wrong.
+# * **B, right.** Over all orders of its outputs each image is right in exactly a third. Single heads lie anywhere
+#   between 0 and above 90 %.
+# * **C, wrong.** Good features make neat heaps, and the head names the heaps by lot. That is no "zero-shot".
+#
+# </details>
+#
+# **2.** A ResNet is frozen, all but its head. You run one batch in training mode and take no step. Do its features
+# change?
+#
+# * **A.** Yes, by that one batch.
+# * **B.** No.
+# * **C.** Only if weight decay is on.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** Its batch norms count: they update a running mean that is no parameter, so `requires_grad` does not
+#   reach it.
+# * **B, wrong.** None has. What changed is a buffer, the running statistics, and evaluation uses it.
+# * **C, wrong.** Decay is part of a step, and none was taken.
+#
+# </details>
+#
+# **3.** One learning rate is fine for a new head. You train everything at that rate, and it ends far below the head
+# alone. What is the likely reason?
+#
+# * **A.** So many parameters cannot be trained on 160 images.
+# * **B.** The head should have been random, not zero.
+# * **C.** The rate has destroyed what the body knew.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** At a tenth of the rate they were, and came out above the head.
+# * **B, wrong.** A head of zeros learns from the first step. It is not the trouble.
+# * **C, right.** At 0.03 even a new head on what was left got few of the upright digits. Each way of training wants a
+#   rate of its own.
+#
+# </details>
+#
+# **4.** Of your images 95 % are cats, and the model says "cat" to everything. Which number gives it away?
+#
+# * **A.** Its accuracy of 95 %.
+# * **B.** Its macro-F1 of about 0.49.
+# * **C.** Its recall for cats.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** That is just what hides it.
+# * **B, right.** The cats have an F1 of 0.97, the other class has 0, and both count the same.
+# * **C, wrong.** It is 100 %: every cat is found. The other class's recall is the one to look at, and it is 0.
+#
+# </details>
+#
+# **5.** In LoRA, `up` begins at 0 and `down` at random. Why not both at random?
+#
+# * **A.** So that at the start the model is what it was.
+# * **B.** Otherwise the rank of the change would be larger than $r$.
+# * **C.** Otherwise `down` would get no gradient.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, right.** With `up` at 0 the detour adds nothing yet, and training starts from the good weights.
+# * **B, wrong.** It is at most $r$, whatever the numbers: the detour passes through $r$ of them.
+# * **C, wrong.** The reverse: `down` gets none as long as `up` is 0, in the first step. With both at *zero* neither
+#   would ever get one.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * A trained model is worth its **features**: what it has learned to look at and to ignore. They are worth much where the same things matter, and little where others do.

@@ -893,6 +893,76 @@ else:
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Four questions, about four minutes.
+#
+# **1.** Two models are tested on the same 1000 images. One has 90.0 % right and the other 91.0 %. What else must you
+# know, to see whether ten images are more than noise?
+#
+# * **A.** How many parameters each has.
+# * **B.** On how many images just one of them is right.
+# * **C.** Only how many images there are.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** That matters for the cost. The noise of a test does not know of it.
+# * **B, right.** What both get right or both get wrong drops out. Ten more out of 20 disagreements are clear, and out
+#   of 200 they are not.
+# * **C, wrong.** That gives you a bound, as if each model had seen other images. On the same ones you can do better.
+#
+# </details>
+#
+# **2.** Two heads differ in the seed alone. The interval of their paired difference leaves 0 out. How can that be?
+#
+# * **A.** Somebody has made a mistake in the formula.
+# * **B.** The better seed is the better recipe.
+# * **C.** The interval holds the noise of the images, and no other.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** It is what the formula says, and rightly so: on more such images this head would probably stay ahead.
+# * **B, wrong.** It is the same recipe. The next seed may be worse.
+# * **C, right.** It speaks of these two heads. The noise of training comes on top, and only more seeds show it.
+#
+# </details>
+#
+# **3.** You compare twenty variants with one baseline, each with a 95 % interval. One is clearly ahead. What next?
+#
+# * **A.** Test it anew, on images and with seeds that had no part in the choice.
+# * **B.** Report it: its interval leaves 0 out.
+# * **C.** Try twenty more, and take it if one of these is clear as well.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, right.** Where nothing is behind any of them, one in twenty is clear on average. You have chosen it because it
+#   was ahead here.
+# * **B, wrong.** That is what one of twenty does by chance, on average.
+# * **C, wrong.** With more comparisons more of them are clear by chance.
+#
+# </details>
+#
+# **4.** Batches of 64 against 512, 13 epochs against 7, the best epoch chosen on the test set, one seed. The ViT is 130
+# images of 10,000 ahead, and that is beyond the noise of the images. What may be said?
+#
+# * **A.** A ViT is the better architecture for these images.
+# * **B.** Nothing at all.
+# * **C.** Of these two trained models, one is ahead on such images.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** Too much differs besides the architecture, and nobody knows in whose favour.
+# * **B, wrong.** The difference is beyond what these images' noise explains. It is a result, only about something
+#   smaller.
+# * **C, right.** It compares two recipes, one run each. It may well be right, about these.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * A comparison needs the same images, tries and budget for both, a validation split, several seeds, and an interval.

@@ -1025,6 +1025,77 @@ print("what this chapter says holds, for five twins of each small model")
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Four questions, about four minutes.
+#
+# **1.** The single filters of a trained ViT's patch embedding look like noise. Has its first layer learned nothing?
+#
+# * **A.** Yes, for an edge would be seen.
+# * **B.** That cannot be seen in single filters.
+# * **C.** No, a good filter looks like that.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** Each filter may be a mixture. Their principal components showed edges, bars and colours.
+# * **B, right.** What reads a token takes all its numbers together and can undo a turn of them. What counts is the
+#   directions that get through.
+# * **C, wrong.** An untrained layer looks like that too. The sheet alone decides nothing.
+#
+# </details>
+#
+# **2.** You add one and the same picture to *all* patch filters of a ViT. What happens to its logits?
+#
+# * **A.** Nothing.
+# * **B.** They all grow by the same amount.
+# * **C.** Bright images change.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** It adds one number to all entries of a token, and every reader takes the mean off first, by its
+#   LayerNorm.
+# * **B, wrong.** Nothing arrives at the head either: it, too, reads through a norm.
+# * **C, wrong.** The number depends on the image, but it is the same in all entries of a token, and so it is gone in
+#   the first norm.
+#
+# </details>
+#
+# **3.** In the tiles of three models, left and right are alike in the two that were trained with flips, and not in the
+# third. How do you find out whether flips are the reason?
+#
+# * **A.** Look at more models with flips.
+# * **B.** Test whether the difference between the three is significant.
+# * **C.** Train without flips, and look.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** They could only agree. What fits a story is not what could refute it.
+# * **B, wrong.** That tells you that it is no accident, and nothing of the reason.
+# * **C, right.** Eight tables, trained without a flip, all had the mirror. The story had fitted three of three, and was
+#   wrong.
+#
+# </details>
+#
+# **4.** The first ten components explain 57 % of the variance of the trained filters. To what do you compare this,
+# before you call it learned?
+#
+# * **A.** To 21 %, ten of 48.
+# * **B.** To what an untrained layer gives.
+# * **C.** To the 100 % of all 48.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** Chance does not share out evenly, and the decomposition sorts by what is larger by luck.
+# * **B, right.** About 40 %. A falling spectrum is there at random; only that it falls more steeply was learned.
+# * **C, wrong.** Every layer has that, trained or not.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * **Weights can be looked at where one side of them is the world**: pixels, places.

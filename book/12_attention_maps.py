@@ -1120,7 +1120,91 @@ assert torch.stack(chance).max() < 0.12 and round(150 * early[4].item()) == 149
 # 2. The same map of a random model, with the same colour scale. The same head for other images, in numbers. And how the head was chosen: before looking, or out of 144?
 #
 # </details>
+
+# %% [markdown]
+# ## Check yourself
 #
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** You hang a hook on the dropout behind the softmax of a layer that uses fused attention. What do you get?
+#
+# * **A.** The weights, averaged over the heads.
+# * **B.** Nothing, and no error.
+# * **C.** An error.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** The averaging is a habit of `nn.MultiheadAttention`. Here nothing is handed out at all.
+# * **B, right.** The fused kernel never hands out the weights, and the dropout module is never called. So a recorder
+#   must raise an error itself if it hears nothing.
+# * **C, wrong.** The module is there. It is only never called.
+#
+# </details>
+#
+# **2.** You draw the maps of a trained and of a random model side by side. How do you choose the colours?
+#
+# * **A.** One scale for both.
+# * **B.** Each map from its smallest to its largest number.
+# * **C.** Each map divided by its own largest number.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** Then what is pale is pale. The random maps are far more even, and the picture shows it.
+# * **B, wrong.** Stretched like that, noise comes alive, and even shows the circle.
+# * **C, wrong.** That stretches them as well: every map has a dark patch then, and you cannot see how much it weighs.
+#
+# </details>
+#
+# **3.** For each image you pick, of 24 heads, the one with the most weight on the object. It beats the object's area in
+# every image. What does a random model do in this test?
+#
+# * **A.** It fails: its maps are nearly even.
+# * **B.** It succeeds in about half of the images.
+# * **C.** It passes as well.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** Nearly is not quite. Whoever may choose among 24 afterwards finds one above the area.
+# * **B, wrong.** So it would be with one head, named beforehand. Here the best of 24 is taken anew for each image.
+# * **C, right.** All four random models did. Name the head on other images, then its lead is a few hundredths only.
+#
+# </details>
+#
+# **4.** You ask for the attention rollout of an image for "cat", and then for "dog". What do you get?
+#
+# * **A.** Two maps, each for its class.
+# * **B.** One and the same map.
+# * **C.** Two, if the model is sure.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** There is no class in the formula. It multiplies attention maps, and these do not know the question.
+# * **B, right.** Rollout never asks what the answer was. Chapter 13 has a remedy, which takes gradients.
+# * **C, wrong.** How sure the model is does not come in: there is one map.
+#
+# </details>
+#
+# **5.** After the last block the logit lens says "7" at a patch of white paper. What does that show?
+#
+# * **A.** That the 7 can be read off this token.
+# * **B.** That the model sees a stroke where there is none.
+# * **C.** That the patch counts in the answer.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, right.** Attention has told it. Whether the model uses it is another matter: nobody asks the patches after the
+#   last block.
+# * **B, wrong.** The token in a late layer is not the patch under it. It has read in others.
+# * **C, wrong.** The answer is read off the class token, so after the last block this patch reaches nothing.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * The fused kernel **never hands out the weights**. A recorder that hears nothing must raise an error, and must clean up after itself.

@@ -1115,6 +1115,91 @@ plt.show()
 # </details>
 
 # %% [markdown]
+# ## Check yourself
+#
+# Choose before you look: each answer comes with its reason, the wrong ones too. Five questions, about five minutes.
+#
+# **1.** A model tells rings by the grass they lie on. A map shows the grass. What is the map?
+#
+# * **A.** Faithful to the model, and not plausible.
+# * **B.** Plausible, and not faithful.
+# * **C.** Neither: a good map shows the object.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, right.** It shows what the answer depends on, and not what a person would show. It has found a fault in the
+#   model.
+# * **B, wrong.** Plausible would be a map of the ring. That one would hide the fault.
+# * **C, wrong.** A good map shows what the model uses. Here that is the grass.
+#
+# </details>
+#
+# **2.** Rollout's largest number is on the object in 61 % of the images, and chance would be 19 %. Does it show what
+# the model has learned?
+#
+# * **A.** Yes, for 61 is three times as much as chance.
+# * **B.** No: rollouts of untrained models reach up to 72 %.
+# * **C.** No, since a good map should have at least 90 %.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, wrong.** Chance is not what a map that has learned nothing gives.
+# * **B, right.** One has to compare with what knows less. Colour alone, with no model behind it, has 95 %.
+# * **C, wrong.** There is no such mark. The mask itself stays below 100 %.
+#
+# </details>
+#
+# **3.** Deletion with grey: the gradient is ahead of the gradient rollout. With tokens left out: behind it. Both
+# differences are clear. What do you conclude?
+#
+# * **A.** One of them is wrong.
+# * **B.** The two maps are equally good, and the rest is noise.
+# * **C.** Each holds for its own stand-in.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** Both can be right. They do not ask the same question.
+# * **B, wrong.** Both differences lie beyond the noise. They have different signs.
+# * **C, right.** Something has to be there when a patch goes, and what it is, is part of the question. There is no such
+#   thing as "the" deletion test.
+#
+# </details>
+#
+# **4.** The head gets random weights, and the attention map stays the same to the last digit. What does this say about
+# the map?
+#
+# * **A.** It is robust, and that is a good sign.
+# * **B.** It cannot know what the model answers.
+# * **C.** The head does not matter for the answer.
+#
+# <details class="course-quiz">
+# <summary>Answer to 4</summary>
+#
+# * **A, wrong.** The answers are now worthless, and the map has not noticed.
+# * **B, right.** The head is not in it. What was learned there cannot show in this map.
+# * **C, wrong.** It does: with a random head the answers are worth nothing.
+#
+# </details>
+#
+# **5.** A patch has 62 % of the class token's attention, and no effect on the answer at all. How is that possible?
+#
+# * **A.** It is not: what is looked at, is used.
+# * **B.** The model has not been trained.
+# * **C.** What is taken from there is zero.
+#
+# <details class="course-quiz">
+# <summary>Answer to 5</summary>
+#
+# * **A, wrong.** A weight says how much of a value is taken, and not what the value is.
+# * **B, wrong.** Training has nothing to do with it: the arithmetic allows it in any model.
+# * **C, right.** The head that looks at it hands over zeros. The red patch, with 19 %, was the whole answer.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * **Plausible** is about us, **faithful** about the model. Faithful cannot be seen by looking.

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from course_lib.commands.certificate import add_certificate
 from course_lib.commands.check import add_check
 from course_lib.commands.doctor import add_doctor
 from course_lib.commands.evaluate import add_evaluate
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_export,
         add_runs,
         add_reproduce,
+        add_certificate,
         add_check,
         add_grade,
         add_doctor,

@@ -62,6 +62,7 @@ FILES = {
     "course_lib/__init__.py": "",
     "course_lib/outer.py": OUTER,
     "course_lib/inner.py": "factor = 2\n",
+    "course_lib/checks.py": "def progress(chapter):\n    print('all of', chapter)\n",
     "course_lib/unused.py": "",
     "data/results/run.json": '{"accuracy": 0.5}',
 }
@@ -143,6 +144,9 @@ def test_what_is_built(path):
     assert "    return 3 * x\n```" in cells["help-triple"].source
     assert "return 3 * x" in next(cell for cell in solved.cells if cell.id == "exercise-triple").source
     assert all("SOLUTION" not in text for text in texts(path))
+    for notebook in (solved, learner):  # how far the reader is, nobody else can say
+        assert notebook.cells[-1].source.startswith("from course_lib.checks import progress\n\nprogress(1)")
+        assert notebook.cells[-1].outputs == [] and "nbval-ignore-output" in notebook.cells[-1].metadata.tags
 
 
 @pytest.mark.usefixtures("built")
@@ -394,6 +398,7 @@ def test_the_inputs_are_recorded(path):
     solved = json.loads(texts(path)[0])
     assert list(solved["metadata"]["course"]["inputs"]) == [
         "course_lib/__init__.py",
+        "course_lib/checks.py",
         "course_lib/inner.py",
         "course_lib/outer.py",
         "data/results/run.json",

@@ -40,11 +40,11 @@ from course_lib.checks import EXERCISES
 from course_lib.checks.exercise import Verdict
 from course_lib.checks.watch import Raised, Returned
 from course_lib.grading import judge, report, sandbox, versions
-from course_lib.grading.agreed import PROTECTIONS
+from course_lib.grading.agreed import CERTIFICATE, PROTECTIONS
 from course_lib.grading.kernel import Kernel, KernelError, Limits
 from course_lib.grading.notebook import Notebook, NotebookError, read_notebook
 from course_lib.grading.plain import NotPlainError, decode, decode_outcome, encode, encode_outcome
-from course_lib.grading.run import CERTIFICATE, check
+from course_lib.grading.run import check
 from course_lib.grading.starter import Starter
 
 slow = pytest.mark.slow

@@ -15,6 +15,7 @@ told apart by tags:
 
 Both are folded on the site, in Jupyter and in Colab. After a prediction ("> **Predict.") whatever tells its answer is
 folded without being asked: the outputs up to the next prose, and that prose up to its first heading.
+The last cell of every chapter is made here: it says what has passed, and its output is not kept.
 
 A line `#| alt: ...` at the top of a cell describes its picture. It becomes cell metadata. In prose a mention
 of another chapter or of an exercise becomes a link, and the title gets the chapter's number.
@@ -50,6 +51,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 
 SOLUTION = re.compile(r"^(?P<indent> *)# BEGIN SOLUTION\n(?P<code>.*?)^ *# END SOLUTION\n?", re.M | re.S)
+PROGRESS = """\
+from course_lib.checks import progress
+
+progress({})  # what has passed in this chapter and in the course, from my_pieces.py
+"""
 STUB = "...  # your code here"
 UNJUDGED = "○ {}: not judged yet. Run this cell; the line begins with ✓ when your answer is right.\n"
 PREDICTION = "> **Predict."
@@ -148,6 +154,7 @@ def read_source(path):
     number, known = int(path.name[:2]), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
+    notebook.cells.append(_progress(number))
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
         if "setup" in tags:
@@ -175,6 +182,12 @@ def read_source(path):
         fold(cell)
     notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
     return notebook
+
+
+def _progress(chapter):
+    """The last cell: how far the reader is. What it prints is the reader's own, so it is neither kept nor compared."""
+    tags = ["progress", "nbval-ignore-output", "remove-cell"]  # the site has another (assets/js/progress.js)
+    return nbformat.v4.new_code_cell(PROGRESS.format(chapter).rstrip(), metadata={"tags": tags})
 
 
 def fold_answers(cells):
@@ -283,6 +296,8 @@ def execute(path, notebook):
         client.execute(env=os.environ | {"COURSE_LIB_OFFLINE": "1"})  # the same outputs with a network and without
     notebook.cells = notebook.cells[1:-1]
     for cell in notebook.cells:
+        if "progress" in cell.metadata.get("tags", []):
+            cell.outputs = []
         for output in cell.get("outputs", []):
             _clean(path, cell, output)
     return notebook, _used(json.loads(report.outputs[0].text))

@@ -4,15 +4,16 @@
     check_softmax(my_softmax)
 
 One module a chapter holds the records, `catalogue` knows them by name, `pieces` keeps what has passed for later
-chapters. A chapter's module is imported when it is first asked for, so that a notebook depends on its own chapter's
+chapters, `progress` says what that is. A chapter's module is imported when it is first asked for, so that a notebook depends on its own chapter's
 records only.
 """
 
 from course_lib.checks.catalogue import NAMES, find
 from course_lib.checks.own_pieces import stand_ins
-from course_lib.checks.pieces import download_pieces, keep, my_pieces, upload_pieces
+from course_lib.checks.pieces import download_pieces, forget, keep, my_pieces, upload_pieces
+from course_lib.checks.progress import progress
 
-__all__ = ["NAMES", "download_pieces", "find", "my_pieces", "stand_ins", "upload_pieces"]
+__all__ = ["NAMES", "download_pieces", "find", "forget", "my_pieces", "progress", "stand_ins", "upload_pieces"]
 
 
 def _check(name):

@@ -12,29 +12,86 @@ import torch.nn.functional as F
 from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
 from course_lib.words import one_line
 
-# Words of an error, and what to do.
+# Words of an error: its entry on the page "Errors" (book/errors.yml), and what to do.
 ERRORS = {
-    r"Can't call numpy\(\) on Tensor|can't convert .* to numpy|'numpy\.ndarray' object": "numpy leaves PyTorch: its functions have the same names in torch.",
-    r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": "compute a new tensor instead of changing one in place.",
-    r"'NoneType'|NoneType": "something here is None: a function that you call has no `return`, or an attribute is None here.",
-    r"expected scalar type|same dtype|must have the same dtype|dtype .* expected|expected .* dtype|Index put requires": "two types meet: give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way.",
-    r"same device|on device|device type": "two devices meet: give a tensor that you make the device of the input, device=x.device.",
-    r"Boolean value of Tensor": "a tensor has many truths: use ~, & and | in the place of not, and, or, and torch.where in the place of if.",
-    r"must be Tensor, not (int|float)": "this function takes tensors only: math has one for plain numbers, and ** 0.5 is a root too.",
-    r"(but got|must be .*ints?, not) float|'float' object cannot be interpreted as an integer": "a size is a whole number: divide with //.",
-    r"^KeyError": "print the names that are there.",
-    r"view size is not compatible": "view joins only what lies side by side in memory: use reshape, which copies where it must.",
-    r"operator\.invert|\(~\) is only implemented|bool tensor is not supported|masked_fill.*bool|where expected condition": "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
-    r"is invalid for input of size|cannot reshape": "a reshape keeps all numbers: the sizes that you ask for must multiply to as many as there are.",
-    r"shapes cannot be multiplied|Expected size for first two dimensions": "in a @ b, the last size of a meets the last but one of b: print both shapes.",
-    r"Sizes of tensors must match except in dimension": "torch.cat joins tensors whose sizes agree in every dimension but `dim`: print their shapes.",
-    r"Tensors must have same number of dimensions": "torch.cat joins tensors of as many dimensions: print their shapes; an index takes a dimension away, and i : i + 1 keeps it.",
-    r"stack expects each tensor to be equal size": "torch.stack takes tensors of one and the same shape: print their shapes.",
-    r"The size of tensor a|must match the size|cannot be broadcast": "print the shapes of the tensors in this line: they are lined up from the right. If a sum, mean or amax has taken a dimension away, keepdim=True keeps it.",
-    r"name '.*' is not defined": "run the cell that defines it, or the imports at the top.",
-    r"positional arguments? but|missing \d+ required positional": "a function is called with other arguments than its `def` lists.",
-    r"context manager protocol|^AttributeError: __enter__": "a pair of brackets is missing: with torch.no_grad():, for `with` wants an object and not a class.",
-    r"does not require grad": "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
+    r"Can't call numpy\(\) on Tensor|can't convert .* to numpy|'numpy\.ndarray' object": (
+        "numpy",
+        "numpy leaves PyTorch: its functions have the same names in torch.",
+    ),
+    r"leaf Variable that requires grad|modified by an inplace operation|a view of a leaf": (
+        "in-place",
+        "compute a new tensor instead of changing one in place; where a weight is to be changed, do it in `with torch.no_grad():`.",
+    ),
+    r"'NoneType'|NoneType": (
+        "none",
+        "something here is None: a function that you call has no `return`, or an attribute is None here.",
+    ),
+    r"expected scalar type|same dtype|must have the same dtype|dtype .* expected|expected .* dtype|Index put requires": (
+        "dtype",
+        "two types meet: give a tensor that you make the type of the input, dtype=x.dtype or x.new_zeros(...), and convert nothing on the way.",
+    ),
+    r"same device|on device|device type": (
+        "device",
+        "two devices meet: give a tensor that you make the device of the input, device=x.device.",
+    ),
+    r"Boolean value of Tensor": (
+        "ambiguous",
+        "a tensor has many truths: use ~, & and | in the place of not, and, or, and torch.where in the place of if.",
+    ),
+    r"must be Tensor, not (int|float)": (
+        "plain-number",
+        "this function takes tensors only: math has one for plain numbers, and ** 0.5 is a root too.",
+    ),
+    r"(but got|must be .*ints?, not) float|'float' object cannot be interpreted as an integer": (
+        "float-size",
+        "a size is a whole number: divide with //.",
+    ),
+    r"^KeyError": ("key-error", "print the names that are there."),
+    r"view size is not compatible": (
+        "view",
+        "view joins only what lies side by side in memory: use reshape, which copies where it must.",
+    ),
+    r"operator\.invert|\(~\) is only implemented|bool tensor is not supported|masked_fill.*bool|where expected condition": (
+        "mask-bool",
+        "a mask is of type bool: turn it round with ~mask, and make one by comparing, as in x > 0.",
+    ),
+    r"is invalid for input of size|cannot reshape": (
+        "reshape",
+        "a reshape keeps all numbers: the sizes that you ask for must multiply to as many as there are.",
+    ),
+    r"shapes cannot be multiplied|Expected size for first two dimensions": (
+        "matmul",
+        "in a @ b, the last size of a meets the last but one of b: print both shapes.",
+    ),
+    r"Sizes of tensors must match except in dimension": (
+        "cat",
+        "torch.cat joins tensors whose sizes agree in every dimension but `dim`: print their shapes.",
+    ),
+    r"Tensors must have same number of dimensions": (
+        "cat-dims",
+        "torch.cat joins tensors of as many dimensions: print their shapes; an index takes a dimension away, and i : i + 1 keeps it.",
+    ),
+    r"stack expects each tensor to be equal size": (
+        "stack",
+        "torch.stack takes tensors of one and the same shape: print their shapes.",
+    ),
+    r"The size of tensor a|must match the size|cannot be broadcast": (
+        "size-mismatch",
+        "print the shapes of the tensors in this line: they are lined up from the right. If a sum, mean or amax has taken a dimension away, keepdim=True keeps it.",
+    ),
+    r"name '.*' is not defined": ("name", "run the cell that defines it, or the imports at the top."),
+    r"positional arguments? but|missing \d+ required positional": (
+        "arguments",
+        "a function is called with other arguments than its `def` lists.",
+    ),
+    r"context manager protocol|^AttributeError: __enter__": (
+        "with",
+        "a pair of brackets is missing: with torch.no_grad():, for `with` wants an object and not a class.",
+    ),
+    r"does not require grad": (
+        "no-gradient",
+        "the gradient is lost on the way: no .detach(), .item(), numpy or no_grad before it.",
+    ),
 }
 
 
@@ -72,9 +129,13 @@ def _makes_something_new(line: ast.expr, pure: Collection[str]) -> bool:
 
 
 def on_error(raised) -> str:
-    """A hint for an answer that raised, from the words of the error; "" if they are none of the usual ones."""
+    """A hint for an answer that raised, from the words of the error; "" if they are none of the usual ones.
+
+    It ends in the name of an entry on the page "Errors", which says more.
+    """
     text = f"{raised.kind.__name__}: {raised.text}"
-    return next((hint for words, hint in ERRORS.items() if re.search(words, text)), "")
+    found = next((entry for words, entry in ERRORS.items() if re.search(words, text)), None)
+    return "{1} (Errors: {0})".format(*found) if found else ""
 
 
 def seen(wanted, given, inputs) -> str:

@@ -28,15 +28,25 @@ class Edited:
         return self.function(*inputs)
 
     @cached_property
+    def text(self):
+        """The source of the changed function.
+
+        Raises:
+            ValueError: an old text does not stand in the function exactly once.
+        """
+        text = inspect.getsource(self.right)
+        for old, new in self.changes:
+            text = _changed(text, old, new) if old else _with_body(text, new)
+        return text
+
+    @cached_property
     def function(self):
         """The changed function.
 
         Raises:
             ValueError: an old text does not stand in the function exactly once.
         """
-        text, name = inspect.getsource(self.right), self.right.__name__
-        for old, new in self.changes:
-            text = _changed(text, old, new) if old else _with_body(text, new)
+        text, name = self.text, self.right.__name__
         names = dict(self.right.__globals__)
         exec(compile(text, f"<{name}, edited>", "exec"), names)
         edited, names[name] = names[name], self.right  # the new text may call the right function

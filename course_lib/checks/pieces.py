@@ -23,7 +23,7 @@ DRIVE = Path("/content/drive/MyDrive")  # where Colab puts a mounted Google Driv
 
 HEADER = '''"""Your pieces. The course's checks write this file: one block for each exercise that you have passed.
 
-Blocks are replaced when you pass an exercise again. Delete a block to have it forgotten.
+Blocks are replaced when you pass an exercise again. To have one forgotten, delete it or call forget("its name").
 """
 '''
 BLOCK = re.compile(r"^# %% piece: (\w+)\n(.*?)(?=^# %% piece: |\Z)", re.M | re.S)
@@ -79,10 +79,43 @@ def my_pieces(*names):
 def kept_pieces():
     """{exercise: source} of what is kept: in the working folder and, where there is one, on the Drive, which wins."""
     found = {}
-    for file in (Path.cwd() / FILE, pieces_file()):
-        if file.is_file():
-            found |= _blocks(file.read_bytes())
+    for file in _files():
+        found |= _blocks(file.read_bytes())
     return found
+
+
+def _files():
+    """The files that there are, the one that wins last."""
+    return [file for file in dict.fromkeys((Path.cwd() / FILE, pieces_file())) if file.is_file()]
+
+
+def forget(*names: str) -> None:
+    """Forget what has passed: the exercises of these names, or all of them. Prints what became of it.
+
+    Named ones are taken out of the file. All together are set aside: the file gets another name, which is printed.
+
+    Raises:
+        ValueError: nothing is kept of an exercise of that name.
+    """
+    kept = kept_pieces()
+    if unknown := [name for name in names if name not in kept]:
+        raise ValueError(f"nothing is kept of {unknown[0]!r}; there are {', '.join(kept) or 'no pieces'}.")
+    for file in _files():
+        if names:
+            left = {name: source for name, source in _blocks(file.read_bytes()).items() if name not in names}
+            _write(left, file)
+        else:
+            print(f"{file.name} is called {_set_aside(file).name} now.")
+    print(f"Forgotten: {', '.join(names or kept) or 'nothing, since nothing was kept'}.")
+
+
+def _set_aside(file):
+    """Give a file another name, one that is free."""
+    place, number = file.with_suffix(".old.py"), 1
+    while place.exists():
+        number += 1
+        place = file.with_suffix(f".old-{number}.py")
+    return file.rename(place)
 
 
 def _blocks(content):
@@ -226,8 +259,8 @@ def _names_in(code):
     return set(code.co_names).union(*map(_names_in, inner))
 
 
-def _write(pieces):
-    """Replace the file in one step, in the order in which the course asks for the pieces."""
+def _write(pieces, file=None):
+    """Replace the file, or another one, in one step, in the order in which the course asks for the pieces."""
     order = [name for name in NAMES if name in pieces] + [name for name in pieces if name not in NAMES]
     blocks = [f"# %% piece: {name}\n{pieces[name].strip()}\n" for name in order]
-    write_atomically(pieces_file(), "\n\n".join([HEADER, *blocks]).encode())
+    write_atomically(file or pieces_file(), "\n\n".join([HEADER, *blocks]).encode())

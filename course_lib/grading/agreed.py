@@ -2,6 +2,8 @@
 
 ANSWER = "application/vnd.vit-course.answer+json"  # the type under which the kernel sends what it was asked for
 
+CERTIFICATE = "certificate of the course on the Vision Transformer"  # what such a file says that it is
+
 # What keeps a kernel from doing harm, and what is told where it does not hold.
 PROTECTIONS = {
     "memory": "no limit of memory",

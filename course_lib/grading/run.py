@@ -5,13 +5,13 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+from course_lib.grading.agreed import CERTIFICATE
 from course_lib.grading.kernel import Kernel, KernelError, Limits
 from course_lib.grading.notebook import NotebookError, read_json, read_notebook
 from course_lib.grading.report import Report
 from course_lib.grading.starter import Starter
 from course_lib.words import one_line
 
-CERTIFICATE = "certificate of the course on the Vision Transformer"
 PIECES = "my_pieces.py"  # the only file that goes with a notebook
 
 

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from course_lib.commands.certificate import add_certificate
+from course_lib.commands.check import add_check
 from course_lib.commands.doctor import add_doctor
 from course_lib.commands.evaluate import add_evaluate
 from course_lib.commands.export import add_export
+from course_lib.commands.grade import add_grade
 from course_lib.commands.look import add_look
 from course_lib.commands.predict import add_predict
 from course_lib.commands.runs import add_runs
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_runs,
         add_reproduce,
         add_certificate,
+        add_check,
+        add_grade,
         add_doctor,
     )
     for add in everything:

@@ -11,7 +11,7 @@ PACKAGE = Path(course_lib.__file__).parent
 
 # From the ground up. What stands on one line may import from the lines above it and from its own.
 FLOORS = (
-    ("__init__", "validate", "attention", "patch_embed", "pos_embed", "parts", "vit"),
+    ("__init__", "validate", "words", "attention", "patch_embed", "pos_embed", "parts", "vit"),
     ("metrics", "statistics", "viz", "files"),
     ("data",),
     ("weights",),
@@ -20,6 +20,7 @@ FLOORS = (
     ("models",),
     ("finetune", "lora", "records"),
     ("checks", "recipes"),
+    ("grading",),
     ("widgets",),
     ("commands",),
     ("cli",),

@@ -1,7 +1,6 @@
 """What fits every exercise: what an error or the look of a wrong result says, where no known mistake is recognised."""
 
 import ast
-import inspect
 import re
 import textwrap
 from collections.abc import Collection
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.checks.compare import TOLERANCE, difference, is_dense, near
-from course_lib.checks.watch import definition, one_line
+from course_lib.words import one_line
 
 # Words of an error: its entry on the page "Errors" (book/errors.yml), and what to do.
 ERRORS = {
@@ -102,19 +101,16 @@ NEW -= {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "add
 NEW -= {"register_hook", "register_post_accumulate_grad_hook", "apply"}
 
 
-def dropped(function, pure: Collection[str]) -> str:
+def dropped(source: str, pure: Collection[str]) -> str:
     """A hint for an answer with a line whose result goes nowhere, such as x.transpose(1, 2) alone; "" if it has none.
 
     Args:
-        function: the answer.
+        source: the answer's text; where it is no whole statement, nothing is found.
         pure: names of functions of the reader's that return something new.
     """
-    written = definition(function)
-    if written is None:
-        return ""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(written)))
-    except (OSError, SyntaxError):  # nothing to be read, or no whole statement
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
         return ""
     lines = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
     lost = next((line for line in lines if _makes_something_new(line, pure)), None)

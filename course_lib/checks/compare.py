@@ -4,7 +4,8 @@ import operator
 
 import torch
 
-from course_lib.checks.watch import Raised, described, one_line
+from course_lib.checks.watch import Raised, Returned, described
+from course_lib.words import one_line
 
 # By how much an answer may differ from the oracle: the rounding of float32, also where a number like
 # torch.tensor(0.5) has entered a computation in float64.
@@ -56,7 +57,7 @@ def gradient_problem(right, outcome, parts) -> tuple[str, str]:
         if any(x.requires_grad and not y.requires_grad for x, y in zip(tensors([w]), tensors([g]), strict=True)):
             return f"{'the result' if len(parts) == 1 else part} carries no gradient", CUT
     try:
-        wanted, given = _gradients(right), _gradients(outcome)
+        wanted, given = gradients(right), gradients(outcome)
     except RuntimeError as error:  # a step back fails where something was changed in place
         return (
             f"the gradient cannot be computed: {one_line(str(error))}",
@@ -87,8 +88,14 @@ def _of(outcome):
     return tensors(as_tuple(outcome.value))
 
 
-def _gradients(outcome):
-    """{name of an input: the gradient that reaches it}, of those that ask for one."""
+def gradients(outcome: Returned) -> dict:
+    """{name of an input: the gradient that reaches it}, of those that ask for one.
+
+    Raises:
+        RuntimeError: a step back fails.
+    """
+    if outcome.gradients is not None:
+        return outcome.gradients()
     asking = {
         name + inner: tensor
         for name, value in outcome.inputs.items()
@@ -107,6 +114,24 @@ def _gradients(outcome):
         name: torch.zeros_like(tensor) if gradient is None else gradient
         for (name, tensor), gradient in zip(asking.items(), found, strict=True)
     }
+
+
+def largest_error(right, outcome) -> str:
+    """How far a result is off in the numbers, absolutely and relative to the right ones; "" where it is not in these."""
+    absolute = relative = 0.0
+    wanted, given = _of(right), _of(outcome)
+    if len(wanted) != len(given) or any(
+        not is_dense(b) or a.shape != b.shape for a, b in zip(wanted, given, strict=True)
+    ):
+        return ""
+    for a, b in zip(wanted, given, strict=True):
+        if b.device.type == "meta" or a.is_complex() or b.is_complex() or not a.numel():
+            return ""
+        a, b = a.detach().double(), b.detach().as_subclass(torch.Tensor).double()
+        far = (a - b).abs().where(~near(a, b), 0)
+        absolute = max(absolute, far.nan_to_num(nan=torch.inf).max().item())
+        relative = max(relative, (far / a.abs()).where(far > 0, 0).nan_to_num(nan=torch.inf).max().item())
+    return f"at most {absolute:.3g} off, {relative:.3g} of the right number" if absolute else ""
 
 
 def is_dense(tensor) -> bool:
@@ -168,7 +193,7 @@ def _same_numbers(a, b):
     if isinstance(a, int | float) and isinstance(b, int | float):
         return type(a) is type(b) and a == b
     if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
-        return type(a) is type(b)
+        return type(a).__name__ == type(b).__name__  # what another process has described has no other likeness
     if not (is_dense(a) and is_dense(b)):
         return False
     kinds = [(x.shape, x.dtype, x.device, x.requires_grad) for x in (a, b)]

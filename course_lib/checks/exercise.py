@@ -5,18 +5,30 @@ make, each with its own hint. Judging sends inputs in and gets arrays back; noth
 answer matters, so any correct implementation passes.
 """
 
+import inspect
 import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from course_lib.checks.advice import dropped, on_error, seen
-from course_lib.checks.compare import alike, as_tuple, difference, gradient_problem
+from course_lib.checks.compare import alike, as_tuple, difference, gradient_problem, largest_error
 from course_lib.checks.own_pieces import stand_ins
-from course_lib.checks.watch import Raised, Returned, ShortcutError, TooSlowError, described, one_line, run
+from course_lib.checks.watch import (
+    Raised,
+    Returned,
+    ShortcutError,
+    TooSlowError,
+    definition,
+    described,
+    run,
+)
+from course_lib.words import one_line
 
 PATIENCE = 3  # seconds of computing after which no hint is looked for: the answer itself takes too long
 
@@ -31,6 +43,46 @@ class Mistake:
 
     hint: str
     gives: Callable
+
+
+class Answer(Protocol):
+    """An answer where it can be called: in this process (`Here`), or in one that is only sent inputs."""
+
+    def run(self, inputs: dict, forbidden: tuple[str, ...] = (), draw: int | None = None) -> Returned | Raised:
+        """What comes of calling it with one of the probes, or a seed (`draw`) for what it draws itself."""
+        ...
+
+    def with_right(self, pieces: Mapping[str, Callable]) -> AbstractContextManager:
+        """While this lasts, right pieces stand in for the reader's own."""
+        ...
+
+    def source(self) -> str:
+        """Its text, or "" where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """An answer in this process, as a check cell has it."""
+
+    function: Callable
+
+    def run(self, inputs: dict, forbidden: tuple[str, ...] = (), draw: int | None = None) -> Returned | Raised:
+        if draw is None:
+            return run(self.function, inputs, forbidden)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw)
+            return run(self.function, inputs, forbidden)
+
+    def with_right(self, pieces: Mapping[str, Callable]) -> AbstractContextManager:
+        return stand_ins(self.function, pieces)
+
+    def source(self) -> str:
+        written = definition(self.function)
+        try:
+            return inspect.getsource(written) if written else ""
+        except OSError:  # nothing to be read
+            return ""
 
 
 @dataclass(frozen=True)
@@ -70,33 +122,49 @@ class Exercise:
         print(verdict.line)
         return verdict
 
+    @property
+    def on_stage(self) -> "Exercise":
+        """The exercise whose probes and oracle an answer is compared with, once it is `staged`: this one."""
+        return self
+
+    def staged(self, answer: Callable) -> Callable:
+        """What is called with the probes: the answer itself, or a scene with it."""
+        return answer
+
     @torch.enable_grad()  # also where the notebook has switched gradients off
     def judge(self, candidate, seed=None):
-        """Run `candidate` on every probe, fresh each time unless `seed` is given, and return the `Verdict`.
+        """Run `candidate` on every probe, fresh each time unless `seed` is given, and return the `Verdict`."""
+        if not callable(candidate):
+            return Verdict(self.name, "error", f"expected a function, got {described(candidate)}")
+        return self.on_stage.verdict(Here(self.staged(candidate)), self.fresh_probes(seed))
+
+    def fresh_probes(self, seed: int | None = None) -> list[dict]:
+        """Inputs that nobody has seen before, unless `seed` is given."""
+        seed = secrets.randbits(62) if seed is None else seed
+        return self.probes(torch.Generator().manual_seed(seed))
+
+    def verdict(self, answer: Answer, probes: list[dict]) -> "Verdict":
+        """The judgement on an answer, wherever it is.
 
         First with all that the reader wrote. If that is not right, once more with right answers to the earlier
         exercises in place of the reader's, so that each check speaks of one exercise alone.
         """
-        if not callable(candidate):
-            return Verdict(self.name, "error", f"expected a function, got {described(candidate)}")
-        seed = secrets.randbits(62) if seed is None else seed
-        probes = self.probes(torch.Generator().manual_seed(seed))
-        fault = self._fault(candidate, probes)
-        with stand_ins(candidate, self.uses if fault else {}):
+        fault = self._fault(answer, probes)
+        with answer.with_right(self.uses if fault else {}):
             if fault and self.uses:
-                fault = self._fault(candidate, probes)
-            return self._named(candidate, probes, *fault) if fault else Verdict(self.name, "passed")
+                fault = self._fault(answer, probes)
+            return self._named(answer, probes, *fault) if fault else Verdict(self.name, "passed")
 
-    def _fault(self, candidate, probes):
-        """(inputs, outcome, problem, advice) of the first probe on which the candidate is not right, or None."""
+    def _fault(self, answer, probes):
+        """(inputs, outcome, problem, advice) of the first probe on which the answer is not right, or None."""
         for inputs in probes:
-            outcome = run(candidate, inputs, (*self.forbidden, self.name))
+            outcome = answer.run(inputs, (*self.forbidden, self.name))
             problem, advice = self._problem(inputs, outcome)
             if problem:
                 return inputs, outcome, problem, advice
         return None
 
-    def _named(self, candidate, probes, inputs, outcome, problem, advice):
+    def _named(self, answer, probes, inputs, outcome, problem, advice):
         """The verdict on a wrong answer."""
         if _is_a_stub(outcome) and inputs is probes[0]:
             raises = "it raises NotImplementedError: write the body in its place"
@@ -104,9 +172,11 @@ class Exercise:
             return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else nothing)
         status = "error" if isinstance(outcome, Raised) else "wrong"
         with warnings.catch_warnings(action="ignore"):  # those of the mistakes are not the reader's
-            hint = dropped(candidate, self.uses) or self._hint(candidate, probes, outcome)
-            hint = hint or _drawn(candidate, inputs, outcome) or advice or f"the task is to {self.task}"
-        return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint)
+            hint = dropped(answer.source(), self.uses)
+            known = "" if hint else self._hint(answer, probes, outcome)
+            hint = hint or known or _drawn(answer, inputs, outcome) or advice or f"the task is to {self.task}"
+        off = "" if isinstance(outcome, Raised) else largest_error(run(self.oracle, inputs), outcome)
+        return Verdict(self.name, status, f"{problem} for {_shapes(inputs)}", hint, bool(known), off)
 
     def _problem(self, inputs, outcome):
         """What is wrong with the outcome and where, and what can be said about it; ("", "") if nothing is."""
@@ -132,8 +202,8 @@ class Exercise:
             return f"your function changes {outcome.changed}", advice
         return gradient_problem(right, outcome, self.parts)
 
-    def _hint(self, candidate, probes, outcome):
-        """The hint of the mistakes that do on all probes what the candidate does; "" if there are none, or two hints.
+    def _hint(self, answer, probes, outcome):
+        """The hint of the mistakes that do on all probes what the answer does; "" if there are none, or two hints.
 
         Of an error the words count too, unless the mistake has shown itself in wrong numbers on another probe.
         """
@@ -144,7 +214,7 @@ class Exercise:
             if time.process_time() - begun > PATIENCE:
                 return ""
             start = time.perf_counter()
-            given = run(candidate, probe)
+            given = answer.run(probe)
             tried.append((time.perf_counter() - start, given, probe, alike(given, run(self.oracle, probe))))
         if all(right for *_, right in tried):
             return ""  # it does not show in the numbers, and a mistake that is alike is none on these probes
@@ -166,16 +236,11 @@ def _is_a_stub(outcome):
     return outcome.by_stub if isinstance(outcome, Raised) else outcome.value is None
 
 
-def _drawn(candidate, inputs, outcome):
+def _drawn(answer, inputs, outcome):
     """A hint for an answer that gives other numbers each time, as with a layer that it makes itself; "" otherwise."""
     if isinstance(outcome, Raised):
         return ""
-    outcomes = []
-    for seed in (1, 2):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            outcomes.append(run(candidate, inputs))
-    return "" if alike(*outcomes) else DRAWN
+    return "" if alike(*(answer.run(inputs, draw=seed) for seed in (1, 2))) else DRAWN
 
 
 DRAWN = "called twice with the same inputs, it gives different numbers: a layer that you make starts with random weights, and rand, empty and dropout are no better; compute with what you are given."
@@ -189,6 +254,8 @@ class Verdict:
     status: str  # "passed", "not attempted", "wrong" or "error"
     problem: str = ""
     hint: str = ""
+    known: bool = False  # whether the hint is that of a known mistake
+    off: str = ""  # how far the numbers are off, where the fault lies in them
 
     @property
     def line(self):

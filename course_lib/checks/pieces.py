@@ -12,6 +12,7 @@ import re
 import symtable
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 from course_lib.checks.catalogue import NAMES, find
@@ -163,6 +164,16 @@ def _load(name, source, kept):
     space = {other: _resolve(other, {k: v for k, v in kept.items() if k != name})[0] for other in others}
     exec(code, space)
     return space[name]
+
+
+def load_piece(name: str, sources: dict[str, str]) -> Callable:
+    """The function of an exercise from its text. Others of `sources` that it calls are loaded with it; what is not
+    among them it takes from the course.
+
+    Raises:
+        KeyError: the text does not define it. Anything else that the text raises goes through.
+    """
+    return _load(name, sources[name], sources)
 
 
 def _source(exercise, function):

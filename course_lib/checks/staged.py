@@ -21,19 +21,14 @@ class StagedExercise(Exercise):
     stage: Callable = field(kw_only=True)
 
     @cached_property
-    def on_stage(self):
+    def on_stage(self) -> Exercise:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, for it is made)
         """The exercise of the scenes: its oracle and its mistakes are staged, as its answers must be."""
         plain = {field.name: getattr(self, field.name) for field in fields(Exercise)}
         plain["oracle"] = self.stage(self.oracle)
         plain["mistakes"] = tuple(replace(mistake, gives=self.stage(mistake.gives)) for mistake in self.mistakes)
         return Exercise(**plain)
 
-    def judge(self, candidate, seed=None):
-        if not callable(candidate):
-            return self.on_stage.judge(candidate, seed)
-        return self.on_stage.judge(self.staged(candidate), seed)
-
-    def staged(self, answer):
+    def staged(self, answer: Callable) -> Callable:
         """The scene with this answer, whose lines and names count where one is named."""
         scene = self.stage(answer)
         scene.__wrapped__ = answer

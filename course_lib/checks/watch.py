@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import types
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from dis import opmap
@@ -18,6 +19,8 @@ import torch
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from course_lib.words import one_line
+
 LIMIT = 10  # seconds that one call may compute; where an answer is right it takes a small part of one
 
 
@@ -26,6 +29,7 @@ class Returned:
     value: object
     changed: str  # what the call changed outside of itself, or ""
     inputs: dict  # the copies that it was given: gradients are asked for with respect to these
+    gradients: Callable[[], dict] | None = None  # gives them, where the call was in another process
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,6 @@ def run(function, inputs, forbidden=()):
                     part.close()  # or Python warns, later and elsewhere, that nobody waited for it
             outcome = Returned(value, _changed(before, _world()) or _changed_inputs(inputs, copies), copies)
     return Raised(ShortcutError, found[0]) if found else outcome
-
-
-def one_line(text: str, width: int = 200) -> str:
-    """`text` without line breaks and control characters, cut after a word if it is longer than `width`."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= width else text[:width].rpartition(" ")[0] + " …"
 
 
 def described(value) -> str:
@@ -178,7 +176,9 @@ def _calls_seen(forbidden, found):
     def watch(frame, event, _):
         if event == "call" and (name := frame.f_globals.get("__name__") or "").startswith(("torch.nn.", "course_lib.")):
             caller = frame.f_back.f_globals.get("__name__") or ""
-            if "course_lib.checks." not in name + caller:
+            # A scene's own functions are called by PyTorch, as hooks and modules.
+            own = ("course_lib.checks.", "torch.") if name.startswith("course_lib.checks.") else "course_lib.checks."
+            if not caller.startswith(own):
                 note(f"{name}.{frame.f_code.co_qualname}")
 
     before = sys.getprofile()

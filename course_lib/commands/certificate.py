@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-WHAT = "certificate of the course on the Vision Transformer"
-
 
 def add_certificate(commands: Any) -> None:
     certificate = commands.add_parser(
@@ -25,6 +23,7 @@ def _certificate(options: argparse.Namespace) -> int:
     from course_lib.checks.pieces import FILE, kept_pieces
     from course_lib.checks.progress import passed
     from course_lib.files.atomic import write_atomically
+    from course_lib.grading.agreed import CERTIFICATE
 
     if not options.name.strip():
         raise ValueError('the name is empty: --name "Ada Lovelace"')
@@ -34,7 +33,7 @@ def _certificate(options: argparse.Namespace) -> int:
         )
     kept = kept_pieces()
     content = {
-        "what": WHAT,
+        "what": CERTIFICATE,
         "name": options.name.strip(),
         "course": __version__,
         "date": date.today().isoformat(),

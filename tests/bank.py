@@ -12,7 +12,10 @@ from course_lib.checks.edits import Edited, listed
 
 ANSWERS = [importlib.import_module(f"answers.{chapter}") for chapter in catalogue.CHAPTERS]
 RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
-ALL_RIGHT = {name: (*answers, *others.RIGHT.get(name, ())) for name, answers in RIGHT.items()}  # RIGHT has mutants
+MORE = {name: answers for bank in ANSWERS for name, answers in getattr(bank, "MORE", {}).items()}
+ALL_RIGHT = {  # RIGHT has mutants
+    name: (*answers, *MORE.get(name, ()), *others.RIGHT.get(name, ())) for name, answers in RIGHT.items()
+}
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
 SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
 EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}

@@ -121,6 +121,8 @@ def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
         def watched(*inputs):
             try:
                 return function(*inputs)
+            except AssertionError:  # a test that says no
+                raise
             except Exception as error:
                 errors.append(error)
                 raise

@@ -1,7 +1,7 @@
 """Right implementations of different make, and such with a bug that no shape betrays: what the tests of the bug gallery
 are tried on.
 
-The bugs are real ones; the gallery says where each was met. All are written anew.
+Most of the bugs were met in published code, and the gallery says where. All are written anew.
 """
 
 import random
@@ -318,7 +318,7 @@ def step_on_probabilities(model, optimizer, images, labels):
     return loss.item()
 
 
-def step_with_the_last_gradient(model, optimizer, images, labels):
+def step_a_call_late(model, optimizer, images, labels):
     optimizer.step()
     optimizer.zero_grad()
     loss = F.cross_entropy(model(images), labels)
@@ -341,7 +341,7 @@ def step_without_the_last_example(model, optimizer, images, labels):
 WRONG_STEPS = {
     "the gradients are never cleared": step_that_never_clears,
     "the cross-entropy gets probabilities": step_on_probabilities,
-    "the optimiser steps with the gradient of the batch before": step_with_the_last_gradient,
+    "the step comes one call late": step_a_call_late,
     "the gradient is that of a sum, not of a mean": step_on_the_sum,
     "an odd last example is left out": step_without_the_last_example,
 }

@@ -37,8 +37,8 @@ class WrittenTest(StagedExercise):
     """An exercise whose answer is a test. Its oracle is a right test, its mistakes are tests that are not.
 
     Args:
-        right: {what tells it from the others: a right implementation}; reads on from "the right code".
-        wrong: {what is wrong: an implementation with this bug}; reads on from "the bug where".
+        right: {what tells it from the others: a right implementation}.
+        wrong: {what is wrong: an implementation with this bug}.
     """
 
     right: Mapping[str, Callable] = field(kw_only=True)
@@ -134,8 +134,8 @@ class Trial(Exercise):
             return ""
         for name, *of_one in zip(self.parts, *said, strict=True):
             if 0 < sum(of_one) < len(of_one):
-                kind = "the right code" if name in self.parts[: self.right] else "the bug where"
-                return f"{CHANCE} In {len(of_one)} runs it passes {kind} {name} {sum(of_one)} times."
+                kind = "right code" if name in self.parts[: self.right] else "a bug"
+                return f"{CHANCE} In {len(of_one)} runs it passes {kind} ({name}) {sum(of_one)} times."
         return ""
 
 
@@ -155,13 +155,14 @@ def _advice(failed, passed, trial):
 
 
 def _said(failed, passed, lines, trial):
-    """'it passes the bug where ..., and fails the right code ...', in few words."""
+    """'it passes 1 of 5 bugs (...) and fails 2 of 6 that are right (...)', each by its name."""
     bugs, words = len(trial.parts) - trial.right, []
     if passed:
-        where = ", and the one where ".join(passed)
-        words.append(f"passes all {bugs} bugs" if len(passed) == bugs else f"passes the bug where {where}")
+        every = "all of them" if len(passed) == bugs else "; ".join(passed)
+        words.append(f"passes {len(passed)} of {bugs} bugs ({every})")
     if failed:
-        every = "all right code" if len(failed) == trial.right else f"the right code {', and that '.join(failed)}"
+        every = "all of them" if len(failed) == trial.right else "; ".join(failed)
         line = next((lines[name] for name in failed if lines[name]), "")
-        words.append(f"fails {every}{f', in your line `{line}`' if line else ''}")
+        where = f", in your line `{line}`" if line else ""
+        words.append(f"fails {len(failed)} of {trial.right} that are right ({every}){where}")
     return f"it {' and '.join(words)}"

@@ -36,8 +36,7 @@ def run(bug, seed):
     val, test = zip(*history, strict=True)
     print(f"{bug:20} {seed} {both[-1]:.1%}", flush=True)
     return {"bug": bug, "seed": seed} | {
-        name: [round(share, 4) for share in shares]
-        for name, shares in (("val", val), ("test", test), ("both", both))
+        name: [round(share, 4) for share in shares] for name, shares in (("val", val), ("test", test), ("both", both))
     }
 
 

@@ -174,12 +174,12 @@ def settled(block):
 
 
 class ExplicitBlock(EncoderBlock):
-    """Pre-norm, in four lines and with other names for what stands between."""
+    """Pre-norm, half by half and with other names for what stands between."""
 
     def forward(self, x):
         seen = self.attn(self.norm1(x))
         middle = seen + x
-        thought = self.mlp.fc2(self.mlp.act(self.mlp.fc1(self.norm2(middle))))
+        thought = self.mlp(self.norm2(middle))
         return thought + middle
 
 

@@ -95,8 +95,8 @@ def attention_compared_and_not_asserted(attention):
 
 def attention_without_an_assert(attention):
     q, k, v = torch.randn(3, 4, 5)
-    right = attention(q, k, v).shape == (4, 5)
-    assert right or not right
+    if attention(q, k, v).shape != (4, 5):
+        print("wrong")
 
 
 def attention_returned(attention):

@@ -7,13 +7,15 @@ import linecache
 import notebooks
 from answers import others
 
-from course_lib.checks import EXERCISES
+from course_lib.checks import EXERCISES, catalogue
 from course_lib.checks.edits import Edited, listed
 
-CHAPTERS = sorted({exercise.chapter for exercise in EXERCISES.values()})
-ANSWERS = [importlib.import_module(f"answers.ch{chapter}") for chapter in CHAPTERS]
+ANSWERS = [importlib.import_module(f"answers.{chapter}") for chapter in catalogue.CHAPTERS]
 RIGHT = {name: answers for bank in ANSWERS for name, answers in bank.RIGHT.items()}
-ALL_RIGHT = {name: (*answers, *others.RIGHT.get(name, ())) for name, answers in RIGHT.items()}  # RIGHT has mutants
+MORE = {name: answers for bank in ANSWERS for name, answers in getattr(bank, "MORE", {}).items()}
+ALL_RIGHT = {  # RIGHT has mutants
+    name: (*answers, *MORE.get(name, ()), *others.RIGHT.get(name, ())) for name, answers in RIGHT.items()
+}
 WRONG = {name: answers for bank in ANSWERS for name, answers in bank.WRONG.items()}
 SLIPS = {name: text for bank in ANSWERS for name, text in getattr(bank, "SLIPS", {}).items()}
 EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "EQUIVALENT", {}).items()}
@@ -21,7 +23,7 @@ EQUIVALENT = {name: known for bank in ANSWERS for name, known in getattr(bank, "
 
 def chapter_functions(chapter, text):
     """Execute the imports and the exercise cells of a chapter, with `text(cell)` as the code of each exercise."""
-    (path,) = notebooks.BOOK.glob(f"{chapter}_*.py")
+    (path,) = (path for path in notebooks.sources() if notebooks.label(path) == chapter.lstrip("0"))
     names = {}
     for cell in notebooks.read_source(path).cells:
         tags = cell.metadata.get("tags", [])

@@ -105,7 +105,7 @@ def table(record):
         rows = list(rows)
         total = {name: sum(row[name] for row in rows) for name in rows[0] if name not in ("exercise", "chapter")}
         lines.append(
-            f"| {int(chapter)} | {len(rows)} | {total['right_passed']} of {total['right']} | "
+            f"| {chapter.lstrip('0')} | {len(rows)} | {total['right_passed']} of {total['right']} | "
             f"{total['wrong_rejected']} of {total['wrong']} | {total['mutants']} | {total['mutants_rejected']} | "
             f"{total['mutants'] - total['mutants_rejected']} |"
         )

@@ -219,12 +219,19 @@ def test_the_title_carries_the_chapters_number(path):
     assert notebooks.read_source(path).cells[0].source == "# 1. A chapter"
 
 
+def test_a_chapter_without_a_number_has_a_letter(path, chapters):
+    other = path.with_name("bug_gallery.py")
+    assert [notebooks.label(source) for source in notebooks.sources()] == ["1", "9", "10", "B"]
+    assert notebooks.read_source(other).cells[0].source.startswith("# A chapter")
+
+
 @pytest.fixture
 def chapters(project):
-    """Chapters 1, 9 and 10, with an exercise in each of the last two."""
+    """Chapters 1, 9 and 10 and one without a number, with an exercise in each of the last three."""
     for name, exercise in (
         ("09_tuning", "### Exercise 9.2 · `macro_f1`"),
         ("10_twin", "### Exercise 10.1 · Past 91 %"),
+        ("bug_gallery", "### Exercise B.2 · `test_it`"),
     ):
         text = f"# %% [markdown]\n# # A chapter\n#\n# {exercise}\n"
         (project / f"book/{name}.py").write_text(text)
@@ -245,6 +252,12 @@ def chapters(project):
         ("from **chapter 9** on", "from **[chapter 9](09_tuning.ipynb)** on"),
         ("exercise 9.2", "[exercise 9.2](09_tuning.ipynb#exercise-92--macro_f1)"),
         ("Exercise 10.1", "[Exercise 10.1](10_twin.ipynb#exercise-101--past-91-)"),
+        ("Exercise B.2, not b.2", "[Exercise B.2](bug_gallery.ipynb#exercise-b2--test_it), not b.2"),
+        (
+            "exercises 9.2 and B.2",
+            "[exercises 9.2](09_tuning.ipynb#exercise-92--macro_f1) and [B.2](bug_gallery.ipynb#exercise-b2--test_it)",
+        ),
+        ("exercise by exercise, chapter B", "exercise by exercise, chapter B"),
         ("this is chapter 1, then chapters 1 to 9", "this is chapter 1, then chapters 1 to [9](09_tuning.ipynb)"),
         ("the chapters, an exercise, section 9.2", "the chapters, an exercise, section 9.2"),
         ("## After chapter 9", "## After chapter 9"),
@@ -260,7 +273,7 @@ def test_a_mention_becomes_a_link(chapters, text, linked):
     assert notebooks.link_mentions(linked, notebooks.targets(), own=1) == linked
 
 
-@pytest.mark.parametrize("mention", ["chapter 2", "Chapters 9 and 11", "exercise 9.3"])
+@pytest.mark.parametrize("mention", ["chapter 2", "Chapters 9 and 11", "exercise 9.3", "exercise B.3"])
 def test_a_mention_of_what_is_not_there_is_refused(chapters, mention):
     with pytest.raises(ValueError, match=f"there is no (chapter|exercise) {mention.split()[-1]}: '{mention} is it"):
         notebooks.link_mentions(f"{mention} is it", notebooks.targets())

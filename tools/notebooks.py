@@ -3,8 +3,8 @@
     python tools/notebooks.py build [NAME ...]    write what is out of date, executing only what changed
     python tools/notebooks.py check               say what is out of date, execute nothing
 
-`book/NN_slug.py` (jupytext percent format) is the only file of a chapter that is edited. Cells are
-told apart by tags:
+`book/NN_slug.py` (jupytext percent format) is the only file of a chapter that is edited. A chapter without a number
+has a letter, the first of its name, and its exercises are B.1, B.2, ... Cells are told apart by tags:
 
     setup       the imports; the lines that install the package where it is missing are put before them
     exercise    holds a function with `# BEGIN SOLUTION` ... `# END SOLUTION`; the learner gets a stub
@@ -62,12 +62,12 @@ PREDICTION = "> **Predict."
 HEADING = re.compile(r"^(?=#+ |> \*\*Predict\.)", re.M)  # where prose stops to be about what came out
 ALT = re.compile(r"\A#\| alt: (?P<text>.*)\n")
 
-NUMBER = r"\d+(?:\.\d+)?"
+NUMBER = r"(?:\d+(?:\.\d+)?|[A-Z]\.\d+)"
 # What a mention is looked for outside of: code, headings, formulas, links, tags; and the mention, one or a list.
 MENTION = re.compile(
     r"```.*?^```|^#.*?$|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\[[^\]]*\]\([^)]*\)|<summary>.*?</summary>|"
-    rf"\b(?P<mention>(?:chapter|exercise)(?:s\s{NUMBER}(?:(?:,|,? and| to)\s{NUMBER})*|\s{NUMBER}))",
-    re.M | re.S | re.I,
+    rf"\b(?P<mention>(?i:chapter|exercise)(?:s\s{NUMBER}(?:(?:,|,? and| to)\s{NUMBER})*|\s{NUMBER}))",
+    re.M | re.S,
 )
 ONE = re.compile(rf"(?:(?:chapter|exercise)s?\s)?(?P<number>{NUMBER})", re.I)
 EXERCISE = re.compile(rf"^# ### (?P<title>Exercise (?P<number>{NUMBER}) .*)$", re.M)
@@ -103,7 +103,13 @@ print(json.dumps(sorted(f for f in map(os.path.realpath, _files) if f.startswith
 
 
 def sources():
-    return sorted(BOOK.glob("[0-9][0-9]_*.py"))
+    return sorted(BOOK.glob("*.py"))
+
+
+def label(path):
+    """What the exercises of a chapter are numbered with: its number, or a letter: 1, 12, B."""
+    number = path.name[:2]
+    return str(int(number)) if number.isdecimal() else path.name[0].upper()
 
 
 def targets():
@@ -111,7 +117,7 @@ def targets():
     found = {}
     for path in sources():
         page = f"{path.stem}.ipynb"
-        found[str(int(path.name[:2]))] = page
+        found[label(path)] = page
         for match in EXERCISE.finditer(path.read_text(encoding="utf-8")):
             anchor = re.sub(r"[^\w -]", "", match["title"].lower()).replace(" ", "-")  # as MyST and GitHub make it
             found[match["number"]] = f"{page}#{anchor}"
@@ -151,7 +157,7 @@ def read_source(path):
         "colab": {"toc_visible": True},
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    number, known = int(path.name[:2]), targets()
+    number, known = label(path), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
     notebook.cells.append(_progress(number))
@@ -180,7 +186,8 @@ def read_source(path):
     fold_answers(notebook.cells)
     for cell in notebook.cells:
         fold(cell)
-    notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
+    if number.isdecimal():
+        notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {number}. ", 1)
     return notebook
 
 

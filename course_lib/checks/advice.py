@@ -114,14 +114,22 @@ def dropped(source: str, pure: Collection[str]) -> str:
         return ""
     lines = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
     lost = next((line for line in lines if _makes_something_new(line, pure)), None)
-    return f"the result of your line `{one_line(ast.unparse(lost), 80)}` is not kept: give it a name." if lost else ""
+    if lost is None:
+        return ""
+    what = "`assert` it, or give it a name" if _compares(lost) else "give it a name"
+    return f"the result of your line `{one_line(ast.unparse(lost), 80)}` is not kept: {what}."
+
+
+def _compares(line: ast.expr) -> bool:
+    name = line.func.attr if isinstance(line, ast.Call) and isinstance(line.func, ast.Attribute) else ""
+    return isinstance(line, ast.Compare) or name in ("allclose", "equal", "isclose", "all", "any")
 
 
 def _makes_something_new(line: ast.expr, pure: Collection[str]) -> bool:
     if isinstance(line, ast.Attribute):
         return line.attr in ("T", "mT")
     if not isinstance(line, ast.Call):
-        return isinstance(line, ast.BinOp | ast.UnaryOp)
+        return isinstance(line, ast.BinOp | ast.UnaryOp | ast.Compare)
     if isinstance(line.func, ast.Name):
         return line.func.id in (*pure, "rearrange", "reduce", "repeat")
     writes = any(keyword.arg in ("out", "inplace") for keyword in line.keywords)

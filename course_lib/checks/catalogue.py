@@ -18,6 +18,14 @@ CHAPTERS = {
     "ch11": ("patch_filters", "pos_embed_similarity", "row_column_share"),
     "ch12": ("record_attention", "attention_rollout", "mean_attention_distance"),
     "ch13": ("pointing_game", "deletion_curve", "randomise_from_top"),
+    "bugs": (
+        "test_attention",
+        "test_patchify",
+        "test_block",
+        "test_train_step",
+        "test_random_flip",
+        "test_evaluate",
+    ),
 }
 
 NAMES = tuple(name for names in CHAPTERS.values() for name in names)

@@ -91,7 +91,7 @@ class Exercise:
 
     Args:
         name: the function that the reader writes.
-        chapter: "01", "02", ...
+        chapter: "01", "02", ..., or "B" for the bug gallery.
         signature: the call as the chapter writes it.
         task: what the function must do, with shapes; reads on from "the task is to".
         probes: random generator -> list of keyword arguments, at least three, of different shapes.
@@ -104,6 +104,8 @@ class Exercise:
         forbidden: ends of the names of ready-made solutions, such as "softmax" or "LayerNorm.forward". The answer may
             call none of them, nor a function of the course's that is named as the exercise is.
     """
+
+    nothing = "it returns nothing: write the body, or add the missing `return`"  # said of a stub
 
     name: str
     chapter: str
@@ -168,8 +170,7 @@ class Exercise:
         """The verdict on a wrong answer."""
         if _is_a_stub(outcome) and inputs is probes[0]:
             raises = "it raises NotImplementedError: write the body in its place"
-            nothing = "it returns nothing: write the body, or add the missing `return`"
-            return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else nothing)
+            return Verdict(self.name, "not attempted", raises if isinstance(outcome, Raised) else self.nothing)
         status = "error" if isinstance(outcome, Raised) else "wrong"
         with warnings.catch_warnings(action="ignore"):  # those of the mistakes are not the reader's
             hint = dropped(answer.source(), self.uses)

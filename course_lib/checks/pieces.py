@@ -147,7 +147,7 @@ def _resolve(name, kept):
     exercise = find(name)
     course = exercise.oracle
     if name not in kept:
-        return course, f"the course's (exercise of chapter {int(exercise.chapter)})"
+        return course, f"the course's (exercise of chapter {exercise.chapter.lstrip('0')})"
     try:
         return _load(name, kept[name], kept), "yours"
     except Exception as error:  # whatever the reader's file does

@@ -18,6 +18,8 @@ class StagedExercise(Exercise):
     tensors. Given a model, it is the answer itself: so a later chapter can use the oracle.
     """
 
+    of_scenes = Exercise  # what makes the exercise of the scenes
+
     stage: Callable = field(kw_only=True)
 
     @cached_property
@@ -26,7 +28,7 @@ class StagedExercise(Exercise):
         plain = {field.name: getattr(self, field.name) for field in fields(Exercise)}
         plain["oracle"] = self.stage(self.oracle)
         plain["mistakes"] = tuple(replace(mistake, gives=self.stage(mistake.gives)) for mistake in self.mistakes)
-        return Exercise(**plain)
+        return self.of_scenes(**plain)
 
     def staged(self, answer: Callable) -> Callable:
         """The scene with this answer, whose lines and names count where one is named."""

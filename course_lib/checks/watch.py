@@ -73,7 +73,7 @@ def run(function, inputs, forbidden=()):
                 value = function(*copies.values())
         except (Exception, SystemExit, GeneratorExit, TooSlowError) as error:  # the reader's code may raise anything
             _forget_einops_recipes()
-            outcome = _raised(error, function)
+            outcome = raised(error, function)
         else:
             for part in value if isinstance(value, (tuple, list)) else (value,):
                 if inspect.iscoroutine(part):
@@ -112,8 +112,8 @@ def definition(function: Any) -> types.FunctionType | None:
             return None
 
 
-def _raised(error, function):
-    """What came up, where in the reader's own code, and whether it is a stub's."""
+def raised(error: BaseException, function: Any) -> Raised:
+    """What came up in a call of `function`, where in the reader's own code, and whether it is a stub's."""
     try:
         text = one_line(str(error)) or "no message"
     except Exception:  # an error of the reader's own may fail at being printed

@@ -66,6 +66,12 @@ FOR = {
     "pointing_game": "to score a map against where the object is",
     "deletion_curve": "to test a map by taking away what it points at",
     "randomise_from_top": "to test a map against a model that has forgotten",
+    "test_attention": "to tell right attention from attention that only has the right shape",
+    "test_patchify": "to be sure that each pixel lies where it belongs",
+    "test_block": "to see whether a block adds to the tokens what it should",
+    "test_train_step": "to catch a training step that learns the wrong way",
+    "test_random_flip": "to see whether chance is drawn for each image, and right",
+    "test_evaluate": "to catch an accuracy that is counted wrongly",
 }
 
 HEADING = re.compile(
@@ -119,9 +125,9 @@ def tick(name):
 
 def chapter(path) -> str:
     """The section of one chapter."""
-    number, known = int(path.name[:2]), notebooks.targets()
+    known = notebooks.targets()
     title = notebooks.read_source(path).cells[0].source.partition("\n")[0].removeprefix("# ")
-    lines = [f"## [{title}]({known[str(number)]})\n", HEAD]
+    lines = [f"## [{title}]({known[notebooks.label(path)]})\n", HEAD]
     for entry in entries(path):
         time = f"{entry.minutes} min" if entry.minutes else "hours, on a GPU"
         what = FOR[entry.name] if entry.name else "to check a published claim yourself; there is no check"

@@ -194,7 +194,9 @@ def read_source(path):
 def _progress(chapter):
     """The last cell: how far the reader is. What it prints is the reader's own, so it is neither kept nor compared."""
     tags = ["progress", "nbval-ignore-output", "remove-cell"]  # the site has another (assets/js/progress.js)
-    return nbformat.v4.new_code_cell(PROGRESS.format(chapter).rstrip(), metadata={"tags": tags})
+    return nbformat.v4.new_code_cell(
+        PROGRESS.format(chapter if chapter.isdecimal() else json.dumps(chapter)).rstrip(), metadata={"tags": tags}
+    )
 
 
 def fold_answers(cells):

@@ -13,4 +13,5 @@ export default {
   "11_filters": ["patch_filters", "pos_embed_similarity", "row_column_share"],
   "12_attention_maps": ["record_attention", "attention_rollout", "mean_attention_distance"],
   "13_explain": ["pointing_game", "deletion_curve", "randomise_from_top"],
+  "bug_gallery": ["test_attention", "test_patchify", "test_block", "test_train_step", "test_random_flip", "test_evaluate"],
 };

@@ -140,7 +140,9 @@ def in_the_page() -> str:
     """The section of the exercises that are written in the page."""
     lines = ["## [In the page, without PyTorch](practice.md)\n", HEAD]
     for number, practice in enumerate(practice_page.PRACTICES, 1):
-        hard, time, what = re.match(r"\*(\w+), (\d+) minutes\. (.*?)\.\*", practice.about).groups()
+        found = re.match(r"\*(\w+), (\d+) minutes\. (.*?)\.\*", practice.about)
+        assert found, practice.about
+        hard, time, what = found.groups()
         anchor = re.sub(r"[^\w -]", "", f"{number} {practice.title}".lower()).replace(" ", "-")
         link = f"[{practice.title}](practice.md#{anchor})"
         lines.append(

@@ -153,14 +153,18 @@ def _one_row(query, keys, values):
 
 def _attention_row(query, keys, values):
     root = len(query) ** 0.5
-    scores = [sum(query[i] * key[i] for i in range(len(query))) / root for key in keys]
+    scores = []
+    for key in keys:
+        dot = sum(query[i] * key[i] for i in range(len(query)))
+        scores.append(dot / root)
     largest = max(scores)
     exps = [math.exp(s - largest) for s in scores]
     total = sum(exps)
     weights = [e / total for e in exps]
     output = []
     for column in range(len(values[0])):
-        output.append(sum(weights[j] * values[j][column] for j in range(len(values))))
+        parts = [weights[j] * values[j][column] for j in range(len(values))]
+        output.append(sum(parts))
     return output
 
 
@@ -188,7 +192,7 @@ ATTENTION_ROW = StagedExercise(
         you divide by the root of the length of a value: d is the length of the query.
             len(query) ** 0.5 ⇒ len(values[0]) ** 0.5
         you divide after the softmax, so the weights no longer sum to 1: the division by √d belongs before it.
-            / root for ⇒ for
+            dot / root ⇒ dot
             e / total ⇒ e / total / root
         math.exp overflows for large scores: use the softmax that subtracts the largest score first.
             s - largest ⇒ s

@@ -56,6 +56,10 @@ from course_lib.checks import progress
 
 progress({})  # what has passed in this chapter and in the course, from my_pieces.py
 """
+JUDGED = """\
+To have the whole notebook judged as a teacher would, in a kernel of its own: save it, and run `course check {}.ipynb` in a \
+terminal. In Colab, run `from course_lib.grading import check_this_notebook; check_this_notebook()` in a cell.\
+"""
 STUB = "...  # your code here"
 UNJUDGED = "○ {}: not judged yet. Run this cell; the line begins with ✓ when your answer is right.\n"
 PREDICTION = "> **Predict."
@@ -160,7 +164,7 @@ def read_source(path):
     number, known = label(path), targets()
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     exercise, used = None, set()
-    notebook.cells.append(_progress(number))
+    notebook.cells += [nbformat.v4.new_markdown_cell(JUDGED.format(path.stem)), _progress(number)]
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
         if "setup" in tags:

@@ -20,11 +20,11 @@ def difference(wanted, given) -> str:
         return _difference_of_ints(wanted, given)
     if not isinstance(given, torch.Tensor):
         return f"expected a tensor, got {described(given)}"
+    if not given.is_nested and given.shape != wanted.shape:
+        return f"expected shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
     if given.device != wanted.device or not is_dense(given):
         kind = "nested" if given.is_nested else given.layout
         return f"expected a dense tensor on {wanted.device}, got a tensor ({kind}) on {given.device}"
-    if given.shape != wanted.shape:
-        return f"expected shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
     if given.dtype != wanted.dtype:
         return f"expected {wanted.dtype}, got {given.dtype}"
     right = near(wanted, given)

@@ -241,7 +241,10 @@ def _drawn(answer, inputs, outcome):
     """A hint for an answer that gives other numbers each time, as with a layer that it makes itself; "" otherwise."""
     if isinstance(outcome, Raised):
         return ""
-    return "" if alike(*(answer.run(inputs, draw=seed) for seed in (1, 2))) else DRAWN
+    first, second = (answer.run(inputs, draw=seed) for seed in (1, 2))
+    return (
+        DRAWN if alike(first, first) and not alike(first, second) else ""
+    )  # what has no numbers is not even like itself
 
 
 DRAWN = "called twice with the same inputs, it gives different numbers: a layer that you make starts with random weights, and rand, empty and dropout are no better; compute with what you are given."

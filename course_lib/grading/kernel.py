@@ -184,9 +184,11 @@ class Kernel:
         content |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": False}
         sent = self.session.send(self.shell, "execute_request", content)["header"]["msg_id"]
         deadline, self.printed = self._clock() + self.limits.cell, 0
-        error, told, replied, idle = None, [], None, False
+        error, told, replied, idle, pings = None, [], 0.0, False, set()
         while not (replied and idle):
             for socket, message in self._messages():
+                if message["parent_header"].get("msg_id") in pings and socket is self.iopub and not idle:
+                    self._end("printed more than can be received")  # what comes later has arrived, and the rest has not
                 if message["parent_header"].get("msg_id") != sent:
                     continue
                 kind, content = message["msg_type"], message["content"]
@@ -197,8 +199,10 @@ class Kernel:
                     idle = idle or content.get("execution_state") == "idle"
                 elif kind == "display_data" and ANSWER in content.get("data", {}):
                     told.append(content["data"][ANSWER])
-            if replied and time.monotonic() - replied > 2:  # a message that was too large cuts the connection
-                self._end("printed more than can be received")
+            if (
+                replied and not idle and time.monotonic() - replied > 1 + len(pings)
+            ):  # too large a message cuts the connection
+                pings.add(self.session.send(self.shell, "kernel_info_request")["header"]["msg_id"])
             self._watch(deadline, cap)
         return error, told
 

@@ -138,7 +138,7 @@ def _limits(settings: dict) -> list[str]:
 
 
 def _can_limit_memory() -> bool:
-    return sys.platform == "linux"  # elsewhere the call is there and does nothing
+    return resource is not None and sys.platform == "linux"  # elsewhere the call is there and does nothing
 
 
 def _limit_memory(settings: dict) -> None:

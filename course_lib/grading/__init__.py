@@ -2,8 +2,6 @@
 
 from typing import Any
 
-__all__ = ["check_this_notebook"]
-
 
 def __getattr__(name: str) -> Any:
     if name == "check_this_notebook":  # with PyTorch, which the process that watches a kernel does without

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ PATIENCE = 10  # times all that a notebook may take, before a process that judge
 @dataclass
 class _Worker:
     process: Any
-    pipe: Connection
+    pipe: Any  # a Connection, of which Windows has another kind
     file: Path | None = None
     attempt: int = 0
     since: float = 0.0
@@ -88,7 +88,7 @@ def _hired(limits: Limits, chapter: int | None) -> _Worker:
     return _Worker(process, here)
 
 
-def _work(pipe: Connection, limits: Limits, chapter: int | None) -> None:
+def _work(pipe: Any, limits: Limits, chapter: int | None) -> None:
     """Judge what comes through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind

@@ -73,7 +73,8 @@ class Kernel:
     files: dict[str, bytes] = field(default_factory=dict)  # what lies in its working folder at first
 
     def __enter__(self) -> "Kernel":
-        self.folder = Path(tempfile.mkdtemp(prefix="course-")).resolve()
+        short = len(tempfile.gettempdir()) < 60 or os.name != "posix"  # the path of a socket has 100 characters
+        self.folder = Path(tempfile.mkdtemp(prefix="course-", dir=None if short else "/tmp")).resolve()
         try:
             self._start()
         except BaseException:
@@ -136,7 +137,7 @@ class Kernel:
         asked = 0.0
         while not (heard and answered):
             if time.monotonic() - asked > 1:
-                self.session.send(self.shell, "kernel_info_request")
+                self._send("kernel_info_request")
                 asked = time.monotonic()
             for socket, message in self._messages():
                 answered = answered or (socket is self.shell and message["msg_type"] == "kernel_info_reply")
@@ -178,11 +179,17 @@ class Kernel:
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
+    def _send(self, kind: str, content: dict | None = None) -> str:
+        """Send a message; returns the name under which what comes of it is known."""
+        message = self.session.send(self.shell, kind, content)
+        assert message is not None
+        return message["header"]["msg_id"]
+
     def _execute(self, code: str, cap: int) -> tuple[CellError | None, list]:
         """Send code and wait until it is done; returns its error, and what came under our own type."""
         content = {"code": code, "silent": False, "store_history": cap == self.limits.output}
         content |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": False}
-        sent = self.session.send(self.shell, "execute_request", content)["header"]["msg_id"]
+        sent = self._send("execute_request", content)
         deadline, self.printed = self._clock() + self.limits.cell, 0
         error, told, replied, idle, pings = None, [], 0.0, False, set()
         while not (replied and idle):
@@ -202,7 +209,7 @@ class Kernel:
             if (
                 replied and not idle and time.monotonic() - replied > 1 + len(pings)
             ):  # too large a message cuts the connection
-                pings.add(self.session.send(self.shell, "kernel_info_request")["header"]["msg_id"])
+                pings.add(self._send("kernel_info_request"))
             self._watch(deadline, cap)
         return error, told
 

@@ -25,7 +25,7 @@ class NotPlainError(ValueError):
     """What came from the other process is not what was agreed on."""
 
 
-def encode(value: Any, depth: int = 0) -> dict:
+def encode(value: Any, depth: int = 0) -> dict[str, Any]:
     """A value as plain data: tensors with their numbers, what is no data by its type and how it begins."""
     if isinstance(value, torch.Tensor):
         return _encode_tensor(value)
@@ -37,10 +37,10 @@ def encode(value: Any, depth: int = 0) -> dict:
             return {"is": "dict", "items": pairs}
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {"is": kind, "items": [encode(item, depth + 1) for item in value]}
-    thing = {"is": "thing", "type": type(value).__name__, "text": _beginning(value)}
+    thing: dict[str, Any] = {"is": "thing", "type": type(value).__name__, "text": _beginning(value)}
     thing["module"] = isinstance(value, torch.nn.Module)
     try:
-        return thing | {"index": int(operator.index(value))}
+        return thing | {"index": int(operator.index(value))}  # pyright: ignore[reportArgumentType] (tried)
     except Exception:  # whatever the reader's class does
         return thing
 
@@ -59,7 +59,12 @@ def _beginning(value: Any) -> str:
 def _encode_tensor(value: torch.Tensor) -> dict:
     """Read past whatever a class of the reader's makes of torch's functions."""
     with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
-        told = {"is": "tensor", "dtype": str(value.dtype), "device": str(value.device), "layout": str(value.layout)}
+        told: dict[str, Any] = {
+            "is": "tensor",
+            "dtype": str(value.dtype),
+            "device": str(value.device),
+            "layout": str(value.layout),
+        }
         told |= {"grad": value.requires_grad, "nested": value.is_nested, "quantized": value.is_quantized}
         told["shape"] = [] if value.is_nested else list(value.shape)
         if not is_dense(value) or value.device.type != "cpu" or value.is_complex() or value.numel() > NUMBERS:
@@ -135,7 +140,7 @@ def _hollow(data: dict, dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
 
 def _thing(name: str, text: str, module: bool, index: Any) -> Any:
     """An object of a class of that name that prints as the other did, and counts where the other did."""
-    known = {"__str__": lambda self: text, "__repr__": lambda self: text}
+    known: dict[str, Any] = {"__str__": lambda self: text, "__repr__": lambda self: text}
     if isinstance(index, int):
         known["__index__"] = lambda self: index
     return type(name or "object", (torch.nn.Module,) if module else (), known)()
@@ -168,8 +173,9 @@ def decode_outcome(data: Any) -> Returned | Raised:
     """
     try:
         if "raised" in data:
-            flags = (one_line(str(data[name])) for name in ("text", "line"))
-            return Raised(_error_kind(*data["raised"]), *flags, data["by_stub"] is True, data["by_check"] is True)
+            text, line = (one_line(str(data[name])) for name in ("text", "line"))
+            kind = _error_kind(*map(str, data["raised"]))
+            return Raised(kind, text, line, data["by_stub"] is True, data["by_check"] is True)
         reached = {str(name): decode(gradient) for name, gradient in data.get("gradients", {}).items()}
         if not all(isinstance(gradient, torch.Tensor) for gradient in reached.values()):
             raise NotPlainError("a gradient is no tensor")
@@ -190,9 +196,9 @@ def _told(reached: dict, failed: Any) -> dict:
 def _error_kind(module: str, name: str) -> type:
     """The class of that error, if it is Python's, PyTorch's or the course's; else one of the same name."""
     known = builtins if module == "builtins" else None
-    if str(module).partition(".")[0] in ("torch", "einops", "numpy", "course_lib"):
+    if module.partition(".")[0] in ("torch", "einops", "numpy", "course_lib"):
         known = sys.modules.get(module)
-    kind = getattr(known, str(name), None)
+    kind = getattr(known, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return kind
-    return type(str(name) or "Exception", (Exception,), {})
+    return type(name or "Exception", (Exception,), {})

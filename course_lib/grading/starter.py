@@ -1,6 +1,6 @@
 """Starts the processes in which kernels run: each is a copy of one that has loaded PyTorch and never ran a cell.
 
-Where processes cannot be copied (Windows), each starts from nothing.
+Where processes cannot be copied (Windows, macOS), each starts from nothing.
 """
 
 import json
@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
+
+COPIES = sys.platform == "linux"  # macOS can copy a process, too, but not one that has loaded such libraries
 
 
 class Started(Protocol):
@@ -32,7 +34,7 @@ class Starter:
         self.statuses: dict[int, int] = {}
         self.said = b""
         self.server = None
-        if hasattr(os, "fork"):
+        if COPIES:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", "course_lib.grading.sandbox"],
                 stdin=subprocess.PIPE,

@@ -32,9 +32,16 @@ def hardness(told: Iterable[dict[str, Any]]) -> list[Hardness]:
 def _hardness(name: str, lines: list[dict[str, Any]]) -> Hardness:
     kinds = Counter(line["status"] for line in lines)
     mistakes = Counter(line["hint"] for line in lines if line["known_mistake"])
-    common = tuple(sorted(mistakes.items(), key=lambda pair: (-pair[1], pair[0])))
-    counts = (kinds[kind] for kind in ("passed", "not attempted", "wrong", "error", "skipped"))
-    return Hardness(name, len(lines), *counts, common)
+    return Hardness(
+        name,
+        judged=len(lines),
+        passed=kinds["passed"],
+        not_attempted=kinds["not attempted"],
+        wrong=kinds["wrong"],
+        errors=kinds["error"],
+        skipped=kinds["skipped"],
+        mistakes=tuple(sorted(mistakes.items(), key=lambda pair: (-pair[1], pair[0]))),
+    )
 
 
 def alike(told: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:

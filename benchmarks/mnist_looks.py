@@ -14,11 +14,11 @@ import torch.nn.functional as F
 
 from course_lib.files.places import RESULTS
 from course_lib.metrics import predict
+from course_lib.models import load_model
 from course_lib.recipes import find_recipe
 from course_lib.records import versions, write_json
 from course_lib.statistics import paired_difference
 from course_lib.train import describe
-from course_lib.weights import load_pretrained
 
 OUT = RESULTS[0] / "mnist_looks.json"
 
@@ -52,7 +52,7 @@ def looks(name):
     folder = Path("runs") / name / "seed-0"
     run = json.loads((folder / "record.json").read_text(encoding="utf-8"))["runs"][0]
     recipe = find_recipe(name)
-    model = load_pretrained(recipe.build(), folder / "model.safetensors")
+    model = load_model(folder / "model.safetensors")
     begin = time.monotonic()
     right = {split: compared(model, recipe.load(split)) for split in ("val", "test")}
     if abs(right["test"]["one"] - run["test_accuracy"]) > 0.0005:  # another precision may turn a few close decisions

@@ -39,7 +39,7 @@ _MNIST_CNN = replace(
     what="MNIST by a convolutional network with as many parameters as report D's ViT, trained the same way",
     model=CNNConfig(widths=(16, 16, 32, 32, 51, 48)),
     cost="twenty minutes on one CPU core",
-    expect="99.60 % on test; the report says about 90 %",
+    expect="99.60 % on test, and another run 99.64 % with five looks at each image, as with one; the report says about 90 %",
 )
 
 _MNIST_FAST = Recipe(
@@ -266,6 +266,20 @@ _CIFAR_FAST = replace(
     expect="82.03 % on test (JPEG copy)",
     source="Jordan et al. 2024 for Muon; Liu et al. 2022 for the patches; So et al. 2021 for the squared ReLU",
 )
+_CIFAR_MIXED = replace(
+    _CIFAR_FAST,
+    name="cifar10_mixed",
+    what="CIFAR-10 by a ViT with 2.7 million parameters, with what makes it quick, and half of the batches cut and mixed",
+    model=replace(_CIFAR_FAST.model, embed_dim=192, depth=9, num_heads=3),
+    train=replace(
+        _CIFAR_FAST.train,
+        epochs=48,
+        warmup_epochs=2.4,
+        augment=replace(_CIFAR_FAST.train.augment, cutmix=1.0, mix_share=0.5),
+    ),
+    cost="two hours on one CPU core with bfloat16",
+    expect="about 85 % on test (JPEG copy)",
+)
 _CIFAR_VIT = replace(
     _CIFAR_SMALL,
     name="cifar10_vit",
@@ -341,6 +355,7 @@ FROM_SCRATCH = (
     *_CIFAR_SIZES,
     _CIFAR_SMALL,
     _CIFAR_FAST,
+    _CIFAR_MIXED,
     _CIFAR_VIT,
     _CIFAR_100,
     _CIFAR_TOKEN,

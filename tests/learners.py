@@ -64,7 +64,7 @@ def verdict(report, exercise):
 
 def chapter_cells(chapter, text):
     """The setup and exercise cells of a chapter, with `text(cell)` as the code of each exercise."""
-    (path,) = notebooks.BOOK.glob(f"{chapter}_*.py")
+    (path,) = (path for path in notebooks.sources() if notebooks.label(path) == chapter.lstrip("0"))
     cells = []
     for cell in notebooks.read_source(path).cells:
         tags = cell.metadata.get("tags", [])

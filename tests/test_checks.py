@@ -238,6 +238,8 @@ def test_a_memorised_answer_is_rejected(exercise):
     known = []
     if exercise.name == "randomise_from_top":  # it returns a model, for which the check has to build two
         exercise.judge(lambda *inputs: known.append(exercise.oracle(*inputs)) or known[-1], 1)
+    elif exercise.chapter == "B":
+        pytest.skip("what its test says of each implementation comes from the implementations, whatever the probe is")
     else:
         known = [exercise.oracle(**probe) for probe in exercise.probes(torch.Generator().manual_seed(1))]
     for seed, sound in ((1, True), (2, False)):

@@ -4,8 +4,8 @@
     check_softmax(my_softmax)
 
 One module a chapter holds the records, `catalogue` knows them by name, `pieces` keeps what has passed for later
-chapters, `progress` says what that is. A chapter's module is imported when it is first asked for, so that a notebook depends on its own chapter's
-records only.
+chapters, `progress` says what that is. A chapter's module is imported when it is first asked for, so that a notebook
+depends on its own chapter's records only.
 """
 
 from course_lib.checks.catalogue import NAMES, find

@@ -363,14 +363,14 @@ TEST_RANDOM_FLIP = _written(
 
 
 def _test_evaluate(evaluate):
-    images = torch.randn(650, 8)
+    images = torch.randn(350, 8)
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4))
     with torch.no_grad():
         labels = model.eval()(images).argmax(dim=1)
-    labels[:49] = 3 - labels[:49]
+    labels[:51] = 3 - labels[:51]
     model.train()
     batches = DataLoader(TensorDataset(images, labels), batch_size=100, shuffle=True)
-    assert abs(evaluate(model, batches) - 601 / 650) < 1e-5
+    assert abs(evaluate(model, batches) - 299 / 350) < 1e-5
 
 
 TEST_EVALUATE = _written(
@@ -384,13 +384,13 @@ TEST_EVALUATE = _written(
         _test_evaluate,
         f"""
         {EVERYTHING}
-            assert abs(evaluate(model, batches) - 601 / 650) < 1e-5 ⇒ assert 0 <= evaluate(model, batches) <= 1
+            assert abs(evaluate(model, batches) - 299 / 350) < 1e-5 ⇒ assert 0 <= evaluate(model, batches) <= 1
         all batches are of one size, or there is one: let the last one be smaller.
             batch_size=100 ⇒ batch_size=50
-            torch.randn(650, 8) ⇒ torch.randn(600, 8)
-            601 / 650 ⇒ 551 / 600
+            torch.randn(350, 8) ⇒ torch.randn(400, 8)
+            299 / 350 ⇒ 349 / 400
           or
-            batch_size=100 ⇒ batch_size=65
+            batch_size=100 ⇒ batch_size=70
         your model has no dropout, so that its mode does not show: put one in.
             nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4)) ⇒ nn.Sequential(nn.Linear(8, 4))
         your batches come in the same order at each walk: a DataLoader with shuffle=True does not.
@@ -398,21 +398,21 @@ TEST_EVALUATE = _written(
           or
             batches = DataLoader(TensorDataset(images, labels), batch_size=100, shuffle=True) ⇒ batches = list(DataLoader(TensorDataset(images, labels), batch_size=100, shuffle=True))
         so few hits fit into any number format: bfloat16 counts to 256. Take more images.
-            torch.randn(650, 8) ⇒ torch.randn(150, 8)
-            601 / 650 ⇒ 101 / 150
+            torch.randn(350, 8) ⇒ torch.randn(150, 8)
+            299 / 350 ⇒ 99 / 150
         a model that is right everywhere hides what counts some images more than others: put some mistakes in.
-            labels[:49] = 3 - labels[:49] ⇒ pass
-            601 / 650 ⇒ 1
+            labels[:51] = 3 - labels[:51] ⇒ pass
+            299 / 350 ⇒ 1
         your tolerance is wide: a per cent is what such bugs cost. 1e-5 leaves room for rounding.
             < 1e-5 ⇒ < 0.1
         you ask for the same bits: a mean of float32 is right, too. Leave 1e-5.
-            abs(evaluate(model, batches) - 601 / 650) < 1e-5 ⇒ evaluate(model, batches) == 601 / 650
+            abs(evaluate(model, batches) - 299 / 350) < 1e-5 ⇒ evaluate(model, batches) == 299 / 350
         right code is failed, too: what is returned is a share, between 0 and 1, of right answers, and those of the model in evaluation mode, without dropout.
             model.eval()(images) ⇒ model(images)
           or
-            601 / 650) < 1e-5 ⇒ 100 * 601 / 650) < 1e-3
+            299 / 350) < 1e-5 ⇒ 100 * 299 / 350) < 1e-3
           or
-            601 / 650 ⇒ 49 / 650
+            299 / 350 ⇒ 51 / 350
         you call by the names of the parameters, and right code may have others: call by position.
             evaluate(model, batches) ⇒ evaluate(model=model, batches=batches)
           or

@@ -31,6 +31,24 @@ CHAPTERS = {
 NAMES = tuple(name for names in CHAPTERS.values() for name in names)
 
 
+def chapter_key(chapter: int | str) -> str:
+    """The key in `CHAPTERS` of a chapter by its number, or "B" for the bug gallery: 8 -> "ch08".
+
+    Raises:
+        ValueError: that chapter has no exercise.
+    """
+    key = "bugs" if chapter == "B" else f"ch{chapter!s:0>2}"
+    if key not in CHAPTERS:
+        known = ", ".join(str(int(key[2:])) for key in CHAPTERS if key != "bugs")
+        raise ValueError(f"chapter {chapter} has no exercise with a check; those that have are {known} and B.")
+    return key
+
+
+def chapter_words(key: str) -> str:
+    """What a chapter is called, by its key: "ch08" -> "chapter 8"."""
+    return "the bug gallery" if key == "bugs" else f"chapter {int(key[2:])}"
+
+
 def find(name: str) -> Exercise:
     """The record of the exercise of that name; only its own chapter's module is imported.
 

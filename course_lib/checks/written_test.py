@@ -6,7 +6,7 @@ each implementation, with fresh random numbers each time.
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from course_lib.checks.advice import dropped
-from course_lib.checks.exercise import Exercise, Verdict
+from course_lib.checks.exercise import Exercise
 from course_lib.checks.staged import StagedExercise
-from course_lib.checks.watch import Raised, described, raised, run
+from course_lib.checks.watch import Raised, described, raised
 
 RUNS = 8  # of a test, with other random numbers each, on every implementation
 
@@ -110,29 +110,33 @@ class Trial(Exercise):
     right: int = field(kw_only=True)
 
     def _problem(self, inputs, outcome):
-        if isinstance(outcome, Raised) or not isinstance(outcome.value, Rulings):
+        if not self._rules(outcome):
             return super()._problem(inputs, outcome)
         names = dict(zip(self.parts, outcome.value, strict=True))
         failed = [name for name in self.parts[: self.right] if not names[name]]
         passed = [name for name in self.parts[self.right :] if names[name]]
         if not failed and not passed:
             return super()._problem(inputs, outcome)  # it may have left a trace outside
-        return _said(failed, passed, outcome.value.lines, self), _advice(failed, passed, self)
+        return _said(failed, passed, getattr(outcome.value, "lines", {}), self), _advice(failed, passed, self)
 
-    def _named(self, candidate, probes, inputs, outcome, problem, advice):
-        verdict = super()._named(candidate, probes, inputs, outcome, problem, advice)
+    def _rules(self, outcome):
+        """Whether it came to a ruling on each implementation. From another process it comes as a plain tuple."""
+        value = None if isinstance(outcome, Raised) else outcome.value
+        return isinstance(value, tuple) and len(value) == len(self.parts)
+
+    def _named(self, answer, probes, inputs, outcome, problem, advice):
+        verdict = super()._named(answer, probes, inputs, outcome, problem, advice)
         if verdict.status == "not attempted":
             return verdict
-        lost = dropped(candidate, self.uses)
-        return Verdict(self.name, verdict.status, problem, lost or self._chance(candidate, probes) or verdict.hint)
+        hint = "" if verdict.known else dropped(answer.source(), self.uses) or self._chance(answer, probes)
+        return replace(verdict, problem=problem, hint=hint or verdict.hint)
 
-    def _chance(self, candidate, probes):
+    def _chance(self, answer, probes):
         """A hint for a test whose verdict on one implementation is not always the same; "" if it is."""
-        outcomes = [run(candidate, probe) for probe in probes]
-        said = [outcome.value for outcome in outcomes if not isinstance(outcome, Raised)]
-        if len(said) < len(outcomes) or not all(isinstance(value, Rulings) for value in said):
+        outcomes = [answer.run(probe) for probe in probes]
+        if not all(map(self._rules, outcomes)):
             return ""
-        for name, *of_one in zip(self.parts, *said, strict=True):
+        for name, *of_one in zip(self.parts, *(outcome.value for outcome in outcomes), strict=True):
             if 0 < sum(of_one) < len(of_one):
                 kind = "right code" if name in self.parts[: self.right] else "a bug"
                 return f"{CHANCE} In {len(of_one)} runs it passes {kind} ({name}) {sum(of_one)} times."

@@ -26,7 +26,7 @@ def add_check(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `course check` and `course grade` have in common."""
-    parser.add_argument("--chapter", type=int, help="whose exercises are judged (default: those the notebook answers)")
+    parser.add_argument("--chapter", help="whose exercises are judged (default: those the notebook answers)")
     parser.add_argument(
         "--feedback",
         choices=("none", "verdict", "hint", "full"),

@@ -36,7 +36,7 @@ def grade(
     *,
     workers: int,
     limits: Limits,
-    chapter: int | None = None,
+    chapter: str | None = None,
     regrade: bool = False,
     feedback: str = "hint",
     progress: Callable[[int, int, dict[str, str]], None] = lambda *_: None,

@@ -29,7 +29,7 @@ class _Worker:
 
 
 def judge_all(
-    files: Iterable[Path], workers: int, limits: Limits, chapter: int | None
+    files: Iterable[Path], workers: int, limits: Limits, chapter: str | None
 ) -> Iterator[tuple[Path, Report]]:
     """Judge files at the same time; yields each with its report when it is done, in whatever order.
 
@@ -79,7 +79,7 @@ def judge_all(
             worker.process.join()
 
 
-def _hired(limits: Limits, chapter: int | None) -> _Worker:
+def _hired(limits: Limits, chapter: str | None) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, limits, chapter))
@@ -88,7 +88,7 @@ def _hired(limits: Limits, chapter: int | None) -> _Worker:
     return _Worker(process, here)
 
 
-def _work(pipe: Any, limits: Limits, chapter: int | None) -> None:
+def _work(pipe: Any, limits: Limits, chapter: str | None) -> None:
     """Judge what comes through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind

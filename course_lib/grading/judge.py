@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
-from course_lib.checks.catalogue import CHAPTERS, NAMES, find
+from course_lib.checks.catalogue import CHAPTERS, NAMES, chapter_key, find
 from course_lib.checks.exercise import Verdict
 from course_lib.checks.watch import Raised, Returned, TooSlowError
 from course_lib.grading.kernel import CellError, Kernel, KernelError
@@ -175,16 +175,17 @@ def _in_words(error: CellError) -> str:
     return f"{error.kind}: {error.text}{place}"
 
 
-def chapter_of(notebook: Notebook, wanted: int | None = None) -> str:
+def chapter_of(notebook: Notebook, wanted: str | None = None) -> str:
     """The chapter ("ch01") whose exercises a notebook answers: the one asked for, or the one of which it has most.
 
     Raises:
         NotebookError: it has none of the course's exercises, and its name says no chapter.
     """
     if wanted is not None:
-        if (chapter := f"ch{wanted:02}") not in CHAPTERS:
-            raise NotebookError(f"there is no chapter {wanted} with exercises; there are 1 to {len(CHAPTERS)}.")
-        return chapter
+        try:
+            return chapter_key(wanted)
+        except ValueError as error:
+            raise NotebookError(str(error)) from None
     sources = [cell.source for cell in notebook.cells]
     defined = {name for source in sources for name in functions_in(source)} & set(NAMES)
     marked = {cell.exercise for cell in notebook.cells}

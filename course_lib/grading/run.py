@@ -15,7 +15,7 @@ from course_lib.words import one_line
 PIECES = "my_pieces.py"  # the only file that goes with a notebook
 
 
-def check(starter: Starter, file: Path, limits: Limits | None = None, chapter: int | None = None) -> Report:
+def check(starter: Starter, file: Path, limits: Limits | None = None, chapter: str | None = None) -> Report:
     """Judge what is in a file. It raises nothing but interrupts: whatever happens is in the report."""
     begun = time.monotonic()
     try:
@@ -29,13 +29,14 @@ def check(starter: Starter, file: Path, limits: Limits | None = None, chapter: i
     return replace(report, seconds=round(time.monotonic() - begun, 1))
 
 
-def _check(starter: Starter, file: Path, limits: Limits, chapter: int | None) -> Report:
+def _check(starter: Starter, file: Path, limits: Limits, chapter: str | None) -> Report:
     if file.suffix == ".json":
         return _check_certificate(starter, file, limits)
     notebook = read_notebook(file)
     pieces = file.parent / PIECES
     with Kernel(starter, limits, {PIECES: pieces.read_bytes()} if pieces.is_file() else {}) as kernel:
-        from course_lib.grading import judge  # PyTorch is loaded while the kernel starts
+        from course_lib.checks.catalogue import chapter_words  # PyTorch is loaded while the kernel starts
+        from course_lib.grading import judge
 
         its = judge.chapter_of(notebook, chapter)
         exercises = judge.CHAPTERS[its]
@@ -43,7 +44,7 @@ def _check(starter: Starter, file: Path, limits: Limits, chapter: int | None) ->
         verdicts, broken, notes = judge.judge_notebook(kernel, notebook, exercises)
     return Report(
         file.name,
-        f"chapter {int(its[2:])}",
+        chapter_words(its),
         tuple(verdicts),
         broken,
         (*notebook.notes, *notes),

@@ -10,6 +10,7 @@ the system forbids user namespaces; elsewhere the limits that the system has.
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -29,6 +30,9 @@ BIND, RECURSIVE, PRIVATE, READ_ONLY = 0x1000, 0x4000, 0x40000, 1
 MOUNT_SETATTR, WHOLE_TREE = 442, 0x8000
 DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36
 
+# What every chapter loads: the copies have it at once.
+LOADED = ("ipykernel.kernelapp", "course_lib.grading.inside", "matplotlib.pyplot", "torchvision.transforms.v2")
+
 TICK = 0.02  # seconds between two looks at what has ended
 
 
@@ -40,10 +44,9 @@ def main(arguments: list[str]) -> None:
     if arguments:
         _start(json.loads(arguments[0]))
     _die_with_parent()
-    import course_lib.grading.inside  # noqa: F401 (with PyTorch: the copies have it at once)
-
-    import ipykernel.kernelapp  # noqa: F401 # isort: skip
-
+    for name in LOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     unread = b""
     while True:
         if select.select([0], [], [], TICK)[0]:
@@ -66,7 +69,7 @@ def _start_copy(settings: dict) -> None:
     os.setsid()
     os.chdir(Path(settings["folder"], "work"))
     nothing = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(Path(settings["folder"], "errors.txt"), os.O_WRONLY | os.O_CREAT)
+    errors = os.open(Path(settings["folder"], "errors.txt"), os.O_WRONLY | os.O_CREAT, 0o600)
     for old, new in ((nothing, 0), (nothing, 1), (errors, 2)):
         os.dup2(old, new)
     os.environ.clear()

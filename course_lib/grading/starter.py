@@ -40,6 +40,7 @@ class Starter:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env=os.environ | {"MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""},
                 start_new_session=True,  # Ctrl-C is for this side, which ends it
             )
         return self

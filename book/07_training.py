@@ -982,16 +982,14 @@ vit, cnn = (
 print(
     f"of 15,000 images: {vit} by the ViT, {cnn} by the CNN; p = {mcnemar(vit, cnn):.4f}"
 )
-assert turned["mnist_vit", "val"] == (3, 7) and turned["mnist_vit", "test"] == (
-    4,
-    12,
-)
-assert (vit, cnn) == (26, 6) and mcnemar(vit, cnn) < 0.001
+assert turned["mnist_vit", "val"] == (3, 7)
+assert turned["mnist_vit", "test"] == (4, 12)
+assert (vit, cnn) == (26, 12) and 0.03 < mcnemar(vit, cnn) < 0.04
 
 # %% [markdown]
 # With five looks the ViT has more right on both splits, by 4 images and by 8. But only 10 and 16 images tell the two ways apart, and coins fall as unevenly as 3 : 7 in 34 of 100 times, as 4 : 12 in 8 of 100. So it is not shown that more looks help, nor that they do not.
 #
-# The CNN is the control. A convolution goes along with a shift, and there is less to be averaged: of all 15,000 images, 6 are right in one way only, against 26 with the ViT. That is more than chance, with one run of each. (Why, it does not prove: the two were trained by different recipes.)
+# The CNN is the control. A convolution goes along with a shift, so there should be less to average. Of all 15,000 images 12 are right in one way only, against 26 with the ViT: coins would part so unevenly in 3 of 100 times. It points that way, with one run of each; and the two were trained by different recipes.
 #
 # ### Ink and paper
 #

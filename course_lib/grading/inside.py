@@ -34,7 +34,7 @@ def answer(question: dict, names: dict) -> dict:
 
     Args:
         question: {"exercise", "inputs": [{name: plain value}], "judged": whether ready-made answers are refused, "right":
-            whether right earlier pieces stand in for the learner's, "draw": a seed or None}.
+            whether right earlier pieces stand in for the learner's, "draw": a seed for what it draws}.
         names: the notebook's.
 
     Returns:
@@ -51,10 +51,9 @@ def answer(question: dict, names: dict) -> dict:
     here, outcomes = Here(exercise.staged(candidate)), []
     forbidden = (*exercise.forbidden, exercise.name, *_ready_made(exercise)) if question["judged"] else ()
     with _as_at_the_start(), here.with_right(exercise.on_stage.uses if question["right"] else {}):
-        for number, inputs in enumerate(question["inputs"]):
+        for inputs in question["inputs"]:
             given = {name: decode(value) for name, value in inputs.items()}
-            draw = number if question["draw"] is None else question["draw"]
-            outcome = here.run(given, forbidden, draw)
+            outcome = here.run(given, forbidden, question["draw"])
             outcomes.append(encode_outcome(outcome))
             if isinstance(outcome, Raised) and outcome.kind is TooSlowError:
                 break

@@ -1,7 +1,10 @@
 """The judging side: makes the inputs, keeps what is right to itself, and compares what comes back in this process."""
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator, Mapping
+
+import torch
 
 from course_lib.checks.catalogue import CHAPTERS, NAMES, chapter_key, find
 from course_lib.checks.exercise import Verdict
@@ -22,8 +25,8 @@ class NoAnswerError(Exception):
 class Remote:
     """An answer in a learner's kernel. It is called with all probes at once, and what came of it is kept."""
 
-    def __init__(self, kernel: Kernel, exercise: str, probes: list[dict]) -> None:
-        self.kernel, self.exercise, self.probes = kernel, exercise, probes
+    def __init__(self, kernel: Kernel, exercise: str, probes: list[dict], seed: int) -> None:
+        self.kernel, self.exercise, self.probes, self.seed = kernel, exercise, probes, seed
         self.right, self.text = False, ""
         self.told: dict[tuple, list[Returned | Raised]] = {}
 
@@ -53,7 +56,8 @@ class Remote:
 
     def _ask(self, probes: list[dict], judged: bool, draw: int | None) -> list[Returned | Raised]:
         inputs = [{name: encode(value) for name, value in probe.items()} for probe in probes]
-        question = {"exercise": self.exercise, "inputs": inputs, "judged": judged, "right": self.right, "draw": draw}
+        question = {"exercise": self.exercise, "inputs": inputs, "judged": judged, "right": self.right}
+        question["draw"] = self.seed if draw is None else draw
         answer = self.kernel.ask(question)
         if not isinstance(answer, dict):
             raise NoAnswerError(
@@ -77,12 +81,14 @@ def judge(kernel: Kernel, name: str, seed: int | None = None) -> Verdict:
     Raises:
         KernelError: the kernel has ended over it.
     """
-    exercise = find(name)
+    exercise, drawn = find(name), secrets.randbits(62)
     probes = exercise.fresh_probes(seed)
-    try:
-        return exercise.on_stage.verdict(Remote(kernel, name, probes), probes)
-    except NoAnswerError as error:
-        return Verdict(name, "error", str(error))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(drawn)  # whatever draws random numbers, here or there, an answer or a mistake, draws the same
+        try:
+            return exercise.on_stage.verdict(Remote(kernel, name, probes, drawn), probes)
+        except NoAnswerError as error:
+            return Verdict(name, "error", str(error))
 
 
 class Broken(Exception):

@@ -93,7 +93,8 @@ assert 0.5 < means["nothing is wrong"] - means["reads last token"] < 0.7
 
 # %% [markdown]
 # It is E, with 89.2 %. Seven of the eleven bugs have a higher mean, and the highest, with 93.5 %, are heads that are cut in the wrong place. Two bugs show: gradients that are never cleared (11 %, a guess), and a softmax that is taken twice (78 %). Each of the other nine has a seed that is better than the worst one of the right code.
-#
+
+# %% [markdown]
 # Here is how they were made. Each bug is a line or two.
 
 

@@ -975,16 +975,15 @@ for run in load_record("mnist_looks")["runs"]:
         print(f"{found['five']:>12.2%}{counts[0]:>19}{counts[1]:>14}", end="")
         print(f"{mcnemar(*counts):>8.2f}")
         assert mcnemar(*counts) > 0.05
-vit, cnn = (
+by_vit, by_cnn = (
     sum(turned[name, "val"] + turned[name, "test"])
     for name in ("mnist_vit", "mnist_cnn")
 )
-print(
-    f"of 15,000 images: {vit} by the ViT, {cnn} by the CNN; p = {mcnemar(vit, cnn):.4f}"
-)
+p = mcnemar(by_vit, by_cnn)
+print(f"of 15,000 images: {by_vit} by the ViT, {by_cnn} by the CNN; p = {p:.2f}")
 assert turned["mnist_vit", "val"] == (3, 7)
 assert turned["mnist_vit", "test"] == (4, 12)
-assert (vit, cnn) == (26, 12) and 0.03 < mcnemar(vit, cnn) < 0.04
+assert (by_vit, by_cnn) == (26, 12) and 0.03 < p < 0.04
 
 # %% [markdown]
 # With five looks the ViT has more right on both splits, by 4 images and by 8. But only 10 and 16 images tell the two ways apart, and coins fall as unevenly as 3 : 7 in 34 of 100 times, as 4 : 12 in 8 of 100. So it is not shown that more looks help, nor that they do not.

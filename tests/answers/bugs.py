@@ -916,4 +916,85 @@ WRONG = {
     },
 }
 
-EQUIVALENT: dict[str, str] = {name: "" for name in RIGHT}
+EQUIVALENT = {
+    "test_attention": """
+        An example may have other sizes, as long as they differ where they must.
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(1, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 4, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 2, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 3, 4), torch.randn(1, 5, 4), torch.randn(2, 5, 6))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(1, 5, 6))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 7))
+            test_attention: query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 6)) ⇒ query, key, value = (torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5, 5))
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ k, q, v = torch.randn(3, 2, 4, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, v, k = torch.randn(3, 2, 4, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 7, 5)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 4, 2, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 7, 4, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 5, 7).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 3, 4, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 1, 4, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 5, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 3, 7, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 8, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 6, 5).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 7, 6).unbind(0)
+            attention_by_pytorch: q, k, v = torch.randn(3, 2, 4, 7, 5).unbind(0) ⇒ q, k, v = torch.randn(3, 2, 4, 7, 4).unbind(0)
+        There is nothing to squeeze, and one number has no sides.
+            test_attention: weights = (query @ key.mT / 4 ** 0.5).softmax(dim=-1) ⇒ weights = (query @ key.mT / 4 ** 0.5).softmax(dim=-1).squeeze()
+            attention_by_pytorch: expected = F.scaled_dot_product_attention(q, k, v) ⇒ expected = F.scaled_dot_product_attention(q, k, v).squeeze()
+        A tolerance may be wider or tighter, and what is compared may stand on either side.
+            test_attention: torch.testing.assert_close(attention(query, key, value), weights @ value, rtol=0.0001, atol=0.0001) ⇒ torch.testing.assert_close(weights @ value, attention(query, key, value), rtol=0.0001, atol=0.0001)
+            test_attention: torch.testing.assert_close(attention(query, key, value), weights @ value, rtol=0.0001, atol=0.0001) ⇒ torch.testing.assert_close(attention(query, key, value), weights @ value, rtol=0.0002, atol=0.0001)
+            test_attention: torch.testing.assert_close(attention(query, key, value), weights @ value, rtol=0.0001, atol=0.0001) ⇒ torch.testing.assert_close(attention(query, key, value), weights @ value, rtol=0.0001, atol=0.0002)
+            attention_by_pytorch: assert torch.allclose(attention(q, k, v), expected, atol=1e-05) ⇒ assert torch.allclose(expected, attention(q, k, v), atol=1e-05)
+            attention_by_pytorch: assert torch.allclose(attention(q, k, v), expected, atol=1e-05) ⇒ assert torch.allclose(attention(q, k, v), expected, atol=2e-05)
+        """,
+    "test_patchify": """
+        There is nothing to squeeze, and one number has no sides.
+            test_patchify: images = torch.randn(2, 3, 4, 6) ⇒ images = torch.randn(2, 3, 4, 6).squeeze()
+            test_patchify: patches = patchify(images, 2) ⇒ patches = patchify(images, 2).squeeze()
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(3, 2, 6, 9).squeeze()
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(3, 2, 6, 9).mT
+        An example may have other sizes, as long as they differ where they must.
+            test_patchify: for i in range(2): ⇒ for i in range(1):
+            test_patchify: for j in range(3): ⇒ for j in range(2):
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(2, 3, 6, 9)
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(3, 2, 9, 6)
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(4, 2, 6, 9)
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(2, 2, 6, 9)
+            patches_by_unfold: images = torch.randn(3, 2, 6, 9) ⇒ images = torch.randn(3, 3, 6, 9)
+        A tolerance may be wider or tighter, and what is compared may stand on either side.
+            test_patchify: assert torch.equal(patches[:, 3 * i + j], square.flatten(1)) ⇒ assert torch.equal(square.flatten(1), patches[:, 3 * i + j])
+            test_patchify: square = images[:, :, 2 * i:2 * i + 2, 2 * j:2 * j + 2] ⇒ square = images[:, :, 2 * i:3 * i + 2, 2 * j:2 * j + 2]
+            patches_by_unfold: assert torch.equal(patchify(images, 3), F.unfold(images, 3, stride=3).mT) ⇒ assert torch.equal(F.unfold(images, 3, stride=3).mT, patchify(images, 3))
+        """,
+    "test_block": """
+        There is nothing to squeeze, and one number has no sides.
+            test_block: x = torch.randn(2, 5, 12) ⇒ x = torch.randn(2, 5, 12).squeeze()
+            test_block: other = x.clone() ⇒ other = x.clone().squeeze()
+            block_by_two_laws: x = torch.randn(3, 4, 12) ⇒ x = torch.randn(3, 4, 12).squeeze()
+            block_by_two_laws: both = calm(x) ⇒ both = calm(x).squeeze()
+        An example may have other sizes, as long as they differ where they must.
+            test_block: x = torch.randn(2, 5, 12) ⇒ x = torch.randn(2, 6, 12)
+            test_block: x = torch.randn(2, 5, 12) ⇒ x = torch.randn(2, 4, 12)
+            test_block: other[:, 0] += torch.randn(2, 12) ⇒ other[:, 0] += 2
+            test_block: other[:, 0] += torch.randn(2, 12) ⇒ other[:, 0] += torch.randn(1, 12)
+            block_by_two_laws: x = torch.randn(3, 4, 12) ⇒ x = torch.randn(4, 4, 12)
+            block_by_two_laws: x = torch.randn(3, 4, 12) ⇒ x = torch.randn(2, 4, 12)
+            block_by_two_laws: x = torch.randn(3, 4, 12) ⇒ x = torch.randn(3, 5, 12)
+            block_by_two_laws: for n in range(4): ⇒ for n in range(3):
+        A tolerance may be wider or tighter, and what is compared may stand on either side.
+            test_block: for layer in (quiet.attn.proj, quiet.mlp.fc2): ⇒ for layer in (quiet.mlp.fc2, quiet.attn.proj):
+            test_block: torch.testing.assert_close(quiet(x), x) ⇒ torch.testing.assert_close(x, quiet(x))
+            test_block: torch.testing.assert_close(alone(x)[:, 1:], alone(other)[:, 1:]) ⇒ torch.testing.assert_close(alone(other)[:, 1:], alone(x)[:, 1:])
+            block_by_two_laws: assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x, atol=1e-06) ⇒ assert torch.allclose(x, silenced(block, 'attn.proj.', 'mlp.fc2.')(x), atol=1e-06)
+            block_by_two_laws: assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x, atol=1e-06) ⇒ assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x)
+            block_by_two_laws: assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x, atol=1e-06) ⇒ assert torch.allclose(silenced(block, 'mlp.fc2.', 'attn.proj.')(x), x, atol=1e-06)
+            block_by_two_laws: assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x, atol=1e-06) ⇒ assert torch.allclose(silenced(block, 'attn.proj.', 'mlp.fc2.')(x), x, atol=2e-06)
+            block_by_two_laws: assert torch.allclose(calm(x[:, n:n + 1])[:, 0], both[:, n], atol=1e-05) ⇒ assert torch.allclose(both[:, n], calm(x[:, n:n + 1])[:, 0], atol=1e-05)
+            block_by_two_laws: assert torch.allclose(calm(x[:, n:n + 1])[:, 0], both[:, n], atol=1e-05) ⇒ assert torch.allclose(calm(x[:, n:n + 1])[:, 0], both[:, n], atol=2e-05)
+            block_by_two_laws: assert torch.allclose(calm(x[:, n:n + 1])[:, 0], both[:, n], atol=1e-05) ⇒ assert torch.allclose(calm(x[:, n:])[:, 0], both[:, n], atol=1e-05)
+            block_by_two_laws: assert torch.allclose(calm(x[:, n:n + 1])[:, 0], both[:, n], atol=1e-05) ⇒ assert torch.allclose(calm(x[:, n:n + 2])[:, 0], both[:, n], atol=1e-05)
+        """,
+}

@@ -122,7 +122,19 @@ def test_what_is_stopped_goes_on(tmp_path):
     for number in range(4):
         (folder / f"01_{number}.ipynb").write_text(written(*RIGHT))
     (folder / "01_9.ipynb").write_text(written("import time\ntime.sleep(600)"))
-    words = [sys.executable, "-m", "course_lib", "grade", str(folder), "--out", str(out), "--workers", "2"]
+    words = [
+        sys.executable,
+        "-m",
+        "course_lib",
+        "grade",
+        str(folder),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+        "--limit",
+        "600",
+    ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     while not out.exists() or len(table(out)) < 4:
         assert process.poll() is None

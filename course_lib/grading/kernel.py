@@ -107,7 +107,8 @@ class Kernel:
         self.session = Session(key=key.encode())
         self.shell, self.iopub = (self._socket(kind, told, f"{name}_port") for kind, name in _CHANNELS)
         self.poller = zmq.Poller()
-        for socket in (self.shell, self.iopub):
+        self.monitor, self.cut = self.iopub.get_monitor_socket(zmq.EVENT_DISCONNECTED), 0.0
+        for socket in (self.shell, self.iopub, self.monitor):
             self.poller.register(socket, zmq.POLLIN)
         self.looked = self.begun
         self.ended = ""
@@ -191,25 +192,19 @@ class Kernel:
         content |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": False}
         sent = self._send("execute_request", content)
         deadline, self.printed = self._clock() + self.limits.cell, 0
-        error, told, replied, idle, pings = None, [], 0.0, False, set()
+        error, told, replied, idle = None, [], False, False
         while not (replied and idle):
             for socket, message in self._messages():
-                if message["parent_header"].get("msg_id") in pings and socket is self.iopub and not idle:
-                    self._end("printed more than can be received")  # what comes later has arrived, and the rest has not
                 if message["parent_header"].get("msg_id") != sent:
                     continue
                 kind, content = message["msg_type"], message["content"]
                 if socket is self.shell:
-                    replied = replied or time.monotonic()
+                    replied = True
                     error = error or _error_in(content)
                 elif kind == "status":
                     idle = idle or content.get("execution_state") == "idle"
                 elif kind == "display_data" and ANSWER in content.get("data", {}):
                     told.append(content["data"][ANSWER])
-            if (
-                replied and not idle and time.monotonic() - replied > 1 + len(pings)
-            ):  # too large a message cuts the connection
-                pings.add(self._send("kernel_info_request"))
             self._watch(deadline, cap)
         return error, told
 
@@ -217,6 +212,10 @@ class Kernel:
         """What has arrived within a tick, as (socket, message)."""
         arrived = []
         for socket, _ in self.poller.poll(TICK):
+            if socket is self.monitor:
+                socket.recv_multipart()
+                self.cut = self.cut or time.monotonic()
+                continue
             frames = socket.recv_multipart()
             self.printed += sum(map(len, frames)) if socket is self.iopub else 0
             with contextlib.suppress(Exception):  # whoever runs in there can send anything
@@ -229,6 +228,8 @@ class Kernel:
         if (status := self.process.poll()) is not None:
             by = f"signal {status - 128}" if status > 128 else f"status {status}"
             self._end(f"ended the kernel ({by})")
+        if self.cut and time.monotonic() - self.cut > 1 and self._runs():  # one message was larger than MESSAGE
+            self._end("printed more than can be received")
         if now > deadline:
             self._end(f"ran longer than {self.limits.cell:g} s")
         if now > self.begun + self.limits.total:
@@ -241,6 +242,13 @@ class Kernel:
                 self._end(f"started more than {self.limits.processes} processes")
             if _size_of(self.folder) > self.limits.disk:
                 self._end(f"wrote more than {self.limits.disk / (1 << 30):.2g} GB")
+
+    def _runs(self) -> bool:
+        """Whether the kernel is there, and not about to end."""
+        try:
+            return self.main is not None and self.main.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
 
     def _clock(self) -> float:
         """Seconds, of which those do not count in which the kernel waited for a processor."""

@@ -1032,7 +1032,58 @@ assert 0.62 < missing < 0.66
 # 2. The class token without a position, whose own vector takes its place (nearly: the optimiser moves two vectors otherwise than one). And all that is measured and not trained: dropout in evaluation, means of means, the best epoch. With AdamW also a sum for a mean, nearly.
 #
 # </details>
+
+# %% [markdown]
+# ## Check yourself
 #
+# Choose before you look: each answer comes with its reason, the wrong ones too. Three questions, about three minutes.
+#
+# **1.** Your ViT reaches as good an accuracy as the one in the paper. What does that say of its code?
+#
+# * **A.** That it computes what the paper describes.
+# * **B.** That it has learned something from its images.
+# * **C.** That it has no bug that matters.
+#
+# <details class="course-quiz">
+# <summary>Answer to 1</summary>
+#
+# * **A, wrong.** On the digits seven wrong models were ahead of the right one in the mean.
+# * **B, right.** That much, and no more. Whether it computes what you think, only a comparison of numbers says.
+# * **C, wrong.** It will matter at the latest when it loads weights that right code has trained.
+#
+# </details>
+#
+# **2.** A test of attention asks that values which are all 1 come out as 1. Which of these bugs does it find?
+#
+# * **A.** The softmax runs over the queries.
+# * **B.** The scores are not divided by the root of $d$.
+# * **C.** Both, since both change the weights.
+#
+# <details class="course-quiz">
+# <summary>Answer to 2</summary>
+#
+# * **A, right.** Then the weights of one query do not sum to 1, and that is the law that the test asks for.
+# * **B, wrong.** Those weights are others, but they sum to 1 as well.
+# * **C, wrong.** Both change the weights, and only one of the two breaks the law.
+#
+# </details>
+#
+# **3.** Your test passes on the code that you wrote. What do you do before you trust it?
+#
+# * **A.** Run it on more seeds.
+# * **B.** Put a bug into the code, and see that it says no.
+# * **C.** Make its tolerance smaller, until it just passes.
+#
+# <details class="course-quiz">
+# <summary>Answer to 3</summary>
+#
+# * **A, wrong.** A test that asserts nothing passes with every seed.
+# * **B, right.** A test that never said no is not known to be one.
+# * **C, wrong.** Then right code of another make fails, which adds up the same numbers in another order.
+#
+# </details>
+
+# %% [markdown]
 # ## What you take with you
 #
 # * **A shape, a falling loss and a good accuracy prove next to nothing.** On the digits the best of twelve models was a bug.

@@ -121,7 +121,7 @@ def slips(chapter):
             continue
         for number, cell in enumerate(solved):
             if cell["metadata"].get("exercise") == name and all(
-                old and cell["source"].count(old) == 1 and "\n" not in old for old, _ in answer
+                old and cell["source"].count(old) == 1 and "\n" not in old + new for old, new in answer
             ):
                 text = cell["source"]
                 for old, new in answer:

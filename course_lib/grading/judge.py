@@ -167,11 +167,12 @@ def _judged(kernel: Kernel, name: str, found: dict[str, Verdict]) -> Verdict:
 
 
 def _explained(verdict: Verdict, home: Cell | None, errors: dict[int, CellError]) -> Verdict:
-    """Of an answer that is not there: what its cell raised, if it did."""
+    """Of an answer that is not there, or not whole: what its cell raised, if it did."""
     error = errors.get(home.number) if home else None
-    if not error or not verdict.problem.endswith("is not defined"):
+    absent = verdict.status == "not attempted" or verdict.problem.endswith("is not defined")
+    if home is None or error is None or not absent:
         return verdict
-    return Verdict(verdict.exercise, "error", f"cell {home.number if home else 0}: {_in_words(error)}")
+    return Verdict(verdict.exercise, "error", f"cell {home.number}: {_in_words(error)}")
 
 
 def _in_words(error: CellError) -> str:

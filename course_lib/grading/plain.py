@@ -4,7 +4,6 @@ What comes back from a learner's process is only data. Whatever is odd in it is 
 """
 
 import base64
-import builtins
 import math
 import operator
 import sys
@@ -195,9 +194,8 @@ def _told(reached: dict, failed: Any) -> dict:
 
 def _error_kind(module: str, name: str) -> type:
     """The class of that error, if it is Python's, PyTorch's or the course's; else one of the same name."""
-    known = builtins if module == "builtins" else None
-    if module.partition(".")[0] in ("torch", "einops", "numpy", "course_lib"):
-        known = sys.modules.get(module)
+    of = {"torch", "einops", "numpy", "course_lib"} | sys.stdlib_module_names
+    known = sys.modules.get(module) if module.partition(".")[0] in of else None
     kind = getattr(known, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return kind

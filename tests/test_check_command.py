@@ -593,7 +593,9 @@ def test_29_a_cell_that_is_no_python_costs_its_own_exercise(starter, tmp_path):
     assert re.fullmatch(
         r"cell 2: .*(SyntaxError|Incomplete).* \(line \d\)", verdict(found, "attention_weights").problem
     )
-    outside = judged(starter, tmp_path, WEIGHTS.replace("    return", "    key\nreturn"))  # Python runs the first line of it
+    outside = judged(
+        starter, tmp_path, WEIGHTS.replace("    return", "    key\nreturn")
+    )  # Python runs the first line of it
     assert "'return' outside function" in verdict(outside, "attention_weights").problem
     said = verdict(found, "scaled_dot_product_attention").problem
     assert said == "cell 3: ModuleNotFoundError: No module named 'not_there' (line 1)"

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -717,7 +718,7 @@ def test_35_two_checks_at_once_do_not_meet(tmp_path):
 def test_36_the_checker_can_be_stopped(number, status, tmp_path):
     file, mark = tmp_path / "01_x.ipynb", f"course-test-{os.getpid()}-{status}"
     file.write_text(
-        written(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'input()#{mark}'], stdin=-1)")
+        written(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)#{mark}'])")
     )
     before = file.read_bytes()
     process = subprocess.Popen(
@@ -861,6 +862,18 @@ def test_the_checks_own_error_is_told_apart(starter, tmp_path, monkeypatch):
     monkeypatch.setattr(judge, "judge_notebook", lambda *_: 1 / 0)
     found = judged(starter, tmp_path, *RIGHT)
     assert found.status == report.OWN_ERROR and found.summary.startswith("the check itself failed: ZeroDivisionError")
+
+
+@slow
+def test_when_the_process_that_starts_kernels_is_ended_another_takes_its_place(tmp_path):
+    with Starter() as starter:
+        assert judged(starter, tmp_path, *RIGHT).passed == 4
+        starter.server.kill()
+        assert judged(starter, tmp_path, *RIGHT).passed == 4  # between two notebooks
+        server = starter.server
+        threading.Timer(3, server.kill).start()
+        assert judged(starter, tmp_path, "import time\ntime.sleep(6)", *RIGHT).passed == 4  # in the middle of one
+        assert starter.server is not server
 
 
 @slow

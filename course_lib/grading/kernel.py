@@ -279,10 +279,11 @@ class Kernel:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(left, timeout=2)
-        with contextlib.suppress(OSError):
-            if os.name == "posix":
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
+        if self.process.poll() is None:  # once it has ended its number may be another's
+            with contextlib.suppress(OSError):
+                if os.name == "posix":
+                    os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         self.process.wait()
 
     def close(self) -> None:

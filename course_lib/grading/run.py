@@ -18,15 +18,23 @@ PIECES = "my_pieces.py"  # the only file that goes with a notebook
 def check(starter: Starter, file: Path, limits: Limits | None = None, chapter: str | None = None) -> Report:
     """Judge what is in a file. It raises nothing but interrupts: whatever happens is in the report."""
     begun = time.monotonic()
+    report = _attempt(starter, file, limits or Limits(), chapter)
+    if starter.has_ended():  # no notebook can do that where there are namespaces: it is tried once more
+        report = _attempt(starter, file, limits or Limits(), chapter)
+        if starter.has_ended():
+            report = Report(file.name, fault="the process that starts kernels was ended from outside, twice")
+    return replace(report, seconds=round(time.monotonic() - begun, 1))
+
+
+def _attempt(starter: Starter, file: Path, limits: Limits, chapter: int | None) -> Report:
     try:
-        report = _check(starter, file, limits or Limits(), chapter)
+        return _check(starter, file, limits, chapter)
     except (NotebookError, KernelError) as error:
-        report = Report(file.name, broken=str(error))
+        return Report(file.name, broken=str(error))
     except Exception as error:  # the check's own fault, which must not be laid at the learner's door
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}, line {place.lineno}"
-        report = Report(file.name, fault=f"{type(error).__name__}: {one_line(str(error))} ({where})")
-    return replace(report, seconds=round(time.monotonic() - begun, 1))
+        return Report(file.name, fault=f"{type(error).__name__}: {one_line(str(error))} ({where})")
 
 
 def _check(starter: Starter, file: Path, limits: Limits, chapter: str | None) -> Report:

@@ -117,8 +117,18 @@ def _end_as(child: int) -> NoReturn:
     while True:
         ended, status = os.wait()
         if ended == child:
+            _end_orphans()
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
+
+
+def _end_orphans() -> None:
+    """End what the kernel has left, where no namespace does it: this process has adopted it."""
+    with contextlib.suppress(OSError):
+        while children := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            for child in map(int, children):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(-1, 0)
 
 
 def _die_with_parent() -> None:

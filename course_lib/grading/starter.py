@@ -31,24 +31,29 @@ class Starter:
     """Use it in a `with` statement. It starts at once, and is ready when the first process is asked for."""
 
     def __enter__(self) -> "Starter":
+        self.server = self._serve() if COPIES else None
+        return self
+
+    def _serve(self) -> subprocess.Popen[bytes]:
         self.statuses: dict[int, int] = {}
         self.said = b""
-        self.server = None
-        if COPIES:
-            self.server = subprocess.Popen(
-                [sys.executable, "-m", "course_lib.grading.sandbox"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""},
-                start_new_session=True,  # Ctrl-C is for this side, which ends it
-            )
-        return self
+        return subprocess.Popen(
+            [sys.executable, "-m", "course_lib.grading.sandbox"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""},
+            start_new_session=True,  # Ctrl-C is for this side, which ends it
+        )
 
     def __exit__(self, *_: object) -> None:
         if self.server is not None:
             self.server.kill()
-            self.server.communicate()
+            self.server.communicate()  # which closes the pipes
+
+    def has_ended(self) -> bool:
+        """Whether the process that starts others is gone, and all of these with it. The next `start` begins anew."""
+        return self.server is not None and self.server.poll() is not None
 
     def start(self, settings: dict, environment: Mapping[str, str], folder: Path) -> Started:
         """A process with these settings, in `folder`/work, whose errors go to `folder`/errors.txt.
@@ -66,6 +71,9 @@ class Starter:
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                 )
+        if self.has_ended():
+            self.__exit__()
+            self.server = self._serve()
         assert self.server.stdin is not None
         told = settings | {"environment": dict(environment)}
         self.server.stdin.write(json.dumps(told).encode() + b"\n")
@@ -73,6 +81,7 @@ class Starter:
         while True:
             name, number = self._line()
             if name == "started":
+                self.statuses.pop(number, None)  # of another process that had this number before
                 return _Copy(number, self)
 
     def _line(self) -> tuple[str, int]:
@@ -105,7 +114,7 @@ class _Copy:
         try:
             self.starter.listen()
         except OSError:
-            return -signal.SIGKILL  # it has gone with the server
+            return 128 + signal.SIGKILL  # it has gone with the server
         return self.starter.statuses.get(self.pid)
 
     def kill(self) -> None:

@@ -116,13 +116,13 @@ def test_a_mistake_that_raises_is_written_in_two_ways(exercise):
     """Numbers are the same however a mistake is written; the words of an error depend on the writing."""
 
     def raises(function):
+        if isinstance(exercise, WrittenTest):  # most say no by an error
+            return judge(exercise.name, function, 0).status == "error"
         errors = []
 
         def watched(*inputs):
             try:
                 return function(*inputs)
-            except AssertionError:  # a test that says no
-                raise
             except Exception as error:
                 errors.append(error)
                 raise

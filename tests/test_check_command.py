@@ -718,7 +718,9 @@ def test_35_two_checks_at_once_do_not_meet(tmp_path):
 def test_36_the_checker_can_be_stopped(number, status, tmp_path):
     file, mark = tmp_path / "01_x.ipynb", f"course-test-{os.getpid()}-{status}"
     file.write_text(
-        written(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)#{mark}'])")
+        written(
+            f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(600)#{mark}'])"
+        )
     )
     before = file.read_bytes()
     process = subprocess.Popen(

@@ -131,6 +131,16 @@ def test_its_answers_stand_alone(kept, folder, capsys):
         assert find(name).judge(pieces._load(name, sources[name], sources)).status == "passed"
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("kept")
+def test_the_checker_judges_it_again(capsys):
+    """A piece in the file is a claim: `merge_heads` there gives back what it gets."""
+    cli.main(["certificate", "--name", "Ada"])
+    assert cli.main(["check", "certificate.json"]) == 1
+    said = capsys.readouterr().out
+    assert "PASS     softmax" in said and "FAIL     merge_heads" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

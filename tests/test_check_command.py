@@ -41,6 +41,7 @@ from course_lib import cli
 from course_lib.checks import EXERCISES
 from course_lib.checks.exercise import Verdict
 from course_lib.checks.watch import Raised, Returned
+from course_lib.checks.written_test import Rulings
 from course_lib.grading import judge, report, sandbox, versions
 from course_lib.grading.agreed import CERTIFICATE, PROTECTIONS
 from course_lib.grading.kernel import Kernel, KernelError, Limits
@@ -944,6 +945,7 @@ VALUES = (
     torch.zeros(2, 0, 3),
     torch.tensor([True, False]),
     torch.randn(2, 3, 4).permute(2, 0, 1),
+    Rulings.of([1, 0], {"a bug": "assert x"}),
 )
 
 
@@ -961,6 +963,7 @@ def same(value, back):
     elif isinstance(value, dict):
         assert value.keys() == back.keys() and [same(value[name], back[name]) for name in value]
     elif isinstance(value, list | tuple):
+        assert vars(value) == vars(back) if isinstance(value, Rulings) else True
         assert len(value) == len(back) and [same(*pair) for pair in zip(value, back, strict=True)]
     else:
         assert value == back

@@ -366,7 +366,7 @@ def mirror_rows(images):
 
 
 def mirror_with_numpy(x):
-    coins = np.random.default_rng().integers(2, size=len(x))
+    coins = np.random.randint(2, size=len(x))
     columns = torch.arange(x.shape[-1])
     return torch.stack([image[..., columns if coin else columns.flip(0)] for image, coin in zip(x, coins, strict=True)])
 

@@ -4,12 +4,15 @@ A test takes the implementation as its argument and says no with an `AssertionEr
 each implementation, with fresh random numbers each time.
 """
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +28,12 @@ class Rulings(tuple):
     """What a test says of each implementation, 1 if it passes it and 0 if not; `lines` has the lines that said no."""
 
     lines: dict[str, str]
+
+    @classmethod
+    def of(cls, said: Iterable[int], lines: dict[str, str]) -> Self:
+        rulings = cls(said)
+        rulings.lines = lines
+        return rulings
 
 
 def seeds(generator: torch.Generator) -> list[dict]:
@@ -48,6 +57,11 @@ class WrittenTest(StagedExercise):
     def of_scenes(self):
         return partial(Trial, right=len(self.right))
 
+    @cached_property
+    def on_stage(self):  # a right test's rulings are known: its runs are saved
+        wanted = Rulings.of([1] * len(self.right) + [0] * len(self.wrong), {})
+        return replace(super().on_stage, oracle=lambda seed: wanted)
+
 
 def trial(implementations: Mapping[str, Callable]) -> Callable:
     """The stage of a `WrittenTest`: test -> a function of a seed that gives the `Rulings`, or None for a stub."""
@@ -59,9 +73,9 @@ def trial(implementations: Mapping[str, Callable]) -> Callable:
             said, lines = [], {}
             for number, (name, implementation) in enumerate(implementations.items()):
                 given = deepcopy(implementation)  # a test may spoil a module: the next run has a fresh one
-                torch.manual_seed(seed)
                 try:
-                    value = test(given)
+                    with _seeded(seed):
+                        value = test(given)
                 except Exception as error:
                     if number == 0 and not isinstance(error, AssertionError):
                         raise  # the test itself does not run
@@ -75,13 +89,25 @@ def trial(implementations: Mapping[str, Callable]) -> Callable:
                     )
                 if _changed(implementation, given):
                     raise TypeError("your test changes what it is given: work on a copy, copy.deepcopy(...)")
-            rulings = Rulings(said)
-            rulings.lines = lines
-            return rulings
+            return Rulings.of(said, lines)
 
         return scene
 
     return stage
+
+
+@contextmanager
+def _seeded(seed):
+    """Whatever draws, the test or the implementation, draws the same for one seed; PyTorch's state the caller keeps."""
+    before = random.getstate(), np.random.get_state()
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _looks_at_nothing(test):
@@ -117,12 +143,12 @@ class Trial(Exercise):
         passed = [name for name in self.parts[self.right :] if names[name]]
         if not failed and not passed:
             return super()._problem(inputs, outcome)  # it may have left a trace outside
-        return _said(failed, passed, getattr(outcome.value, "lines", {}), self), _advice(failed, passed, self)
+        return _said(failed, passed, outcome.value.lines, self), _advice(failed, passed, self)
 
     def _rules(self, outcome):
-        """Whether it came to a ruling on each implementation. From another process it comes as a plain tuple."""
+        """Whether it came to a ruling on each implementation."""
         value = None if isinstance(outcome, Raised) else outcome.value
-        return isinstance(value, tuple) and len(value) == len(self.parts)
+        return isinstance(value, Rulings) and len(value) == len(self.parts)
 
     def _named(self, answer, probes, inputs, outcome, problem, advice):
         verdict = super()._named(answer, probes, inputs, outcome, problem, advice)
@@ -166,7 +192,7 @@ def _said(failed, passed, lines, trial):
         words.append(f"passes {len(passed)} of {bugs} bugs ({every})")
     if failed:
         every = "all of them" if len(failed) == trial.right else "; ".join(failed)
-        line = next((lines[name] for name in failed if lines[name]), "")
+        line = next((lines[name] for name in failed if lines.get(name)), "")
         where = f", in your line `{line}`" if line else ""
         words.append(f"fails {len(failed)} of {trial.right} that are right ({every}){where}")
     return f"it {' and '.join(words)}"

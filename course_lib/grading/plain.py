@@ -13,6 +13,7 @@ import torch
 
 from course_lib.checks.compare import gradients, is_dense
 from course_lib.checks.watch import Raised, Returned, described
+from course_lib.checks.written_test import Rulings
 from course_lib.words import one_line
 
 DEPTH, ITEMS, NUMBERS, TEXT = 4, 10_000, 20_000, 4_000  # above what any exercise gives; of a larger one the shape goes
@@ -35,7 +36,8 @@ def encode(value: Any, depth: int = 0) -> dict[str, Any]:
             pairs = [[_key(key), encode(item, depth + 1)] for key, item in value.items()]
             return {"is": "dict", "items": pairs}
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {"is": kind, "items": [encode(item, depth + 1) for item in value]}
+        told = {"is": kind, "items": [encode(item, depth + 1) for item in value]}
+        return told | {"is": "rulings", "lines": value.lines} if isinstance(value, Rulings) else told
     thing: dict[str, Any] = {"is": "thing", "type": type(value).__name__, "text": _beginning(value)}
     thing["module"] = isinstance(value, torch.nn.Module)
     try:
@@ -90,6 +92,9 @@ def decode(data: Any, depth: int = 0) -> Any:
             return _decode_tensor(data)
         if kind == "thing":
             return _thing(str(data["type"]), str(data["text"]), bool(data["module"]), data.get("index"))
+        if kind == "rulings":
+            lines = {str(name): one_line(str(line)) for name, line in data["lines"].items()}
+            return Rulings.of([int(item["value"]) for item in data["items"]], lines)
         if kind in ("tuple", "list", "dict") and depth < DEPTH and len(data["items"]) <= ITEMS:
             if kind == "dict":
                 return {key: decode(item, depth + 1) for key, item in data["items"]}

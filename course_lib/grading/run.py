@@ -26,7 +26,7 @@ def check(starter: Starter, file: Path, limits: Limits | None = None, chapter: s
     return replace(report, seconds=round(time.monotonic() - begun, 1))
 
 
-def _attempt(starter: Starter, file: Path, limits: Limits, chapter: int | None) -> Report:
+def _attempt(starter: Starter, file: Path, limits: Limits, chapter: str | None) -> Report:
     try:
         return _check(starter, file, limits, chapter)
     except (NotebookError, KernelError) as error:

@@ -1,4 +1,4 @@
-"""The ladder of chapter 08: every rung at two budgets, three seeds each: data/results/ladder.json.
+"""The ladder of chapter 08, at two budgets, three seeds each: data/results/ladder.json.
 
     python benchmarks/ladder.py short            # half an epoch, a minute or two a run on one core
     python benchmarks/ladder.py long 0           # five epochs, ten times as much; seed 0 only
@@ -56,7 +56,11 @@ def read():
     """The record as it stands."""
     if OUT.is_file():
         return json.loads(OUT.read_text(encoding="utf-8"))
-    about = {"what": "the ladder of chapter 08, every rung at two budgets", "data": "CIFAR-10 (JPEG copy)", "runs": []}
+    about = {
+        "what": "the ladder of chapter 08: every rung at a short budget, some at a long one",
+        "data": "CIFAR-10 (JPEG copy)",
+        "runs": [],
+    }
     return about | {"device": "of each run", "versions": "of each run"}
 
 

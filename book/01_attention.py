@@ -1026,6 +1026,8 @@ buggy = Reverser(weigh=weights_along_the_wrong_axis)
 train(buggy)
 accuracy, map_buggy = test(buggy)
 print(f"with the wrong axis: {accuracy:.0%} right")
+
+# %% tags=["hide-input", "hide-output"]
 assert accuracy > 0.995 and (map_buggy.flip(1).diagonal() > 0.85).all()
 
 # %% tags=["hide-input", "hide-output"]

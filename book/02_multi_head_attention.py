@@ -691,6 +691,8 @@ error = ((wrong - right).norm() / right.norm()).item()
 print(f"size of the error, as a share of the output: {error:.1f}")
 
 moved = rearrange(columns, "B N (three H d) -> B N (H three d)", three=3, H=H)
+
+# %% tags=["hide-input", "hide-output"]
 assert torch.allclose(attend_with(moved, other_order), right, atol=1e-12)
 
 # %% [markdown]

@@ -322,6 +322,8 @@ for size in (1, 0.1, 0.01):
     vit, pytorch = (F.layer_norm(size * x, (768,), eps=e) for e in (1e-6, 1e-5))
     apart = (vit - pytorch).abs().max()
     print(f"size {size:4}: {apart:.5f}")
+
+# %% tags=["hide-input", "hide-output"]
 assert EncoderBlock(8, num_heads=2).norm1.eps == 1e-6
 
 # %% [markdown]
@@ -475,6 +477,8 @@ named = {"attention": block.attn, "MLP": block.mlp, "norms": norms, "block": blo
 count = {name: sum(p.numel() for p in named[name].parameters()) for name in named}
 for name, number in count.items():
     print(f"{name:9} {number:9,} {number / count['block']:6.1%}")
+
+# %% tags=["hide-input", "hide-output"]
 assert count["block"] == 12 * 768**2 + 13 * 768 == 7_087_872
 
 # %% [markdown]

@@ -677,6 +677,8 @@ ratios = [4]
 for size in (16, 8, 4):
     ratios.append(sum(block_cost(size // 2)[1:]) / sum(block_cost(size)[1:]))
     print(f"from {size} to {size // 2}: {ratios[-1]:.1f} times")
+
+# %% tags=["hide-input", "hide-output"]
 assert ratios == sorted(ratios) and ratios[-1] < 16
 
 # %% tags=["hide-input", "hide-output"]

@@ -258,6 +258,8 @@ print(f"{places} x {places} windows, times 2: {places**2 * 2} images out of one"
 print(f"45,000 training images: {45_000 * places**2 * 2:,}")
 
 once = layers["one convolution"]
+
+# %% tags=["hide-input", "hide-output"]
 assert not torch.allclose(once(image.flip(-1)), once(image).flip(-1), atol=1e-3)
 
 # %% [markdown]
@@ -1139,7 +1141,6 @@ for rung in (
 
 # %% tags=["hide-output"]
 settings = load_record("ladder")["settings"]
-assert settings["resnet"]["train"] == settings["ema"]["train"]
 for budget in ("short", "long"):
     pair = [mean(rung, budget) for rung in ("ema", "resnet")]
     print(
@@ -1465,6 +1466,7 @@ for rung, low, high in (("clip", 0.01, 0.02), ("start", 0.32, 0.67)):
                 added = (streams[-1] - streams[-2]).std() / streams[-2].std()
                 assert low < added < high
 assert (32 // 4) ** 4 == 256 * (32 // 16) ** 4
+assert settings["resnet"]["train"] == settings["ema"]["train"]
 never_long = {"heads", "rate", "warmup", "decay", "smoothing", "mixup", "cutmix"}
 never_long |= {"patch_drop", "patch_drop_time"}
 assert STEPS["short"].keys() - STEPS["long"].keys() == never_long

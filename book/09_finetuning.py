@@ -219,6 +219,8 @@ each_head = renamed.mean(dim=(0, 2))  # over six orders of its classes
 exact = (each_head - 1 / 3).abs().max() < 1e-12
 print("over all orders of a head's classes, exactly a third:", exact.item())
 answers_used = F.one_hot(answers, 3).any(dim=1).sum(dim=1)  # of each head
+
+# %% tags=["hide-input", "hide-output"]
 assert 0.25 < (answers_used == 2).double().mean() < 0.45
 
 # %% tags=["hide-input"]
@@ -750,6 +752,8 @@ for name in moved[:3]:
     print(f"{name:25} {gap.only_first:21} {gap.only_second:10} {p:10.4f}")
 shapes = nearest(toy_shapes("train", n=160), toy_shapes("test", n=400))
 print(f"eight shapes that move, nearest neighbour: {shapes.double().mean():.0%}")
+
+# %% tags=["hide-input", "hide-output"]
 assert shapes.double().mean() < 0.25
 
 # %% [markdown]
@@ -981,6 +985,8 @@ with contextlib.redirect_stdout(io.StringIO()):
     pieces = len(recipe.load("train").labels)
 held_back = sum(map(sum, run["test_scores"]["confusion"]))
 print(f"trained on {pieces} pieces, {held_back} held back")
+
+# %% tags=["hide-input", "hide-output"]
 assert (pieces, held_back) == (160, 20)
 
 # %% tags=["hide-input", "hide-output"]

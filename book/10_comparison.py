@@ -163,7 +163,6 @@ check_paired_difference(paired_difference)
 # %% tags=["hide-output"]
 runs = load_record("published_body")["cells"]["head"]["runs"]
 heads = [torch.tensor([hit == "1" for hit in run["right"]]) for run in runs]
-assert [head.sum().item() for head in heads] == [1573, 1591, 1603]
 print("seeds   right alone    later one ahead    if unpaired      p")
 among_seeds = {}
 for i, j in combinations(range(3), 2):
@@ -174,6 +173,9 @@ for i, j in combinations(range(3), 2):
     among_seeds[i, j] = b + c, ahead, half, unpaired, p
     points = f"{100 * ahead:.1f} ± {100 * half:.1f} points"
     print(f"{i}, {j}    {c:5} : {b:3} {points:>20} {100 * unpaired:9.1f} {p:11.2f}")
+
+# %% tags=["hide-input", "hide-output"]
+assert [head.sum().item() for head in heads] == [1573, 1591, 1603]
 
 # %% tags=["hide-input"]
 wrong = [(~head).sum().item() for head in heads]
@@ -670,6 +672,8 @@ for model in (large, huge):
     print(f"{name}: BiT-L cost {ratio:.1f} times as much.")
     print(f"  On ImageNet it is {ahead} images behind, which is more than noise")
     print(f"  for up to {most:,} disagreements; mistakes of both: {wrong:,}")
+
+# %% tags=["hide-input", "hide-output"]
 assert ratio == 3.96 and most == wrong  # of ViT-H/14
 
 # %% [markdown]

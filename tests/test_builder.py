@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 
 import nbformat
@@ -465,4 +466,6 @@ def test_no_chapter_shows_what_answers_a_prediction():
                     path.name,
                     code.source,
                 )
+                in_view = set() if "hide-input" in code.metadata["tags"] else re.findall(r"(?m)^assert.*", code.source)
+                assert not in_view, (path.name, in_view)
     assert asked > 120

@@ -41,6 +41,7 @@ def graded(folder, out, **settings):
 
 
 @slow
+@pytest.mark.timeout(full(3000, 300))
 def test_a_class_is_marked_the_same_twice_and_nothing_is_left(tmp_path, monkeypatch):
     """Right, wrong, odd, hostile and broken: each has its row, in both runs the same, and what must come of it."""
     temporary = Path(tempfile.mkdtemp(prefix="class-", dir="/tmp"))

@@ -113,7 +113,8 @@ def cut_with_loops(images, patch_size):
 
 
 def cut_with_unfold(images, patch_size):
-    return F.unfold(images, patch_size, stride=patch_size).transpose(1, 2)
+    pixels = F.unfold(images.double(), patch_size, stride=patch_size)  # it takes no whole numbers
+    return pixels.transpose(1, 2).to(images.dtype)
 
 
 def cut_with_other_names(x, p):
@@ -338,12 +339,19 @@ def step_without_the_last_example(model, optimizer, images, labels):
     return step(model, optimizer, images[: len(images) // 2 * 2], labels[: len(labels) // 2 * 2])
 
 
+def step_that_looks_afterwards(model, optimizer, images, labels):
+    step(model, optimizer, images, labels)
+    with torch.no_grad():
+        return F.cross_entropy(model(images), labels).item()
+
+
 WRONG_STEPS = {
     "the gradients are never cleared": step_that_never_clears,
     "the cross-entropy gets probabilities": step_on_probabilities,
     "the step comes one call late": step_a_call_late,
     "the gradient is that of a sum, not of a mean": step_on_the_sum,
     "an odd last example is left out": step_without_the_last_example,
+    "the loss is that from after the step": step_that_looks_afterwards,
 }
 
 # ---- Random mirroring: images (B, C, height, width) -> the same shape, each image mirrored or not
@@ -467,9 +475,8 @@ def accuracy_of_batches(model, batches):
     return sum(shares) / len(shares)
 
 
-def accuracy_in_training_mode(model, batches):
+def accuracy_in_its_mode(model, batches):
     hits = count = 0
-    model.train()
     with torch.no_grad():
         for images, labels in batches:
             hits += (model(images).argmax(dim=1) == labels).sum().item()
@@ -507,7 +514,7 @@ def accuracy_of_full_batches(model, batches):
 
 WRONG_ACCURACIES = {
     "the mean is taken over batches": accuracy_of_batches,
-    "dropout is left on": accuracy_in_training_mode,
+    "nothing switches to evaluation mode": accuracy_in_its_mode,
     "the hits are added up in bfloat16": accuracy_of_half_precision,
     "answers and labels come from two walks through the batches": accuracy_in_two_walks,
     "the last batch counts as a full one": accuracy_of_full_batches,

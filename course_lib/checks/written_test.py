@@ -122,9 +122,10 @@ def _changed(before: Any, after: Any) -> bool:
     if not isinstance(before, nn.Module):
         return False
     modes = [[module.training for module in model.modules()] for model in (before, after)]
+    left = [[weight.grad is not None for weight in model.parameters()] for model in (before, after)]
     weights = [model.state_dict() for model in (before, after)]
     same = weights[0].keys() == weights[1].keys() and all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
-    return modes[0] != modes[1] or not same
+    return modes[0] != modes[1] or left[0] != left[1] or not same
 
 
 @dataclass(frozen=True)
@@ -164,16 +165,18 @@ class Trial(Exercise):
             return ""
         for name, *of_one in zip(self.parts, *(outcome.value for outcome in outcomes), strict=True):
             if 0 < sum(of_one) < len(of_one):
-                kind = "right code" if name in self.parts[: self.right] else "a bug"
-                return f"{CHANCE} In {len(of_one)} runs it passes {kind} ({name}) {sum(of_one)} times."
+                its_right = name in self.parts[: self.right]
+                kind, room = ("right code", "more") if its_right else ("a bug", "less")
+                runs = f"In {len(of_one)} runs it passes {kind} ({name}) {sum(of_one)} times."
+                what = "chance decides: it says now yes and now no to the same code."
+                return f"{what} Draw more, leave {room} room, or choose the numbers yourself. {runs}"
         return ""
 
 
-CHANCE = "chance decides: it says now yes and now no to the same code. Draw more, leave more room, or choose the numbers yourself."
 EVERYTHING = "nothing is asserted, or what holds for the bugs as well, as the shape does, a loss that falls, all that one may say of pixels that are alike: compare numbers that you know, with `assert` or torch.testing.assert_close."
 NOTHING = "try it on the right code, the first of all: what you expect is wrong, or more than the task promises."
 TOO_STRICT = "right code of another make differs in the last digits, in the names of its parameters, in what nobody promised: leave a tolerance such as 1e-5, call by position, ask for no more than the task says."
-TOO_LAX = "choose an example in which this bug shows: sizes that all differ and none of them 1, numbers that are neither all alike nor extreme, more calls than one."
+TOO_LAX = "choose an example in which this bug shows: sizes that all differ and none of them 1, numbers that are neither all alike nor extreme, more calls than one, a tolerance no wider than rounding needs."
 
 
 def _advice(failed, passed, trial):

@@ -908,8 +908,8 @@ WRONG = {
     "test_evaluate": {
         share_between: "as the shape does",
         share_of_even_batches: "all batches are of one size",
-        share_without_dropout: "your model has no dropout",
-        share_of_few: "so few hits",
+        share_without_dropout: "mode does not show",
+        share_of_few: "short format",
         share_by_name: "call by position",
         share_in_order: "your batches come in the same order",
     },

@@ -1478,6 +1478,28 @@ by_budget = {(r["budget"], r["rung"]): "Xeon" in r["device"] for r in ladder}
 assert all(on == (budget == "short" or rung in elsewhere) for (budget, rung), on in by_budget.items())  # fmt: skip
 assert all("EPYC" in long_on[rung] for rung in long_on.keys() - elsewhere)
 assert 1.6 < speed["heads"] / speed["ground"] < 1.8
+assert (
+    f"{named.float().mean():.0%}" == "55%"
+    and round(entropy.mean().item(), 1) == 0.4
+)
+apart_by = {}
+for name, rates in schedules.items():
+    w, average = (path.norm(dim=-1).mean(dim=1) for path in walk(rates))
+    apart_by[name] = [(w[i] / average[i]).item() for i in (499, -1)]
+assert all(2.5 < times < 3.5 for times in apart_by["the same throughout"])
+assert 1.7 < apart_by["down along a cosine"][0] < 2.4
+assert apart_by["down along a cosine"][1] < 1.3
+in_short = [run for run in ladder if run["budget"] == "short"]
+assert 25 < min(run["cpu_seconds"] for run in in_short)
+assert max(run["cpu_seconds"] for run in in_short) < 130
+size_of = {run["rung"]: run["parameters"] for run in in_short}
+assert 3.5 < size_of["size"] / size_of["heads"] < 4
+assert 0.95 < size_of["resnet"] / size_of["ema"] < 1.05
+assert abs(0.02 * 64**0.5 - 1 / 6) < 0.01
+with torch.device("meta"):
+    big = VisionTransformer(RECIPES["cifar10_vit"].model)
+assert round(sum(p.numel() for p in big.parameters()) / 1e6, 1) == 3.7
+assert RECIPES["cifar10_vit"].train.epochs == 200
 for record in (r for line in by_size.values() for r in line):
     settings_of = record["settings"]["train"]
     images = record["settings"]["images"] or 45_000

@@ -435,6 +435,7 @@ for row, (name, patches) in zip(axes, cuts.items()):
         ax.imshow(patch.view(4, 4), cmap="gray_r", vmin=0, vmax=1)
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)  # white squares have an edge
 plt.show()
 assert torch.equal(cuts["reshaped"][0, 0].view(2, 8), digit[0, 0, :2])
 

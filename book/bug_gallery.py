@@ -822,7 +822,7 @@ apart, fused = (
 )
 print(f"cut off at two deviations: {cut_off.std():.2f}")
 print(f"std=0.02, default bounds:  {barely.std():.3f}")
-print(f"fused by apart:            {fused.std() / apart.std():.2f}")
+print(f"fused by apart:            {fused.std() / apart.std():.1f}")
 
 # %% tags=["hide-input", "hide-output"]
 assert (

@@ -164,8 +164,12 @@ def _time_limit(seconds):
 def _calls_seen(forbidden, found):
     """Put into `found` which forbidden functions are called, by whatever name: PyTorch's, and those of this course."""
 
+    @cache  # the same few names come thousands of times
+    def is_forbidden(name):
+        return any(name == end or name.endswith(f".{end}") for end in forbidden)
+
     def note(name):
-        if any(name == end or name.endswith(f".{end}") for end in forbidden):
+        if is_forbidden(name):
             found.append(name)
 
     class Operators(TorchFunctionMode):

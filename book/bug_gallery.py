@@ -7,7 +7,7 @@
 #
 # A bug that raises an error is a kind one. The bugs of this chapter raise none. All shapes fit, training runs, and most of them reach an accuracy at which nobody would wonder. Nearly all of them stood in somebody's code, in tutorials, in published models, in PyTorch itself, and the address is given.
 #
-# Of each you learn what it is, where it stood, what can be seen of it, and which test finds it. Six of the tests you write yourself. The check hands your test the bugs, and right code of several makes, and says which it cannot tell apart.
+# Of most you learn what it is, where it stood, what can be seen of it, and which test finds it. Six of the tests you write yourself. The check hands your test the bugs, and right code of several makes, and says which it cannot tell apart.
 #
 # What is marked *further* can wait for a second reading: run its cells, and go on.
 
@@ -91,11 +91,11 @@ overlap = [max(found[bug]) > min(found["nothing is wrong"]) for bug in order]
 assert overlap == [False, False] + [True] * 10
 assert min(found["heads by reshape"]) > max(found["nothing is wrong"])
 assert 0.5 < means["nothing is wrong"] - means["reads last token"] < 0.7
-ahead = [mean - means["nothing is wrong"] for mean in means.values()]
-assert sum(0 < points < 1 for points in ahead) == 5
+best_right = max(found["nothing is wrong"])
+assert [bug for bug in order if min(found[bug]) > best_right] == order[-1:]
 
 # %% [markdown]
-# It is E, with 89.2 %. Seven of the eleven bugs have a higher mean (five of them by less than a point, which five seeds cannot tell from nothing), and the highest, with 93.5 %, are heads that are cut in the wrong place. Two bugs show by being worse: gradients that are never cleared (11 %, a guess), and a softmax that is taken twice (78 %). Each of the other nine has a seed that is better than the worst one of the right code.
+# It is E, with 89.2 %. Seven of the eleven bugs have a higher mean (but only of the last are all seeds above all of the right code's), and the highest, with 93.5 %, are heads that are cut in the wrong place. Two bugs show by being worse: gradients that are never cleared (11 %, a guess), and a softmax that is taken twice (78 %). Each of the other nine has a seed that is better than the worst one of the right code.
 
 # %% [markdown]
 # Here is how they were made. Each bug is a line or two.
@@ -562,7 +562,7 @@ assert (before, after) == (False, True)
 #
 # *Hard, 10 minutes.* Write both laws down.
 #
-# * `block` is a module, `(B, N, 12)` to the same shape, in float32 and evaluation mode: a pre-norm encoder block. `block.attn.proj` and `block.mlp.fc2` are the linear layers with bias that its two halves end in. What else is in it may vary: LayerScale, another activation, another number of heads.
+# * `block` is a module, `(B, N, 12)` to the same shape, in float32 and evaluation mode: a pre-norm encoder block. `block.attn.proj` and `block.mlp.fc2` are the linear layers with bias that its two halves end in (a LayerScale may follow). What else is in it may vary: LayerScale, another activation, another number of heads.
 # * Its weights are as after some training: no gain is 1, no bias 0.
 # * Leave it as it was. `copy.deepcopy(block)` makes one that you may change; `nn.init.zeros_(weight)` sets a weight to zero.
 # * The check tries five right blocks and five bugs.
@@ -631,7 +631,7 @@ assert abs(F.cross_entropy(sure, labels) - floor) < 1e-6 and round(floor, 2) == 
 #
 # ### Gradients that are not cleared, and others
 #
-# *Where:* [wekws](https://github.com/wenet-e2e/wekws/issues/72) and [DAB-DETR](https://github.com/IDEA-Research/DAB-DETR/issues/58), whose author says that it had little influence; it has been asked whether [PyTorch should warn](https://github.com/pytorch/pytorch/issues/47175). Each step then goes along the sum of all gradients so far. With AdamW on the digits it shows, as you have seen. In plain gradient descent with a small rate it is a momentum that never forgets.
+# *Where:* [wekws](https://github.com/wenet-e2e/wekws/issues/72) and [DAB-DETR](https://github.com/IDEA-Research/DAB-DETR/issues/58), whose author says that it had little influence; it has been asked whether [PyTorch should warn](https://github.com/pytorch/pytorch/issues/47175). Each step then gets the sum of all gradients so far. With AdamW on the digits it shows, as you have seen. In plain gradient descent with a small rate it is a momentum that never forgets.
 #
 # (To clear them at the end of the step is as good as at its beginning, though readers of PyTorch's own tutorial have [doubted](https://github.com/pytorch/tutorials/issues/2693) [that](https://github.com/pytorch/tutorials/issues/2799).)
 #
@@ -686,7 +686,7 @@ check_test_train_step(test_train_step)
 # <details>
 # <summary>I test that the loss falls, and it passes everything</summary>
 #
-# So it does with each of these bugs on an easy example, and with most on the digits. A falling loss says that the step goes downhill. Where it ends up is what the bugs change.
+# So it does with each of these bugs on an easy example. A falling loss says that the step goes downhill. Where it ends up is what the bugs change.
 #
 # </details>
 
@@ -971,7 +971,7 @@ check_test_evaluate(test_evaluate)
 #
 # Report the best of all epochs *on the test set*, and it is a little too good: of twelve numbers that go up and down, the largest is high by luck, too. *Where:* in [report A](reports.md), and in [many](https://github.com/xuanmay2701/shapeformer/issues/2) [others](https://github.com/martinmamql/multimodal_routing/issues/2).
 #
-# > **Predict.** Take the runs of the first picture, without those of A, which guess: 55 are left. For each: the accuracy on the 297 test images at the best of twelve epochs, and at the epoch that was best on the validation images. How many points are they apart, on average?
+# > **Predict.** Take the runs of the first picture, without those of A, which guess: 55 are left. For each: the accuracy on the 297 test images at the best of twelve epochs, and at the epoch that was best on the validation images (the first of them, if there are several). How many points are they apart, on average?
 
 # %% tags=["hide-output"]
 gain = []
@@ -984,11 +984,11 @@ print(f"nothing in {gain.count(0)}, at most {max(gain):.1f}")
 # %% tags=["hide-input", "hide-output"]
 assert round(np.mean(gain), 2) == 0.64 and gain.count(0) == 24
 assert len(gain) == 55 and round(max(gain), 1) == 2.7
-steps_between = np.diff([np.mean(found[bug]) for bug in order[2:]])
-assert (steps_between < np.mean(gain)).sum() == 7 == len(steps_between) - 2
+learned = [run["test"] for run in record["runs"] if run["bug"] != "never cleared"]
+assert round(np.mean([100 * (max(test) - test[-1]) for test in learned]), 2) == 0.28
 
 # %% [markdown]
-# Two thirds of a point, and up to 2.7. From C to L, neighbouring columns of the picture are nearer to each other than that, all but the last two pairs; and it was had for nothing. **Choose on the validation set, and look at the test set once** (chapter 10).
+# Two thirds of a point, and up to 2.7, had for nothing. (Part of it is what choosing by validation costs. The last epoch, which the picture shows, is 0.28 points below the best.) **Choose on the validation set, and look at the test set once** (chapter 10).
 #
 # ### Further: multiply-adds without attention
 #
@@ -1037,13 +1037,13 @@ assert 0.62 < missing < 0.66
 # | softmax over the wrong axis; no root, or another | nothing | a plain reference, sizes that all differ |
 # | heads cut or merged by a reshape | nothing, or a gain | shuffle the tokens: the outputs are shuffled alike |
 # | patches by a reshape, or in another order | nothing | each pixel has a number, and is looked for where it belongs |
-# | positions for the batch | little | tokens that are alike must differ afterwards |
+# | positions for the batch | not tried here | tokens that are alike must differ afterwards |
 # | class token without a position | nothing, until weights are loaded | the published model's logits |
-# | residual after the norm; norm over all tokens | nothing | silent halves: the input comes back, tokens stay apart |
+# | residual after the norm; norm over all tokens | nothing; the second was not tried | silent halves: the input comes back, tokens stay apart |
 # | softmax twice | a floor under the loss | sure and right costs nothing |
 # | gradients not cleared; a sum for a mean | from nothing to guessing | two steps by another way |
-# | parts of uneven size | nothing | one step in parts is the step in one |
-# | one coin for the batch; the same coins in every worker | nothing | count, over many; print two workers' |
+# | parts of uneven size | not tried here | one step in parts is the step in one |
+# | one coin for the batch; the same coins in every worker | not tried here | count, over many; print two workers' |
 # | another deviation; a Muon that is none | another result, and no error | measure it: `std`, `svdvals` |
 # | dropout that stays on | numbers that change | call it twice |
 # | means of means, short numbers, two walks | a number that is nearly right | an accuracy that you know |
@@ -1053,13 +1053,13 @@ assert 0.62 < missing < 0.66
 # ### Two to think about, with a pencil
 #
 # 1. A test of yours compares two functions in float32 with `rtol=0, atol=1e-8`. What will it say of right code? And with `atol=1` of logits whose size is 0.5?
-# 2. Somebody shows you a loss curve of a mended model that lies exactly on that of the broken one. Name two bugs of this chapter for which that is to be expected.
+# 2. Somebody shows you a training loss of a mended model that lies exactly on that of the broken one. Name two bugs of this chapter for which that is to be expected.
 #
 # <details>
 # <summary>Answers</summary>
 #
 # 1. Float32 has about seven digits, so numbers near 1 differ by some $10^{-7}$ where sums run in another order: it fails right code. With 1 it passes everything of that size, and zeros too. A tolerance lies between what rounding does and what the bug does; both can be measured.
-# 2. The class token without a position, whose own vector takes its place (nearly: the optimiser moves two vectors otherwise than one). And all that is measured and not trained: dropout in evaluation, means of means, the best epoch. With AdamW also a sum for a mean, nearly, if what is drawn is the loss of an image.
+# 2. All that is measured and not trained: means of means, short numbers, two walks, the best epoch. (Not the class token without a position: it can express the same, and is moved otherwise. And a sum for a mean with AdamW goes along for some hundred steps, and then parts.)
 #
 # </details>
 
@@ -1118,11 +1118,11 @@ assert 0.62 < missing < 0.66
 #
 # * **A shape, a falling loss and a good accuracy prove next to nothing.** On the digits the best of twelve models was a bug.
 # * **A reference** where there is a plain way to the same numbers; **a law** where there is none; **an answer that you know** for what is measured.
-# * **Sizes that all differ**, none of them 1, and numbers that are neither alike nor extreme.
+# * **Sizes that differ**, none of them 1, and numbers that are neither alike nor extreme.
 # * **A tolerance** as wide as right code may differ, and no wider. **More than one call.** No chance.
 # * Try your test on the bug. A test that never said no is not known to be one.
 #
-# The picture to keep: **twelve columns, and the right one in the middle of them**.
+# The picture to keep: **twelve columns, and the right one somewhere among them**.
 #
 # ### To read
 #

@@ -204,8 +204,9 @@ def test_accuracies_are_shares():
         assert isinstance(value, float) and 0.15 < value < 0.55, name
 
 
-def test_the_bugs_of_an_exercise_are_five():
-    assert [len(exercise.wrong) for exercise in WRITTEN] == [5] * 6
+def test_the_bugs_of_an_exercise_are_five_or_six():
+    """As many as the chapter says of each."""
+    assert [len(exercise.wrong) for exercise in WRITTEN] == [5, 5, 5, 6, 5, 5]
     assert all(exercise.parts == (*exercise.right, *exercise.wrong) for exercise in WRITTEN)
 
 

@@ -16,6 +16,7 @@ from course_lib.grading.run import check
 from course_lib.grading.starter import Starter
 
 ATTEMPTS = 2  # for a file over which the judging process itself ends
+GRACE = 10  # seconds that a process has to clear up when all is over
 PATIENCE = 10  # times all that a notebook may take, before a process that judges it is given up
 
 
@@ -76,7 +77,10 @@ def judge_all(
             else:
                 worker.process.terminate()
         for worker in crew:
-            worker.process.join()
+            worker.process.join(GRACE)
+            if worker.process.is_alive():  # all that it has started ends with it
+                worker.process.kill()
+                worker.process.join()
 
 
 def _hired(limits: Limits, chapter: str | None) -> _Worker:

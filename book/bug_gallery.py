@@ -1059,7 +1059,7 @@ assert 0.62 < missing < 0.66
 # <summary>Answers</summary>
 #
 # 1. Float32 has about seven digits, so numbers near 1 differ by some $10^{-7}$ where sums run in another order: it fails right code. With 1 it passes everything of that size, and zeros too. A tolerance lies between what rounding does and what the bug does; both can be measured.
-# 2. All that is measured and not trained: means of means, short numbers, two walks, the best epoch. (Not the class token without a position: it can express the same, and is moved otherwise. And a sum for a mean with AdamW goes along for some hundred steps, and then parts.)
+# 2. All that is measured and not trained: means of means, short numbers, two walks, the best epoch. (Not the class token without a position: it can express the same, and is moved otherwise. And a sum for a mean with AdamW nearly goes along, and not exactly.)
 #
 # </details>
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import random
 import sys
 from pathlib import Path
 
@@ -208,6 +209,24 @@ def test_the_bugs_of_an_exercise_are_five_or_six():
     """As many as the chapter says of each."""
     assert [len(exercise.wrong) for exercise in WRITTEN] == [5, 5, 5, 6, 5, 5]
     assert all(exercise.parts == (*exercise.right, *exercise.wrong) for exercise in WRITTEN)
+
+
+def test_gradients_left_in_a_block_are_noticed():
+    def test_block(block):
+        block(torch.randn(2, 5, 12)).sum().backward()
+
+    assert "changes what it is given" in EXERCISES["test_block"].judge(test_block).line
+
+
+def test_the_random_numbers_of_others_go_on_as_they_were():
+    exercise = EXERCISES["test_random_flip"]
+    random.seed(3)
+    np.random.seed(3)
+    wanted = random.random(), np.random.rand()
+    random.seed(3)
+    np.random.seed(3)
+    assert exercise.judge(exercise.oracle).status == "passed"
+    assert (random.random(), np.random.rand()) == wanted
 
 
 @pytest.fixture(scope="module")
